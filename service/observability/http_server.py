@@ -243,6 +243,8 @@ class _Handler(WSGIRequestHandler):
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """An error in the words of HTTP, which repeat nothing of the request."""
+        if self.request_version in ("", "HTTP/0.9"):  # not known yet; an answer of HTTP/0.9 would have no status
+            self.request_version = "HTTP/1.0"
         super().send_error(code, HTTPStatus(code).phrase)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
