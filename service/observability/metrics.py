@@ -135,6 +135,10 @@ class Metrics:
             "zoo_log_lines_lost", "Lines that standard output and error did not take, or that could not be made."
         )
         registry.register(self.log_lines_lost)
+        self.spans_lost = CallbackCounter(
+            "zoo_spans_lost", "Spans that the collector of traces did not take, and traced requests that found no room."
+        )
+        registry.register(self.spans_lost)
 
 
 class CallbackCounter(Collector):

@@ -36,6 +36,7 @@ DOCUMENTED: dict[str, tuple[str, tuple[str, ...]]] = {
     "zoo_job_progress_ratio": ("gauge", ("job", "model")),
     "zoo_job_metric": ("gauge", ("job", "model", "metric", "split")),
     "zoo_log_lines_lost_total": ("counter", ()),
+    "zoo_spans_lost_total": ("counter", ()),
 }
 STATES = ("LOADING", "READY", "UNLOADING", "UNAVAILABLE")
 
