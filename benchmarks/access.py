@@ -27,6 +27,7 @@ import numpy as np
 from grpc import aio
 from rich.table import Table
 
+from benchmarks.collector import collector
 from benchmarks.load import inputs
 from benchmarks.measurement.environment import machine
 from benchmarks.measurement.testbed import console, resumed, rotated
@@ -83,14 +84,16 @@ class Round:
         return self.on_us / self.off_us
 
 
-def cases(folder: Path) -> Sequence[Case]:
-    """All cases; what they need of files goes to `folder`."""
+def cases(folder: Path, endpoint: str) -> Sequence[Case]:
+    """All cases; what they need of files goes to `folder`. `endpoint`: of a collector of traces."""
     secured, with_token = tls_variant(folder), token_variant(folder)
     return (
         Case("tokens, identity model", NULL, Variant(), with_token, aim_us=10.0),
         Case("tokens, 600 KB", CNN, Variant(), with_token),
         Case("TLS, identity model", NULL, Variant(), secured, aim=1.15),
         Case("TLS, 600 KB", CNN, Variant(), secured),
+        Case("1 % traced, identity model", NULL, Variant(), traced_variant(endpoint, 0.01), aim=1.02),
+        Case("all traced that may be, identity model", NULL, Variant(), traced_variant(endpoint, 1.0)),
     )
 
 
@@ -119,6 +122,11 @@ def token_variant(folder: Path) -> Variant:
         "ZOO_CONCURRENT_REQUESTS": "100000",
     }
     return Variant(settings, metadata=(("authorization", f"Bearer {secret.text}"),))
+
+
+def traced_variant(endpoint: str, ratio: float) -> Variant:
+    """A share of the requests is traced; a server traces at most 512 requests a second."""
+    return Variant({"ZOO_OTLP_ENDPOINT": endpoint, "ZOO_TRACE_SAMPLE_RATIO": str(ratio)})
 
 
 def start(case: Case, variant: Variant, name: str) -> Zoo:
@@ -206,8 +214,8 @@ def main() -> None:
     arguments = parser.parse_args()
     table = Table("case", "off, µs a call", "on, µs a call", "on ÷ off", "on - off, µs", "aim")
     report = {}
-    with tempfile.TemporaryDirectory(prefix="zoo-bench-access-") as folder:
-        for case in cases(Path(folder)):
+    with tempfile.TemporaryDirectory(prefix="zoo-bench-access-") as folder, collector() as endpoint:
+        for case in cases(Path(folder), endpoint):
             if arguments.only not in case.name:
                 continue
             found = measure(case, arguments.rounds, arguments.seconds, arguments.callers)

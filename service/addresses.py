@@ -7,6 +7,7 @@ import os
 import re
 import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
 UNIX = "unix:"
 LONGEST_PATH = 103
@@ -55,3 +56,13 @@ def unix_address(text: str) -> str:
     if len(os.fsencode(path)) > LONGEST_PATH:
         raise ValueError(f"expected a path of at most {LONGEST_PATH} bytes, which the system allows for a socket")
     return UNIX + path
+
+
+def is_grpc_endpoint(text: str) -> bool:
+    """Whether a text is `http://HOST:PORT` or `https://HOST:PORT`, as OpenTelemetry's exporters take it: no path, no password."""
+    try:
+        parts = urlsplit(text)
+        plain = parts.scheme in ("http", "https") and parts.hostname is not None and parts.port is not None
+    except ValueError:  # a port that is no number, brackets that do not match
+        return False
+    return plain and parts.path in ("", "/") and not parts.query and not parts.fragment and "@" not in parts.netloc

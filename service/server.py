@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import math
 import os
 import signal
 import sys
@@ -38,6 +39,7 @@ from service.inference import Inference
 from service.observability.log import configure, logger
 from service.observability.metrics import Metrics, registry_with_process_metrics
 from service.observability.recorder import Recorder
+from service.observability.request_log import RequestLog
 from service.observability.standard_streams import flush, lost
 from service.observability.statistics import Statistics
 from service.pb import (
@@ -80,6 +82,7 @@ from service.startup import (
     keepalive,
     open_database,
     open_http,
+    open_traces,
     warn_of_service_variables,
 )
 from service.tiering.tier_manager import TierManager
@@ -115,6 +118,8 @@ HEALTH_NOTICE_S = 2.0
 """Timeout for the notice to watchers of the health service that the server drains."""
 LAST_REPLIES_S = 5.0
 """Time for the last replies to be sent and for open streams to end, after the last request is answered."""
+LAST_SPANS_S = 2.0
+"""Time for the last spans to reach their collector."""
 TIERING_ENDS_S = 1.0
 """Time for a compilation that was ended to remove its files; what remains, a later server removes."""
 
@@ -227,6 +232,12 @@ class Server:
         self._recorder.server_started(
             __version__, plan.name, lambda: self.ready, settings.home, usable_memory_bytes(), free_bytes
         )
+        self._recorder.call_log = RequestLog(settings.slow_request_ms / 1000.0 or math.inf)
+        self._traces = open_traces(settings, self._task_of)
+        if self._traces is not None:
+            self._recorder.tracing = self._traces.tracing
+            self._recorder.spans_lost(self._traces.spans_lost)
+            self._traces.start()
         self._scheduler = DeviceScheduler(asyncio.get_running_loop(), lanes=plan.lanes)
         self._lanes = Lanes(plan, self._scheduler.next_job)
         cards = {card.name: card for card in self._catalog}
@@ -333,7 +344,14 @@ class Server:
         access_pb2_grpc.add_AccessServicer_to_server(self._access.servicer, counted)
         fine_tuning_pb2_grpc.add_FineTuningServicer_to_server(self._fine_tuning.servicer, counted)
         open_inference = servicer.OpenInferenceServicer(
-            self._inference, self._registry, self._recorder, self, __version__, self._regions(limit), guard
+            self._inference,
+            self._registry,
+            self._recorder,
+            self,
+            __version__,
+            self._regions(limit),
+            guard,
+            None if self._traces is None else self._traces.tracing.settings,
         )
         servicer.add_to_server(open_inference, counted)
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, counted)
@@ -379,6 +397,13 @@ class Server:
         banner.show_ready(
             self._registry.statuses(), self._plan, self._settings.host, self._port, tls=self._tls is not None
         )
+
+    def _task_of(self, name: str) -> str:
+        """The task of a model, for its spans; empty where it has been deleted meanwhile."""
+        try:
+            return self._registry.status(name).card.task
+        except ZooError:
+            return ""
 
     def _held_bytes(self) -> int | None:
         """Bytes held on the device, processes of lanes included. May block."""
@@ -429,6 +454,8 @@ class Server:
         if self._tls is not None:
             self._tls.stop()
         await asyncio.to_thread(self._database.close)
+        if self._traces is not None:
+            await asyncio.to_thread(self._traces.stop, LAST_SPANS_S)
         await asyncio.to_thread(self._tiers.join, TIERING_ENDS_S)
         log.info("stopped", all_answered=answered)
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from service.addresses import is_unix, unix_address
+from service.addresses import is_grpc_endpoint, is_unix, unix_address
 
 LONGEST_SHOWN = 100
 """Characters of a wrong value that its error repeats."""
@@ -319,6 +319,15 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "console", "json"] = "auto"
     """`auto` writes text on a terminal and JSON lines elsewhere."""
 
+    slow_request_ms: float = Field(default=5_000.0, ge=0.0, le=3_600_000.0)
+    """An inference request that takes this long gets a log line, as every failed call does; 0 logs no slow request."""
+
+    otlp_endpoint: str = Field(default="", max_length=1024)
+    """Collector of OpenTelemetry that gets traces by OTLP over gRPC: `http://host:4317`, or `https://…`; empty means none."""
+
+    trace_sample_ratio: float = Field(default=0.01, ge=0.0, le=1.0)
+    """Share of the requests without `traceparent` that are traced, where there is a collector; those with one follow its flag."""
+
     @field_validator("models", "dataset_roots", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -341,6 +350,13 @@ class Settings(BaseSettings):
         for root in value:
             if not root.startswith(("file:///", "s3://")) or root == "s3://":
                 raise PydanticCustomError("not_a_root", "expected URIs such as file:///data or s3://bucket/folder")
+        return value
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _is_endpoint(cls, value: str) -> str:
+        if value and not is_grpc_endpoint(value):
+            raise PydanticCustomError("not_an_endpoint", "expected http://HOST:PORT or https://HOST:PORT")
         return value
 
     @field_validator("home", mode="before")

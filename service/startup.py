@@ -23,6 +23,7 @@ from service.addresses import UNIX, host_and_port, is_loopback, is_unix
 from service.database import Database, DatabaseError, database_url
 from service.observability.http import Authorize, HttpAccess, HttpPort, anyone
 from service.observability.log import logger
+from service.observability.tracing.request_tracing import TracingService, open_tracing
 from service.registry.options import beyond_card
 from service.runtime.device import DevicePlan, DeviceUnavailable, limit_threads, plan_device
 from service.settings import (
@@ -212,6 +213,18 @@ def _cannot_listen(where: str, error: Exception) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"cannot listen on {where}; is another server running there?"
     return f"cannot listen on {where}: {(error.strerror or 'unknown reason').lower()}"
+
+
+def open_traces(settings: Settings, task_of: Callable[[str], str]) -> TracingService | None:
+    """Traces to the collector of the settings; None without one. No package of OpenTelemetry is imported then."""
+    if not settings.otlp_endpoint:
+        return None
+    try:
+        return open_tracing(settings.otlp_endpoint, settings.trace_sample_ratio, task_of)
+    except ImportError:
+        raise SettingsError(
+            "ZOO_OTLP_ENDPOINT: the packages of OpenTelemetry are missing; install zoo-serving[server]"
+        ) from None
 
 
 def open_http(

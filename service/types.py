@@ -201,6 +201,10 @@ class BatchReport:
     """Padded cells ÷ all cells along the padded axis; 0 where nothing is padded."""
     device: str
     precision: str
+    lane: str = ""
+    """The device's lane that ran it, by the name of its thread."""
+    tier: str = ""
+    """`eager` or `compiled`."""
 
 
 # ── replies ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -279,9 +283,11 @@ class Forecast:
 Answer = Classification | Embedding | Segments | GeneratedText | Regression | Forecast
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(
+    slots=True
+)  # not frozen: each request makes one, and a frozen dataclass sets its fields several times as slowly
 class Timing:
-    """The stages of a request, in seconds; of several instances, those of the slowest."""
+    """The stages of a request, in seconds; of several instances, those of the slowest. Nothing changes one."""
 
     preprocess_s: float = 0.0
     queue_s: float = 0.0
@@ -292,6 +298,12 @@ class Timing:
     padding_ratio: float = 0.0
     device: str = ""
     precision: str = ""
+    began: float = 0.0
+    """When preprocessing began, or the wait in the queue where nothing is preprocessed; on `time.monotonic()`."""
+    postprocess_began: float = 0.0
+    """When postprocessing began, on the same clock. Between the end of the batch and then the event loop served others."""
+    batch: BatchReport | None = None
+    """The last batch of the slowest instance; None where none ran."""
 
 
 @dataclass(frozen=True, slots=True)

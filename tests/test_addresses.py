@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.addresses import LONGEST_PATH, host_and_port, is_loopback, is_unix, unix_address
+from service.addresses import LONGEST_PATH, host_and_port, is_grpc_endpoint, is_loopback, is_unix, unix_address
 
 
 @pytest.mark.parametrize(
@@ -74,3 +74,26 @@ def test_path_that_is_no_socket_is_rejected(text: str, problem: str) -> None:
 )
 def test_loopback_is_where_only_this_machine_connects(host: str, loopback: bool | None) -> None:
     assert is_loopback(host) is loopback
+
+
+@pytest.mark.parametrize(
+    ("text", "valid"),
+    [
+        ("http://127.0.0.1:4317", True),
+        ("https://collector.example:4317/", True),
+        ("http://[::1]:4317", True),
+        ("http://collector", False),
+        ("collector:4317", False),
+        ("ftp://collector:4317", False),
+        ("http://collector:0x10dd", False),
+        ("http://collector:99999", False),
+        ("http://[::1:4317", False),
+        ("http://user:password@collector:4317", False),
+        ("http://collector:4317/v1/traces", False),
+        ("http://collector:4317?key=1", False),
+        ("http://:4317", False),
+        ("", False),
+    ],
+)
+def test_endpoint_of_a_collector_is_a_scheme_a_host_and_a_port(text: str, valid: bool) -> None:
+    assert is_grpc_endpoint(text) is valid

@@ -77,6 +77,9 @@ TORCH_LIVES_IN = (
 )
 
 
+OPENTELEMETRY_LIVES_IN = ("service.observability.tracing.otlp",)
+
+
 def under(module: str, *roots: str) -> bool:
     return any(module == root or module.startswith(f"{root}.") for root in roots)
 
@@ -100,6 +103,8 @@ def violations(module: str, imports: Iterator[str]) -> list[str]:
             wrong.append(f"{module} imports {target}: grpc and protobuf live in {', '.join(GRPC_LIVES_IN)}")
         if root in TORCH and not under(module, *TORCH_LIVES_IN):
             wrong.append(f"{module} imports {target}: torch lives in {', '.join(TORCH_LIVES_IN)}")
+        if root == "opentelemetry" and not under(module, *OPENTELEMETRY_LIVES_IN):
+            wrong.append(f"{module} imports {target}: OpenTelemetry lives in {', '.join(OPENTELEMETRY_LIVES_IN)}")
         if root in ("service", "model_zoo") and not allowed(mine, module, target):
             wrong.append(f"{module} ({mine}) imports {target} ({layer(target)})")
     return wrong
@@ -189,6 +194,7 @@ def test_no_two_layers_import_each_other() -> None:
         ("service.observability.recorder", "from service.scheduler.policy import Limits"),
         ("service.settings", "from model_zoo.catalog import Catalog"),
         ("service.pb.prediction_pb2", "import service.errors"),
+        ("service.observability.tracing.request_tracing", "from opentelemetry import trace"),
         ("model_zoo.cards.card", "from service.errors import ZooError"),
         ("model_zoo.cards.card", "import service"),
         ("model_zoo.store", "import importlib\nimportlib.import_module('service.errors')"),
@@ -233,6 +239,7 @@ HEAVY = ("torch", "torchvision", "timm", "transformers", "soundfile", "PIL", "to
         ("import service.scheduler.scheduler", ("torch", "grpc", "model_zoo")),
         ("import model_zoo.cards.card, model_zoo.catalog, model_zoo.store", ("torch", "service", "grpc")),
         ("import service.wire.status", ("torch",)),
+        ("import service.server", ("opentelemetry",)),
     ],
 )
 def test_a_process_that_only_asks_loads_no_torch(code: str, never: tuple[str, ...]) -> None:

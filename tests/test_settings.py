@@ -143,6 +143,15 @@ WRONG: list[tuple[str, str]] = [
     ("log_level", "loud"),
     ("log_level", "INFO "),
     ("log_format", "xml"),
+    ("slow_request_ms", "-1"),
+    ("slow_request_ms", "nan"),
+    ("trace_sample_ratio", "1.1"),
+    ("trace_sample_ratio", "-0.1"),
+    ("trace_sample_ratio", "nan"),
+    ("otlp_endpoint", "127.0.0.1:4317"),
+    ("otlp_endpoint", "http://127.0.0.1"),
+    ("otlp_endpoint", "grpc://127.0.0.1:4317"),
+    ("otlp_endpoint", "http://127.0.0.1:4317/v1/traces"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 
@@ -60,7 +61,8 @@ class BatchExecution:
             finished - executed,
             predicted_s,
         )
-        report = BatchReport(started, finished, len(items), padding_ratio, runtime.device, runtime.precision)
+        lane, network = threading.current_thread().name, (runtime.device, runtime.precision)
+        report = BatchReport(started, finished, len(items), padding_ratio, *network, lane, runtime.tier)
         return [row if isinstance(row, ZooError) else Row(row, report) for row in rows]
 
     def _least_length(self, items: Sequence[Item]) -> int:

@@ -31,7 +31,7 @@ from service.inference.results import (
 )
 from service.inference.tensor_request import TensorRequest
 from service.observability.recorder import Call, Recorder
-from service.types import InferReply, InferRequest, Item, Row, Tensors
+from service.types import InferReply, InferRequest, Item, Row, Tensors, Timing
 
 current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("current_call")
 """Set by `wire/` for each call; the pipeline writes the resolved model into it, for the metrics."""
@@ -85,12 +85,15 @@ class Inference:
             try:
                 async with asyncio.timeout_at(deadline):
                     parts = await self._run_parts(scope, request, answers)
+                predictions = [prediction for part, _ in parts for prediction in part]
+                timing = slowest([timing for _, timing in parts])
+                scope.settle(predictions, timing, together=not answers)
+                return InferReply(model.name, model.version, request.request_id, predictions, timing)
             except TimeoutError:
                 scope.rejected("deadline")
                 raise DeadlineExceeded("before the answer was there") from None
-            predictions = [prediction for part, _ in parts for prediction in part]
-            scope.settle(predictions, slowest([timing for _, timing in parts]), together=not answers)
-            return InferReply(model.name, model.version, request.request_id, predictions, scope.timing)
+            finally:
+                _note_timing(rows, scope.elapsed())
 
     # ── resolve ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -99,6 +102,8 @@ class Inference:
 
         Raises Draining, NotFound, NotReady, MemoryFull, DeadlineExceeded.
         """
+        if (call := current_call.get(None)) is not None:
+            call.request_id = request_id  # also of a request that no model answers
         if self._draining:
             self._recorder.rejected("", 0, "draining")
             raise Draining
@@ -107,8 +112,8 @@ class Inference:
         except (NotReady, MemoryFull, DeadlineExceeded) as error:
             self._recorder.rejected(name, 0, _refusal(error))  # the name is in the catalog, or it were NotFound
             raise
-        if (call := current_call.get(None)) is not None:
-            call.model, call.version, call.request_id = model.name, str(model.version), request_id
+        if call is not None:
+            call.model, call.version = model.name, str(model.version)
         if deadline is not None and deadline <= time.monotonic():
             self._recorder.rejected(model.name, model.version, "deadline")
             raise DeadlineExceeded("before the request arrived")
@@ -178,6 +183,7 @@ class Inference:
         try:
             await future
         finally:
+            _note_timing(len(items), request.timing)
             request.cancel()
         if isinstance(request.outcome, ZooError):
             raise request.outcome
@@ -213,10 +219,10 @@ class Inference:
 
     async def _run_permitted(self, scope: RequestScope, request: InferRequest, span: range, answers: bool) -> Part:
         model, deadline = scope.model, scope.deadline
-        t0 = time.monotonic()
+        t0 = scope.preprocess_began = time.monotonic()
         prepared = await self._preprocess(scope, request, span)
         items = list(prepared.outcomes)
-        t1 = time.monotonic()
+        t1 = scope.submitted = time.monotonic()
         scope.preprocessed(len(span))
         good = [item for item in items if isinstance(item, Item)]
         arrival = Arrival(scope.began + prepared.seconds, scope.effective_deadline)
@@ -291,6 +297,12 @@ class Inference:
         if batcher is None:
             batcher = self._batchers[preparer] = PreprocessBatcher(preparer.task, self._pool, self._workers)
         return await batcher.prepare(raw, [request.path(i) for i in span], scope.effective_deadline)
+
+
+def _note_timing(rows: int, timing: Timing) -> None:
+    """Notes in the current call where the time of its request went."""
+    if (call := current_call.get(None)) is not None:
+        call.rows, call.timing = rows, timing
 
 
 def _refusal(error: ZooError) -> str:

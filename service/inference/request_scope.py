@@ -47,7 +47,12 @@ class RequestScope:
     """Whether something broke that is not the caller's doing."""
     answered: int = 0
     """Rows that got an answer."""
-    timing: Timing = _NO_TIMING
+    timing: Timing | None = None
+    """Noted by `settle`."""
+    preprocess_began: float = 0.0
+    """When the latest part of its rows began to be preprocessed; 0 where none did."""
+    submitted: float = 0.0
+    """When the latest part of its rows was queued; 0 where none was."""
 
     def admit(self) -> None:
         """Counts the request in. Raises QueueFull, TooLate."""
@@ -81,6 +86,15 @@ class RequestScope:
                 self.rejected("too_late" if isinstance(late, TooLate) else "deadline")
         return errors[0]
 
+    def elapsed(self) -> Timing:
+        """Where its time went: as settled, or up to now for a request that ends without outcomes."""
+        if self.timing is not None:
+            return self.timing
+        began, submitted, now = self.preprocess_began, self.submitted, time.monotonic()
+        if not submitted:
+            return Timing(preprocess_s=now - began, began=began) if began else Timing(began=now)
+        return Timing(preprocess_s=submitted - (began or submitted), queue_s=now - submitted, began=began or submitted)
+
     def rejected(self, reason: str) -> None:
         """The request ends without an answer for this reason of `zoo_rejected_total`."""
         self.in_flight.recorder.rejected(self.model.name, self.model.version, reason)
@@ -93,7 +107,8 @@ class RequestScope:
         if not in_flight.count:
             in_flight.empty.set()
         seconds = time.monotonic() - self.began
-        in_flight.recorder.inference_finished(model.name, model.version, self.answered, self.ok, seconds, self.timing)
+        timing = self.timing or _NO_TIMING
+        in_flight.recorder.inference_finished(model.name, model.version, self.answered, self.ok, seconds, timing)
         if error is None:
             model.observe_outcome(self.fault, seconds)
         elif not isinstance(error, asyncio.CancelledError | InvalidInput):

@@ -112,12 +112,13 @@ def timing_of(
     of the passes before the last one."""
     reports = [outcome.batch for outcome in outcomes if isinstance(outcome, Row)]
     if not reports:
-        return Timing(preprocess_s=t1 - t0, postprocess_s=t3 - t2)
+        return Timing(preprocess_s=t1 - t0, postprocess_s=t3 - t2, began=t0, postprocess_began=t2)
     last = max(reports, key=lambda report: report.finished)
     largest = max(report.rows for report in reports)
     queue_s = max(0.0, last.started - t1 - earlier_s)
     execute_s = earlier_s + last.finished - last.started
-    return Timing(t1 - t0, queue_s, execute_s, t3 - t2, largest, last.padding_ratio, last.device, last.precision)
+    stages, network = (t1 - t0, queue_s, execute_s, t3 - t2), (last.padding_ratio, last.device, last.precision)
+    return Timing(*stages, largest, *network, began=t0, postprocess_began=t2, batch=last)
 
 
 def slowest(timings: Sequence[Timing]) -> Timing:

@@ -30,7 +30,7 @@ class TensorRequest:
         self._scope = scope
         self._on_done = on_done
         scope.admit()
-        self._submitted = time.monotonic()
+        self._submitted = scope.submitted = time.monotonic()
         self._submission = scope.model.submit(items, scope.deadline, scope.priority, self._rows_done)
         self._timer = asyncio.get_running_loop().call_at(scope.deadline, self._expired)
 
@@ -38,6 +38,11 @@ class TensorRequest:
     def model(self) -> LoadedModel:
         """The model that answers."""
         return self._scope.model
+
+    @property
+    def timing(self) -> Timing:
+        """Where its time went so far."""
+        return self._scope.elapsed()
 
     def cancel(self) -> None:
         """The caller has left. Does nothing for a request that is done."""
@@ -67,7 +72,9 @@ class TensorRequest:
         timing = NO_TIMING
         if last is not None:
             queue_s, execute_s = max(0.0, last.started - self._submitted), last.finished - last.started
-            timing = Timing(queue_s=queue_s, execute_s=execute_s, batch_rows=last.rows)
+            timing = Timing(
+                queue_s=queue_s, execute_s=execute_s, batch_rows=last.rows, began=self._submitted, batch=last
+            )
             scope.model.observe_reply_delay(max(0.0, time.monotonic() - last.finished))
         error = scope.settle(outcomes, timing, together=True)
         self.outcome = rows if error is None else error

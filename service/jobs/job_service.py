@@ -24,6 +24,7 @@ from service.jobs.persistence.retention import Retention
 from service.jobs.runner import JobContext
 from service.jobs.supervisor import Supervisor
 from service.jobs.types import Checkpoint, Event, Job, JobSpec, JobState, Page
+from service.jobs.workers.job_trace import end_trace, trace_of
 from service.observability.log import logger
 from service.training import compatibility
 
@@ -76,8 +77,12 @@ class JobService:
             raise Draining
         if (repeated := await self._store.repeated(spec, request_id, owner)) is not None:
             return repeated
+        clock = self._context.leases.clock
+        asked_at = clock()
         chosen = await self._choose(spec)
         job = await self._store.create(spec, chosen, request_id, owner, self._context.limits.quotas, terms)
+        if (trace := trace_of(job, self._context.recorder, clock)) is not None:
+            trace.passed("validate", asked_at)
         log.info("a job is queued", job=job.id, base=spec.base, model=spec.model, method=chosen.method)
         self._supervisor.job_changed(job.id)
         return job
@@ -126,6 +131,8 @@ class JobService:
     async def cancel(self, job_id: str) -> Job:
         """Ends a job within one step of its training. Leaves a job that has ended as it is. Raises NotFound."""
         job = await self._store.cancel(job_id)
+        if job.state is JobState.CANCELLED:  # no worker has to end first; a repeated request makes the same span
+            end_trace(job, self._context.recorder, self._context.leases.clock)
         self._supervisor.job_changed(job_id)
         return job
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,6 +40,7 @@ from service.jobs.persistence.transitions import LeaseLost
 from service.jobs.types import Checkpoint, EventPayload, JobState, Metric, Progress
 from service.jobs.worker_outcome import NextState, OutcomeKind, WorkerOutcome, next_state
 from service.jobs.worker_session import FeatureSource, WorkerSession, dataset_deleted
+from service.jobs.workers.job_trace import end_trace, trace_of
 from service.jobs.workers.launcher import Launcher
 from service.observability.log import logger
 from service.observability.recorder import Recorder
@@ -89,6 +90,7 @@ class JobRunner:
         """`server` is the name that holds the lease."""
         self._context, self._server = context, server
         self._job = lease.job
+        self._trace = trace_of(lease.job, context.recorder, context.leases.clock)
         self._deaths = lease.deaths
         self._control = JobControl(lease.desired)
         self._lease_wanted = asyncio.Event()
@@ -112,6 +114,8 @@ class JobRunner:
 
     async def run(self) -> None:
         """Works on the job until it is in another state, or another server's. A cancelled call ends the worker first."""
+        if self._trace is not None and self._job.attempts == 1:  # a job that waits again does not tell since when
+            self._trace.passed("wait", self._job.created.timestamp())
         renewing = asyncio.create_task(self._renew_lease())
         working = asyncio.create_task(self._work())
         try:
@@ -164,7 +168,8 @@ class JobRunner:
             self._events.add(Progress(phase="publishing", ratio=0.99))
             await self._events.flush()
             try:
-                number = await asyncio.to_thread(versions.publish, self._job.spec.model, self._folder / RESULT)
+                with self._step("publish"):
+                    number = await asyncio.to_thread(versions.publish, self._job.spec.model, self._folder / RESULT)
             except StoreUnusable as error:
                 full = full_disk(error, self._context.home)
                 return WorkerOutcome(OutcomeKind.FAILED, full.value if full else "the result could not be published")
@@ -181,6 +186,20 @@ class JobRunner:
             await context.bases.fetch_weights(spec.base)
         except NotReady as error:
             return WorkerOutcome(OutcomeKind.FAILED, error.message)
+        if self._trace is not None:
+            self._trace.attempt_began(self._job.attempts)
+        try:
+            outcome = await self._run_worker()
+        except BaseException as error:
+            if self._trace is not None:
+                self._trace.attempt_ended(type(error).__name__)
+            raise
+        if self._trace is not None:
+            self._trace.attempt_ended(None if outcome.kind is OutcomeKind.FINISHED else outcome.kind.name)
+        return outcome
+
+    async def _run_worker(self) -> WorkerOutcome:
+        context, spec = self._context, self._job.spec
         stable = context.registry.folder(spec.model)
         order = WorkOrder(
             job_id=self._job.id,
@@ -192,6 +211,7 @@ class JobRunner:
             rival=None if stable is None else stable.files.folder,
             features_from_server=spec.method is Method.HEAD,
             mlflow_uri=context.limits.mlflow_uri,
+            traceparent="" if self._trace is None else self._trace.traceparent,
         )
         await asyncio.to_thread(write_order, self._folder, order)
         # In this thread, that of the event loop: the kernel ends a worker with the thread that started it.
@@ -214,7 +234,8 @@ class JobRunner:
         model = self._job.spec.model
         try:
             gated = self._job.spec.promotion is not Promotion.NEVER
-            outcome = await self._until_stored(partial(self._context.registry.take, model, number, gated=gated))
+            with self._step("load"):
+                outcome = await self._until_stored(partial(self._context.registry.take, model, number, gated=gated))
         except ZooError as error:
             outcome = f"the version is published but could not be loaded: {error.message}"
         except Exception:
@@ -232,6 +253,7 @@ class JobRunner:
         move = partial(context.leases.move, self._job.id, self._server, following.state, following.reason)
         job = await self._until_stored(partial(move, deaths=following.deaths, **columns))
         context.notifier.notify(self._job.id)
+        end_trace(job, context.recorder, context.leases.clock)
         log.info("a job has left its worker", job=job.id, state=job.state, reason=job.state_reason, version=job.version)
         if job.state in (JobState.SUCCEEDED, JobState.CANCELLED):
             await asyncio.to_thread(clean, self._folder)
@@ -265,8 +287,14 @@ class JobRunner:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._lease_wanted.wait(), min(limits.poll_s, limits.lease_s / 3))
 
+    def _step(self, name: str) -> AbstractContextManager[None]:
+        """A step of the job as a span of its trace."""
+        return nullcontext() if self._trace is None else self._trace.step(name)
+
     def _record(self, event: EventPayload) -> None:
         job, recorder = self._job, self._context.recorder
+        if self._trace is not None and isinstance(event, Progress | Metric):
+            self._trace.progress(event.phase if isinstance(event, Progress) else "", event.epoch)
         match event:
             case Progress():
                 recorder.job_progress(job.id, job.spec.model, event.ratio)

@@ -20,6 +20,7 @@ from service.jobs.persistence.transitions import LeaseLost
 from service.jobs.runner import JobContext, JobRunner
 from service.jobs.types import JobState
 from service.jobs.worker_outcome import DRAINED, SERVER_GONE, OutcomeKind, WorkerOutcome, next_state
+from service.jobs.workers.job_trace import end_trace
 from service.jobs.workers.launcher import WorkerProfile
 from service.observability.log import logger
 
@@ -157,6 +158,7 @@ class Supervisor:
         following = next_state(died, DesiredState.RUN, lease.deaths, limits.max_deaths, limits.retry_delay_s)
         reason = following.reason if following.state is JobState.FAILED else SERVER_GONE
         job = await leases.move(job_id, self._server, following.state, reason, deaths=following.deaths, not_before=0.0)
+        end_trace(job, self._context.recorder, leases.clock)
         log.warning("a job was taken over from a server that has ended", job=job_id, holder=holder, state=job.state)
         self.job_changed(job_id)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from service.observability.printable import printable
 from service.observability.standard_streams import Stream, lost, protect
 
 
@@ -46,10 +47,54 @@ class _Handler(logging.StreamHandler[Any]):
         lost.add(1)
 
 
-def _never_failing(level: int) -> Any:
-    filtering: Any = structlog.make_filtering_bound_logger(level)
+LEVELS = ("error", "warning", "info", "debug")
+"""From the fewest lines to the most."""
+LONGEST_VALUE = 4096
+"""Characters of one value of a line; texts of callers among them may be longer."""
+
+
+class _Level:
+    """The least level that is written, as the standard library numbers it."""
+
+    number = logging.INFO
+
+
+def level() -> str:
+    """The level in effect: one of LEVELS."""
+    return logging.getLevelName(_Level.number).lower()
+
+
+def set_level(name: str) -> None:
+    """Changes the level while the process runs, for all loggers at once. May be called from any thread."""
+    _Level.number = logging.getLevelNamesMapping()[name.upper()]
+
+
+def _bounded(escape: bool) -> Any:
+    """Cuts long texts. `escape`: also shows characters that would break a line, or hide in it; JSON escapes them anyway."""
+
+    def process(_logger: Any, _method: str, fields: Any) -> Any:
+        for name, value in fields.items():
+            if type(value) is str and (len(value) > LONGEST_VALUE or (escape and not value.isprintable())):
+                fields[name] = printable(value, LONGEST_VALUE) if escape else value[:LONGEST_VALUE]
+        return fields
+
+    return process
+
+
+def _never_failing() -> Any:
+    filtering: Any = structlog.make_filtering_bound_logger(logging.DEBUG)
 
     class Logger(filtering):  # type: ignore[misc]
+        # Loggers are cached where they are first used, so the level is looked up at each line.
+        def debug(self, event: str, *arguments: Any, **fields: Any) -> Any:
+            return super().debug(event, *arguments, **fields) if _Level.number <= logging.DEBUG else None
+
+        def info(self, event: str, *arguments: Any, **fields: Any) -> Any:
+            return super().info(event, *arguments, **fields) if _Level.number <= logging.INFO else None
+
+        def warning(self, event: str, *arguments: Any, **fields: Any) -> Any:
+            return super().warning(event, *arguments, **fields) if _Level.number <= logging.WARNING else None
+
         def _proxy_to_logger(self, *arguments: Any, **fields: Any) -> Any:
             try:
                 return super()._proxy_to_logger(*arguments, **fields)
@@ -60,12 +105,14 @@ def _never_failing(level: int) -> Any:
     return Logger
 
 
-def configure(level: str, style: str) -> None:
-    """Configures the process's logging once, at start. `style`: `console`, `json`, or `auto` (console on a terminal).
+def configure(least: str, style: str) -> None:
+    """Configures the process's logging once, at start. `least`: one of LEVELS. `style`: `console`, `json`, or `auto`: console
+    on a terminal.
 
     From then on writes to standard output and error neither fail nor block.
     """
     protect(queued=True)
+    set_level(least)
     stream = sys.stderr
     assert isinstance(stream, Stream)
     console = style == "console" or (style == "auto" and stream.isatty())
@@ -73,6 +120,7 @@ def configure(level: str, style: str) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console),
+        _bounded(escape=console),
     ]
     last: list[Any] = (
         # A plain traceback: the default one shows the variables of every frame, among them payloads of callers.
@@ -86,7 +134,7 @@ def configure(level: str, style: str) -> None:
     )
     structlog.configure(
         processors=shared + last,
-        wrapper_class=_never_failing(logging.getLevelNamesMapping()[level.upper()]),
+        wrapper_class=_never_failing(),
         logger_factory=lambda *_: _Lines(stream),
         cache_logger_on_first_use=True,
     )

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from service.observability.metrics import Metrics
 from service.observability.statistics import Statistics
+from service.observability.tracing.span import Span
 from service.types import Timing
 
 MOST_JOB_METRICS = 32
@@ -29,10 +30,54 @@ class Call:
     model: str = ""
     version: str = ""
     request_id: str = ""
+    """As the caller sent it; of any length, with any characters. Show it by `printable.shown_id`."""
     principal: str = ""
     """Whose call it is; empty where the server asks for no tokens."""
+    rows: int = 0
+    timing: Timing | None = None
+    """Where the time of an inference request went, as far as it came."""
     trace_id: str = ""
-    """Of the call's trace, if one is recorded: 32 hexadecimal digits. Becomes an exemplar."""
+    """Of the trace that holds the call, where it is sampled: 32 hexadecimal digits. Becomes an exemplar."""
+    job_id: str = ""
+    """Of the job that the call has created."""
+
+
+class CallContext(Protocol):
+    """The part of a call that its count needs: of a grpc.aio context, or of a call of the frontend."""
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the caller's deadline, at least 0; None without one."""
+
+    def code(self) -> Any:
+        """The status code so far."""
+
+    def invocation_metadata(self) -> Any:
+        """The metadata that the caller sent: pairs of key and value, or None."""
+
+
+class CallTracing(Protocol):
+    """Traces calls; see `tracing/request_tracing.py`."""
+
+    def add_methods(self, service: str, methods: Iterable[str]) -> None:
+        """Has the methods of a service traced."""
+
+    def call_finished(
+        self, context: CallContext, call: Call, method: str, code: str, began: float, ended: float
+    ) -> None:
+        """A call, or one request of a stream, is answered; decides whether it is traced. Times are on `time.monotonic()`."""
+
+    def offer_span(self, span: Span) -> None:
+        """Takes a finished span that belongs to no call. Never blocks."""
+
+
+class CallLog(Protocol):
+    """Logs calls that failed or were slow; see `request_log.py`."""
+
+    slow_s: float
+    """From this many seconds on an inference request is slow."""
+
+    def call_finished(self, call: Call, method: str, code: str, seconds: float, metadata: Any = None) -> None:
+        """A call failed, or took at least `slow_s`."""
 
 
 class InFlightCount:
@@ -54,6 +99,10 @@ class Recorder:
     def __init__(self, metrics: Metrics, statistics: Statistics) -> None:
         self._metrics = metrics
         self.statistics = statistics
+        self.tracing: CallTracing | None = None
+        """Set once before calls come; None where calls are not traced."""
+        self.call_log: CallLog | None = None
+        """The same for the log of slow and failed calls."""
         self._in_flight: dict[tuple[str, int], InFlightCount] = {}
         self._job_series: dict[
             str, set[tuple[str, str]]

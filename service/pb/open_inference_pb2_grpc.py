@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class GRPCInferenceServiceStub:
-    """Inference for tools: tensors in, tensors out. Zoo answers the first twelve methods; the others are UNIMPLEMENTED,
+    """Inference for tools: tensors in, tensors out. Zoo answers all methods but those of shared memory that say otherwise,
     and ServerMetadata does not advertise them.
 
     Errors are gRPC statuses by the table of docs/protocol.md, with google.rpc details in the trailer.
@@ -141,7 +141,7 @@ class GRPCInferenceServiceStub:
 
 
 class GRPCInferenceServiceServicer:
-    """Inference for tools: tensors in, tensors out. Zoo answers the first twelve methods; the others are UNIMPLEMENTED,
+    """Inference for tools: tensors in, tensors out. Zoo answers all methods but those of shared memory that say otherwise,
     and ServerMetadata does not advertise them.
 
     Errors are gRPC statuses by the table of docs/protocol.md, with google.rpc details in the trailer.
@@ -276,14 +276,15 @@ class GRPCInferenceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def TraceSetting(self, request, context):
-        """UNIMPLEMENTED; tracing is set where the server starts.
+        """Which requests are traced, of all models or of one: the settings in effect, after the changes of the request. With no
+        settings it only reads. FAILED_PRECONDITION for a change where the server has no collector of traces.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def LogSettings(self, request, context):
-        """UNIMPLEMENTED; logging is set where the server starts.
+        """The level of the server's log, after the changes of the request. With no settings it only reads.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -401,7 +402,7 @@ def add_GRPCInferenceServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class GRPCInferenceService:
-    """Inference for tools: tensors in, tensors out. Zoo answers the first twelve methods; the others are UNIMPLEMENTED,
+    """Inference for tools: tensors in, tensors out. Zoo answers all methods but those of shared memory that say otherwise,
     and ServerMetadata does not advertise them.
 
     Errors are gRPC statuses by the table of docs/protocol.md, with google.rpc details in the trailer.

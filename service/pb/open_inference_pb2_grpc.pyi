@@ -32,7 +32,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class GRPCInferenceServiceStub:
-    """Inference for tools: tensors in, tensors out. Zoo answers the first twelve methods; the others are UNIMPLEMENTED,
+    """Inference for tools: tensors in, tensors out. Zoo answers all methods but those of shared memory that say otherwise,
     and ServerMetadata does not advertise them.
 
     Errors are gRPC statuses by the table of docs/protocol.md, with google.rpc details in the trailer.
@@ -83,13 +83,15 @@ class GRPCInferenceServiceStub:
     CudaSharedMemoryUnregister: _grpc.UnaryUnaryMultiCallable[_open_inference_pb2.CudaSharedMemoryUnregisterRequest, _open_inference_pb2.CudaSharedMemoryUnregisterResponse]
     """Nothing to forget. UNIMPLEMENTED unless a setting turns shared memory on."""
     TraceSetting: _grpc.UnaryUnaryMultiCallable[_open_inference_pb2.TraceSettingRequest, _open_inference_pb2.TraceSettingResponse]
-    """UNIMPLEMENTED; tracing is set where the server starts."""
+    """Which requests are traced, of all models or of one: the settings in effect, after the changes of the request. With no
+    settings it only reads. FAILED_PRECONDITION for a change where the server has no collector of traces.
+    """
     LogSettings: _grpc.UnaryUnaryMultiCallable[_open_inference_pb2.LogSettingsRequest, _open_inference_pb2.LogSettingsResponse]
-    """UNIMPLEMENTED; logging is set where the server starts."""
+    """The level of the server's log, after the changes of the request. With no settings it only reads."""
 
 @_typing.type_check_only
 class GRPCInferenceServiceAsyncStub(GRPCInferenceServiceStub):
-    """Inference for tools: tensors in, tensors out. Zoo answers the first twelve methods; the others are UNIMPLEMENTED,
+    """Inference for tools: tensors in, tensors out. Zoo answers all methods but those of shared memory that say otherwise,
     and ServerMetadata does not advertise them.
 
     Errors are gRPC statuses by the table of docs/protocol.md, with google.rpc details in the trailer.
@@ -137,12 +139,14 @@ class GRPCInferenceServiceAsyncStub(GRPCInferenceServiceStub):
     CudaSharedMemoryUnregister: _aio.UnaryUnaryMultiCallable[_open_inference_pb2.CudaSharedMemoryUnregisterRequest, _open_inference_pb2.CudaSharedMemoryUnregisterResponse]  # type: ignore[assignment]
     """Nothing to forget. UNIMPLEMENTED unless a setting turns shared memory on."""
     TraceSetting: _aio.UnaryUnaryMultiCallable[_open_inference_pb2.TraceSettingRequest, _open_inference_pb2.TraceSettingResponse]  # type: ignore[assignment]
-    """UNIMPLEMENTED; tracing is set where the server starts."""
+    """Which requests are traced, of all models or of one: the settings in effect, after the changes of the request. With no
+    settings it only reads. FAILED_PRECONDITION for a change where the server has no collector of traces.
+    """
     LogSettings: _aio.UnaryUnaryMultiCallable[_open_inference_pb2.LogSettingsRequest, _open_inference_pb2.LogSettingsResponse]  # type: ignore[assignment]
-    """UNIMPLEMENTED; logging is set where the server starts."""
+    """The level of the server's log, after the changes of the request. With no settings it only reads."""
 
 class GRPCInferenceServiceServicer:
-    """Inference for tools: tensors in, tensors out. Zoo answers the first twelve methods; the others are UNIMPLEMENTED,
+    """Inference for tools: tensors in, tensors out. Zoo answers all methods but those of shared memory that say otherwise,
     and ServerMetadata does not advertise them.
 
     Errors are gRPC statuses by the table of docs/protocol.md, with google.rpc details in the trailer.
@@ -283,13 +287,15 @@ class GRPCInferenceServiceServicer:
         request: _open_inference_pb2.TraceSettingRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_open_inference_pb2.TraceSettingResponse, _abc.Awaitable[_open_inference_pb2.TraceSettingResponse]]:
-        """UNIMPLEMENTED; tracing is set where the server starts."""
+        """Which requests are traced, of all models or of one: the settings in effect, after the changes of the request. With no
+        settings it only reads. FAILED_PRECONDITION for a change where the server has no collector of traces.
+        """
 
     def LogSettings(
         self,
         request: _open_inference_pb2.LogSettingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_open_inference_pb2.LogSettingsResponse, _abc.Awaitable[_open_inference_pb2.LogSettingsResponse]]:
-        """UNIMPLEMENTED; logging is set where the server starts."""
+        """The level of the server's log, after the changes of the request. With no settings it only reads."""
 
 def add_GRPCInferenceServiceServicer_to_server(servicer: GRPCInferenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

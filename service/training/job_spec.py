@@ -80,3 +80,5 @@ class WorkOrder(BaseModel):
     """Whether the server computes the base's features, and sends `features` when it has finished (method `head`)."""
     mlflow_uri: str = ""
     """MLflow server that also tracks the job; empty means none."""
+    traceparent: str = ""
+    """The job's trace by W3C Trace Context, for the worker's log and its tracking; empty where the job is not traced."""

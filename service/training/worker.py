@@ -184,6 +184,10 @@ def main(folder: Path) -> None:
     order: WorkOrder | None = None
     try:
         order = WorkOrder.model_validate_json((folder / "spec.json").read_bytes())
+        if order.traceparent:
+            # Where OpenTelemetry's specification has processes look for the trace that they continue.
+            os.environ["TRACEPARENT"] = order.traceparent
+            log.info("the job's trace is %s", order.traceparent)
         threading.Thread(target=stop.listen, args=(sys.stdin,), name="listener", daemon=True).start()
         heartbeat = threading.Thread(
             target=send_heartbeats, args=(send, order.memory_mib, ended), name="heartbeat", daemon=True

@@ -7,7 +7,7 @@ import inspect
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -18,7 +18,8 @@ from service.database.errors import DatabaseUnavailable
 from service.errors import InternalError, InvalidInput, NotFound, NotReady, RateLimited, ZooError
 from service.inference import current_call
 from service.observability.log import logger
-from service.observability.recorder import Call, Recorder
+from service.observability.printable import new_request_id, shown_id
+from service.observability.recorder import Call, CallContext, Recorder
 from service.wire.access.audited import Audit
 from service.wire.access.guard import Guard
 from service.wire.status import code_of, status_of, trailers_of
@@ -27,16 +28,6 @@ log = logger(__name__)
 
 Context = aio.ServicerContext[Any, Any]
 CANCELLED = "CANCELLED"
-
-
-class CallContext(Protocol):
-    """The part of a call that its count needs: of a grpc.aio context, or of a call of the frontend."""
-
-    def time_remaining(self) -> float | None:
-        """Seconds until the caller's deadline, at least 0; None without one."""
-
-    def code(self) -> Any:
-        """The status code so far."""
 
 
 Handler = Any
@@ -55,7 +46,7 @@ def to_zoo_error(error: Exception, method: str, call: Call) -> ZooError:
         "unexpected error",
         method=method,
         model=call.model,
-        request_id=call.request_id,
+        request_id=shown_id(call.request_id),
         reference=reference,
         exc_info=error,
     )
@@ -82,6 +73,8 @@ class CountedServer:
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
         """Called by generated code to add a servicer."""
+        if self._recorder.tracing is not None:
+            self._recorder.tracing.add_methods(service, handlers)
         self._methods |= {
             f"/{service}/{method}": self._wrap(handler, f"/{service}/{method}") for method, handler in handlers.items()
         }
@@ -107,8 +100,10 @@ class CountedServer:
 
         async def wrapped(request: Any, context: Context) -> Any:
             reply, outcome = None, CANCELLED
+            counted = CountedCall(self._recorder, method, context)
+            counted.call.request_id = getattr(request, "request_id", "")
             try:
-                with CountedCall(self._recorder, method, context) as counted:
+                with counted:
                     principal = await self._admit(path, context)
                     counted.hold(principal)
                     reply = await inner(self._read(request, path, principal), context)
@@ -117,7 +112,7 @@ class CountedServer:
             except ZooError as error:
                 # A flood must not fill the disk, so refusals for a rate are not recorded.
                 outcome = "" if isinstance(error, RateLimited) else code_of(error).name
-                await abort(context, error)
+                await abort(context, error, counted.request_id)
             finally:
                 if outcome:
                     self._audit.record(path, request, reply, outcome, context)
@@ -281,17 +276,31 @@ class CountedCall:
         else:
             self.finished("OK")
 
+    @property
+    def request_id(self) -> str:
+        """The request's id, as logs and error details show it; after a failure never empty."""
+        return shown_id(self.call.request_id)
+
     def finished(self, code: str) -> None:
         """The call ended with the status code of this name."""
-        call, seconds = self.call, time.monotonic() - self._began
+        recorder, call, method, ended = self._recorder, self.call, self._method, time.monotonic()
+        seconds = ended - self._began
         if self._release is not None:
             self._release()
             self._release = None
-        self._recorder.call_finished(call, self._method, code, seconds)
-        log.debug("call", method=self._method, code=code, model=call.model, request_id=call.request_id, seconds=seconds)
+        if recorder.tracing is not None and self._context is not None:  # first: it notes the trace for the metrics
+            recorder.tracing.call_finished(self._context, call, method, code, self._began, ended)
+        recorder.call_finished(call, method, code, seconds)
+        calls = recorder.call_log
+        if calls is not None and (code != "OK" or seconds >= calls.slow_s):
+            metadata = None if self._context is None else self._context.invocation_metadata()
+            calls.call_finished(call, method, code, seconds, metadata)
+        log.debug("call", method=method, code=code, model=call.model, request_id=call.request_id, seconds=seconds)
 
     def failed(self, error: Exception) -> ZooError:
         """The call ended with an error; gives it as clients may see it."""
+        if not self.call.request_id:  # its caller and the log need one to speak of it
+            self.call.request_id = new_request_id()
         zoo_error = _without_hidden_names(to_zoo_error(error, self._method, self.call), self._principal)
         self.finished(code_of(zoo_error).name)
         return zoo_error
@@ -310,9 +319,9 @@ def _without_hidden_names(error: ZooError, principal: Principal) -> ZooError:
     return NotFound(error.kind, error.name, [name for name in error.near if principal.may_use(name)])
 
 
-async def abort(context: Context, error: ZooError) -> None:
+async def abort(context: Context, error: ZooError, request_id: str = "") -> None:
     """Ends the call with the error's status and details. Always raises."""
-    status = status_of(error)
+    status = status_of(error, request_id)
     await context.abort(code_of(error), status.message, trailers_of(status))
 
 

@@ -17,7 +17,8 @@
     StorageFull       RESOURCE_EXHAUSTED
     anything else     INTERNAL             a generic text
 
-Every status also carries ErrorInfo: a stable reason for programs, in the domain `zoo`.
+Every status also carries ErrorInfo: a stable reason for programs, in the domain `zoo`; and RequestInfo: the request's id, where
+there is one, as the server's log shows it.
 """
 
 from __future__ import annotations
@@ -89,8 +90,8 @@ def code_of(error: ZooError) -> grpc.StatusCode:
     return next((code for kind, code in TABLE if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
 
 
-def status_of(error: ZooError) -> status_pb2.Status:
-    """The whole google.rpc.Status of an error: code, message, details."""
+def status_of(error: ZooError, request_id: str = "") -> status_pb2.Status:
+    """The whole google.rpc.Status of an error: code, message, details. `request_id`: as `printable.shown_id` gives it."""
     status = status_pb2.Status(code=code_of(error).value[0], message=cut(error.message, LONGEST_MESSAGE))
     _add(status, details.ErrorInfo(reason=error.reason, domain=DOMAIN))
     if isinstance(error, InvalidInput) and error.field:
@@ -110,6 +111,8 @@ def status_of(error: ZooError) -> status_pb2.Status:
         info = details.RetryInfo()
         info.retry_delay.FromNanoseconds(int(retry_s * 1e9))
         _add(status, info)
+    if request_id:
+        _add(status, details.RequestInfo(request_id=cut(request_id, LONGEST_NAME)))
     return status
 
 

@@ -55,6 +55,49 @@ def test_logged_error_does_not_contain_request_data(style: str) -> None:
     assert "locals" not in text
 
 
+AT_RUN_TIME = """
+from service.observability.log import configure, level, logger, set_level
+configure("info", "json")
+log = logger("t")
+log.debug("1")
+log.info("2")
+set_level("debug")
+log.debug("3 " + level())
+set_level("error")
+log.warning("4")
+log.error("5")
+set_level("warning")
+log.info("6")
+log.warning("7")
+"""
+
+
+def test_level_that_changes_holds_for_loggers_that_were_used_before() -> None:
+    done = subprocess.run([sys.executable, "-c", AT_RUN_TIME], capture_output=True, text=True, check=True)
+    assert [json.loads(line)["event"] for line in done.stderr.splitlines()] == ["2", "3 debug", "5", "7"]
+
+
+HOSTILE = r"""
+from service.observability.log import configure, logger
+configure("info", {style!r})
+log = logger("t")
+log.info("served", request_id="x\n{{}}\x1b[2J\u2028", rows=3)
+log.info("served", request_id="y" * 1_000_000)
+"""
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_texts_of_callers_break_no_line_and_are_bounded(style: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HOSTILE.format(style=style)], capture_output=True, text=True, check=True
+    )
+    first, second = done.stderr.split("\n")[:-1]
+    assert "\x1b[2J" not in first
+    assert "\u2028" not in first
+    assert "rows" in first
+    assert 4000 < len(second) < 4400
+
+
 OF_GRPC = """
 import logging
 from service.observability.log import configure

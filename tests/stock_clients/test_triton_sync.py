@@ -52,6 +52,8 @@ def test_only_supported_extensions_are_advertised(client: Client) -> None:
         "binary_tensor_data",
         "parameters",
         "statistics",
+        "trace",
+        "logging",
     }
 
 

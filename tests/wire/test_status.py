@@ -104,10 +104,10 @@ async def test_each_error_reaches_a_client_whole(error: ZooError, code: grpc.Sta
 
     async with wired(fail) as w:
         with pytest.raises(aio.AioRpcError) as caught:
-            await w.prediction.Predict(request())
+            await w.prediction.Predict(request(request_id="r-1"))
         assert caught.value.code() is code
         assert caught.value.details() == error.message
-        assert status_in(caught.value) == status_of(error)
+        assert status_in(caught.value) == status_of(error, "r-1")
 
 
 LONG = 50_000
@@ -131,7 +131,7 @@ async def test_an_error_that_repeats_a_long_text_still_arrives(character: str, k
 
     async with wired(fail) as w:
         with pytest.raises(aio.AioRpcError) as caught:
-            await w.prediction.Predict(request())
+            await w.prediction.Predict(request(request_id=text[:256]))
         assert caught.value.code() is code_of(error)
         assert caught.value.details()
         status = status_in(caught.value)
@@ -142,7 +142,7 @@ async def test_an_error_that_repeats_a_long_text_still_arrives(character: str, k
 def test_a_status_is_bounded_in_bytes(character: str) -> None:
     text = character * LONG
     for error in (IllegalMove(text), InvalidInput(text, text), NotFound(text, text, [text])):
-        value = dict(trailers_of(status_of(error)))["grpc-status-details-bin"]
+        value = dict(trailers_of(status_of(error, text)))["grpc-status-details-bin"]
         assert len(value) < 6000
         assert status_of(error).message.endswith("…")
 

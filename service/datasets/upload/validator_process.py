@@ -17,7 +17,7 @@ from service.errors import InternalError, InvalidInput, StorageFull
 from service.processes import AsyncChildProcess
 
 COMMAND = (sys.executable, "-P", "-m", "service.datasets.validation.validate")
-SECRET_PREFIXES = ("AWS_", "ZOO_", "MLFLOW_")
+SECRET_PREFIXES = ("AWS_", "ZOO_", "MLFLOW_", "OTEL_")
 """Of environment variables that a process which opens files of users must not have."""
 LOG = "log.txt"
 LOG_SHOWN = 4000

@@ -142,8 +142,8 @@ class ProcessLauncher:
 
 
 def environment(parent: Mapping[str, str], profile: WorkerProfile) -> dict[str, str]:
-    """The environment of a worker: without the server's settings, which may hold passwords."""
-    variables = {name: value for name, value in parent.items() if not name.startswith("ZOO_")}
+    """The environment of a worker: without the server's settings and those of its traces, which may hold passwords."""
+    variables = {name: value for name, value in parent.items() if not name.startswith(("ZOO_", "OTEL_"))}
     threads = str(profile.threads)
     variables |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
     variables |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}

@@ -99,6 +99,8 @@ class Tracker:
         }
         logged = [Param(name, str(value)[:MAX_PARAMETER_CHARACTERS]) for name, value in parameters.items()]
         tags = [RunTag("zoo.job_id", order.job_id), RunTag("zoo.model", spec.model)]
+        if order.traceparent:
+            tags.append(RunTag("traceparent", order.traceparent))
         client.log_batch(run_id, params=logged, tags=tags)
 
         def write(metric: Metric) -> None:

@@ -36,7 +36,7 @@ async def _answer(call: UnaryCall, counted: CountedCall, coroutine: Coroutine[An
         with counted:
             data = (await coroutine).SerializeToString()
     except ZooError as error:
-        call.fail(error)
+        call.fail(error, counted.request_id)
     except asyncio.CancelledError:
         call.fail(NotReady("the server ended the request; try again"))  # does nothing where the caller has left
         raise
@@ -49,7 +49,7 @@ def parsed(call: UnaryCall, counted: CountedCall, parse: Callable[[bytes], Reque
     try:
         return parse(call.message)
     except DecodeError:
-        call.fail(counted.failed(unreadable()))
+        call.fail(counted.failed(unreadable()), counted.request_id)
         return None
 
 

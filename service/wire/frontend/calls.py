@@ -108,6 +108,10 @@ class Caller:
         """The status code so far; as a grpc.aio context says it."""
         return 0
 
+    def invocation_metadata(self) -> Metadata:
+        """What the caller sent beside the message; as a grpc.aio context says it."""
+        return self.core.metadata
+
 
 class UnaryCall(Caller):
     """One unary call. `message` is there when its handler is called; the handler sees to it that `reply` or `fail` is called
@@ -125,6 +129,7 @@ class UnaryCall(Caller):
         "_limits",
         "_read",
         "_sent",
+        "accepted",
         "hint",
         "message",
         "on_cancel",
@@ -132,6 +137,8 @@ class UnaryCall(Caller):
 
     def __init__(self, method: str, core: CoreCall, host: Host, handler: Callable[[UnaryCall], None]) -> None:
         super().__init__(method, core)
+        self.accepted = time.monotonic()
+        """When the call came, before its message was read."""
         self.hint = _hint(core.metadata)
         """Model and version as the metadata name them; None where they name no model."""
         self.message = b""
@@ -247,9 +254,9 @@ class UnaryCall(Caller):
         self.message, self.on_cancel = b"", None
         self.core.reply(data, self._reply_sent)
 
-    def fail(self, error: ZooError) -> None:
+    def fail(self, error: ZooError, request_id: str = "") -> None:
         """Answers with the error's status and details. Does nothing where the caller has left."""
-        status = status_of(error)
+        status = status_of(error, request_id)
         self._end(code_of(error).value[0], status.message, trailers_of(status))
 
     def cancel(self) -> None:

@@ -72,7 +72,10 @@ def make_frontend(
     """
 
     def refused(method: str, error: ZooError) -> None:
-        recorder.call_finished(Call(), method.rpartition("/")[2], code_of(error).name, 0.0)
+        call, name, code = Call(), method.rpartition("/")[2], code_of(error).name
+        recorder.call_finished(call, name, code, 0.0)
+        if recorder.call_log is not None:
+            recorder.call_log.call_finished(call, name, code, 0.0)
 
     loop, limit_bytes = asyncio.get_running_loop(), settings.request_memory_mib * MIB
 

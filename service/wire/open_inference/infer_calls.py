@@ -64,13 +64,14 @@ class InferCalls:
 
     async def infer(self, incoming: Received, deadline: float | None) -> pb.ModelInferResponse:
         """The reply to one request. Raises a ZooError."""
-        principal = current_principal.get()
+        about, principal = current_call.get(), current_principal.get()
+        about.request_id = incoming.message.id
         tensors = self._read_tensors(incoming, deadline, principal)
         if tensors is None:
             return await self.answer(incoming, deadline, principal)
         principal.take_rows(len(tensors.items))
-        about = current_call.get()
         about.model, about.version, about.request_id = _about(tensors)
+        about.rows = len(tensors.items)
         model, items = tensors.model, tensors.items
         return tensors.response(await self._inference.infer_tensors(model, items, tensors.deadline, tensors.priority))
 
@@ -102,6 +103,7 @@ class InferCalls:
     def begin_streamed(self, incoming: Received, stream: Replies, deadline: float | None, context: CallContext) -> None:
         """Begins to answer one request of a stream; see `Stream` for the contract."""
         counted = CountedCall(self._recorder, STREAMED, context)
+        counted.call.request_id = incoming.message.id
         principal = principal_of(context)
         try:
             self._guard.check_alive(principal)
@@ -109,7 +111,7 @@ class InferCalls:
             if tensors is None:
                 stream.start(self._stream_answer(incoming, deadline, counted, principal))
                 return
-            counted.call = Call(*_about(tensors))
+            counted.call = Call(*_about(tensors), rows=len(tensors.items))
             counted.hold(principal)
             principal.take_rows(len(tensors.items))
         except ZooError as error:
@@ -120,6 +122,7 @@ class InferCalls:
     def _begin_unary(self, call: UnaryCall) -> None:
         counted, principal = CountedCall(self._recorder, UNARY, call), call.principal
         counted.belongs_to(principal)
+        incoming: Received | None = None
         try:
             incoming = parsed(call, counted, read)
             if incoming is None:
@@ -133,9 +136,11 @@ class InferCalls:
                 return
             principal.take_rows(len(tensors.items))
         except Exception as error:
-            call.fail(counted.failed(error))
+            if incoming is not None:
+                counted.call.request_id = incoming.message.id
+            call.fail(counted.failed(error), counted.request_id)
             return
-        counted.call = Call(*_about(tensors), principal.name)
+        counted.call = Call(*_about(tensors), principal.name, len(tensors.items))
         SubmittedTensors(tensors, counted, UnaryReply(call, tensors)).submit(self._inference)
 
     def _open_stream(self, stream: StreamCall) -> StreamHandler:

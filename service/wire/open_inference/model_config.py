@@ -28,6 +28,8 @@ EXTENSIONS = (
     "binary_tensor_data",
     "parameters",
     "statistics",
+    "trace",
+    "logging",
 )
 """Triton's names of the extensions that always work here; tools decide by them which methods to call."""
 SHARED_MEMORY = "system_shared_memory"

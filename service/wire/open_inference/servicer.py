@@ -13,7 +13,9 @@ import grpc
 from service.access.principal import current_principal
 from service.errors import NotFound, RegionNotFound
 from service.inference import Inference
+from service.observability.log import level, logger, set_level
 from service.observability.recorder import Recorder
+from service.observability.tracing.trace_settings import TraceSettings
 from service.pb import open_inference_pb2 as pb
 from service.pb import open_inference_pb2_grpc as pb_grpc
 from service.registry.model_status import ModelStatus
@@ -21,12 +23,14 @@ from service.registry.registry import Registry
 from service.registry.states import ModelState
 from service.wire.access.guard import Guard
 from service.wire.calls import Context, deadline_of, readable
-from service.wire.open_inference import model_config
+from service.wire.open_inference import log_settings, model_config, trace_settings
 from service.wire.open_inference.infer_calls import STREAM_LIMIT, InferCalls
 from service.wire.open_inference.raw_contents import ViewsServer, received
 from service.wire.open_inference.regions import Regions
 from service.wire.open_inference.submitted_tensors import Incoming
 from service.wire.streams import Stream
+
+log = logger(__name__)
 
 
 class ServerState(Protocol):
@@ -59,8 +63,10 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
         release: str,
         regions: Regions | None = None,
         guard: Guard | None = None,
+        traces: TraceSettings | None = None,
     ) -> None:
-        """`regions`: of shared memory; None where the extension is off."""
+        """`regions`: of shared memory; None where the extension is off. `traces`: None where the server has no collector."""
+        self._traces = traces
         self._regions = regions
         self.calls = InferCalls(inference, recorder, regions, guard)
         """Answers ModelInfer and ModelStreamInfer; a frontend may take them from here."""
@@ -198,9 +204,31 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
             raise AssertionError  # `abort` raises
         return self._regions
 
+    # ── logs and traces ───────────────────────────────────────────────────────────────────────────────────────
+
+    async def LogSettings(self, request: pb.LogSettingsRequest, context: Context) -> pb.LogSettingsResponse:
+        """An administrator's method: it changes what the server's log shows of everyone."""
+        before = level()
+        after = log_settings.changed_level(request, before)
+        if after != before:
+            log.info("the level of the log changes", before=before, after=after)
+            set_level(after)
+        return log_settings.log_settings(after)
+
+    async def TraceSetting(self, request: pb.TraceSettingRequest, context: Context) -> pb.TraceSettingResponse:
+        """An administrator's method: traces of everyone's requests leave the server."""
+        model = request.model_name
+        if model:
+            await self._registry.seek(model)
+            self._registry.status(model)
+        trace_settings.update_trace_settings(self._traces, request)
+        if request.settings:
+            log.info("the settings of traces change", model=model, settings=sorted(request.settings))
+        return trace_settings.trace_settings(None if self._traces is None else self._traces.policy(model))
+
     # ── not supported ────────────────────────────────────────────────────────────────────────────────────────
 
     async def _unimplemented(self, request: object, context: Context) -> Any:
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, "not supported, nor advertised in ServerMetadata.extensions")
 
-    CudaSharedMemoryRegister = TraceSetting = LogSettings = _unimplemented
+    CudaSharedMemoryRegister = _unimplemented

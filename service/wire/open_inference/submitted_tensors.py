@@ -42,8 +42,8 @@ class Reply(Protocol):
     def write(self, rows: Sequence[Tensors]) -> Callable[[UnderWay], None]:
         """Makes the reply from the rows' outputs; gives what sends it. May raise."""
 
-    def fail(self, error: ZooError, request: UnderWay) -> None:
-        """Sends an error."""
+    def fail(self, error: ZooError, request_id: str, request: UnderWay) -> None:
+        """Sends an error. `request_id`: of the request, as error details show it."""
 
 
 class StreamReply:
@@ -65,8 +65,8 @@ class StreamReply:
         reply = self._tensors.stream_response(rows)
         return lambda request: self._stream.reply(reply, request)
 
-    def fail(self, error: ZooError, request: UnderWay) -> None:
-        """See Reply."""
+    def fail(self, error: ZooError, request_id: str, request: UnderWay) -> None:
+        """See Reply. The error of a stream is a text: it has no details."""
         self._stream.reply(stream_error(self._message, error), request)
 
 
@@ -88,9 +88,9 @@ class UnaryReply:
         data = self._tensors.response(rows).SerializeToString()
         return lambda _: self._call.reply(data)
 
-    def fail(self, error: ZooError, request: UnderWay) -> None:
+    def fail(self, error: ZooError, request_id: str, request: UnderWay) -> None:
         """See Reply."""
-        self._call.fail(error)
+        self._call.fail(error, request_id)
 
 
 class SubmittedTensors:
@@ -125,6 +125,7 @@ class SubmittedTensors:
     def _done(self, request: TensorRequest) -> None:
         outcome = request.outcome
         assert outcome is not None
+        self._counted.call.timing = request.timing
         self._request = None  # or the two would keep each other, and the outcome with them
         if isinstance(outcome, ZooError):
             self._fail(outcome)
@@ -138,4 +139,4 @@ class SubmittedTensors:
         send(self)
 
     def _fail(self, error: Exception) -> None:
-        self._reply.fail(self._counted.failed(error), self)
+        self._reply.fail(self._counted.failed(error), self._counted.request_id, self)

@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 from service.datasets.dataset_store import DatasetStore
 from service.errors import InvalidInput
+from service.inference import current_call
 from service.jobs.job_service import JobService
 from service.pb import fine_tuning_pb2 as pb
 from service.pb import fine_tuning_pb2_grpc
@@ -49,6 +50,8 @@ class JobCalls(fine_tuning_pb2_grpc.FineTuningServicer):
             chosen = await self._jobs.check(spec, kinds, owner, terms)
             return pb.CreateJobResponse(job=pb.Job(spec=write_spec(chosen), owner=owner))
         job = await self._jobs.create(spec, request_id, owner, terms)
+        if (call := current_call.get(None)) is not None:
+            call.job_id = job.id
         return pb.CreateJobResponse(job=write_job(job))
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:  # noqa: N802

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service.access.principal import Principal, current_principal
 from service.errors import ZooError
-from service.inference import Inference
+from service.inference import Inference, current_call
 from service.observability.recorder import Recorder
 from service.pb import prediction_pb2 as pb
 from service.pb import prediction_pb2_grpc
@@ -66,10 +66,11 @@ class PredictionServicer(prediction_pb2_grpc.PredictionServicer):
             request = parsed(call, counted, pb.PredictRequest.FromString)
             if request is None:
                 return
+            counted.call.request_id = request.request_id
             check_hint(call, request.model, request.version)
             answer(call, counted, self._answer(request, call.deadline, call.principal))
         except Exception as error:
-            call.fail(counted.failed(error))
+            call.fail(counted.failed(error), counted.request_id)
 
     def _open_stream(self, stream: StreamCall) -> StreamHandler:
         def begin(message: pb.StreamPredictRequest, stream: StreamCall) -> None:
@@ -83,19 +84,21 @@ class PredictionServicer(prediction_pb2_grpc.PredictionServicer):
         self, request: pb.PredictRequest, deadline: float | None, context: CallContext
     ) -> pb.StreamPredictResponse:
         """One request of a stream, answered or failed; counted as a call of its own."""
+        counted = CountedCall(self._recorder, STREAMED, context)
         try:
-            with CountedCall(self._recorder, STREAMED, context) as counted:
+            with counted:
                 principal = principal_of(context)
                 self._guard.check_alive(principal)
                 counted.hold(principal)
                 response = await self._answer(request, deadline, principal)
                 return pb.StreamPredictResponse(request_id=response.request_id, response=response)
         except ZooError as error:
-            return pb.StreamPredictResponse(request_id=request.request_id, error=status_of(error))
+            return pb.StreamPredictResponse(request_id=request.request_id, error=status_of(error, counted.request_id))
 
     async def _answer(
         self, request: pb.PredictRequest, deadline: float | None, principal: Principal
     ) -> pb.PredictResponse:
+        current_call.get().request_id = request.request_id
         principal.require_model(request.model)
         principal.take_rows(len(request.instances))
         reply = await self._inference.infer(read_request(request, deadline))

@@ -167,6 +167,11 @@ async def test_environment_hides_the_gpu_from_a_cpu_worker_only() -> None:
     assert environment(mine, WorkerProfile("cuda", 3))["CUDA_VISIBLE_DEVICES"] == "0"
 
 
+@pytest.mark.parametrize("name", ["ZOO_DATABASE_URL", "OTEL_EXPORTER_OTLP_HEADERS"])
+async def test_environment_of_a_worker_has_no_secret_of_the_server(name: str) -> None:
+    assert name not in environment({name: "secret"}, WorkerProfile("cpu", 1))
+
+
 async def test_second_worker_of_a_job_waits_for_the_end_of_the_first(sandbox: JobSandbox) -> None:
     """Two of them in one folder would spoil each other's checkpoints."""
     async with sandbox.open() as jobs:

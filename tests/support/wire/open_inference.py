@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 from grpc import aio
 
+from service.observability.request_log import RequestLog
+from service.observability.tracing.request_tracing import Tracing
+from service.observability.tracing.trace_settings import TraceSettings
 from service.pb import open_inference_pb2 as pb
 from service.pb import open_inference_pb2_grpc as pb_grpc
 from service.wire.access.guard import Guard
@@ -29,19 +32,26 @@ def asks(*values: float, model: str = "adder", request_id: str = "r", **fields: 
     return request
 
 
-def servicer(w: World, regions: Regions | None = None, guard: Guard | None = None) -> OpenInferenceServicer:
-    return OpenInferenceServicer(w.inference, w.registry, w.recorder, cast(Any, None), "1", regions, guard)
+def servicer(
+    w: World, regions: Regions | None = None, guard: Guard | None = None, traces: TraceSettings | None = None
+) -> OpenInferenceServicer:
+    return OpenInferenceServicer(w.inference, w.registry, w.recorder, cast(Any, None), "1", regions, guard, traces)
 
 
 @asynccontextmanager
 async def served(
-    regions: Regions | None = None, guard: Guard | None = None, **options: Any
+    regions: Regions | None = None,
+    guard: Guard | None = None,
+    tracing: Tracing | None = None,
+    calls: RequestLog | None = None,
+    **options: Any,
 ) -> AsyncIterator[tuple[World, Any]]:
     """A world behind a port, and a stub that calls it. `regions`: turns shared memory on. `guard`: asks for tokens."""
     async with world(**options) as w:
+        w.recorder.tracing, w.recorder.call_log = tracing, calls
         server = aio.server()
         counted: Any = CountedServer(server, w.recorder, guard)
-        behind = servicer(w, regions, guard)
+        behind = servicer(w, regions, guard, None if tracing is None else tracing.settings)
         add_to_server(behind, counted)
         hooks = {"gate": w.inference.refuse_unread, "guard": guard}
         async with served_port(server, behind.calls, **hooks) as port, port.channel() as channel:

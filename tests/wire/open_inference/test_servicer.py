@@ -61,10 +61,12 @@ async def test_only_extensions_that_work_are_advertised() -> None:
     assert sorted(metadata.extensions) == [
         "binary_tensor_data",
         "classification",
+        "logging",
         "model_configuration",
         "model_repository",
         "parameters",
         "statistics",
+        "trace",
     ]
 
 
@@ -86,8 +88,6 @@ async def test_methods_that_are_not_advertised_are_unimplemented() -> None:
         for method, request in (
             (zoo.stub.SystemSharedMemoryStatus, pb.SystemSharedMemoryStatusRequest()),
             (zoo.stub.CudaSharedMemoryStatus, pb.CudaSharedMemoryStatusRequest()),
-            (zoo.stub.TraceSetting, pb.TraceSettingRequest()),
-            (zoo.stub.LogSettings, pb.LogSettingsRequest()),
         ):
             assert (await failure(method(request))).code() is grpc.StatusCode.UNIMPLEMENTED
 
