@@ -356,7 +356,7 @@ class Settings(BaseSettings):
     @classmethod
     def _is_endpoint(cls, value: str) -> str:
         if value and not is_grpc_endpoint(value):
-            raise PydanticCustomError("not_an_endpoint", "expected http://HOST:PORT or https://HOST:PORT")
+            raise PydanticCustomError("not_an_endpoint", "expected http://HOST:PORT, or https in place of http")
         return value
 
     @field_validator("home", mode="before")
