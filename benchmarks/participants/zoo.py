@@ -10,7 +10,6 @@ import time
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import grpc
 from prometheus_client.parser import text_string_to_metric_families
@@ -83,8 +82,7 @@ class Zoo(Server):
         end = time.monotonic() + timeout_s
         while True:
             tiers = {model: self._tier(model) for model in self.models}
-            events = self.log_events()
-            if all(settled(model, tier, events) for model, tier in tiers.items()):
+            if all(map(settled, tiers.values())):
                 return tiers
             if not all(tiers.values()):
                 return {model: {"note": "this server names no tier"} for model in self.models}
@@ -144,19 +142,6 @@ def new_home(home: Path) -> tempfile.TemporaryDirectory[str]:
     return folder
 
 
-PENDING = ("it waits for the compiler", "is being compiled and checked")
-"""The ends of the reason that a server gives for a model whose candidate tiers are not all tried."""
-LAST_COMPILER = "aotinductor"
-"""The compiler that a server tries after all others."""
-TRIED = ("a faster network serves", "the network stays as it is")
-"""Events of the log, each with the candidate that was tried."""
-
-
-def settled(model: str, tier: Mapping[str, str], events: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a server has tried all candidates for a model, by the model's tier parameters and the server's log."""
-    if "tier_candidate" not in tier and not tier.get("tier_reason", PENDING[0]).endswith(PENDING):
-        return True  # nothing is to be tried
-    candidates = [str(e.get("candidate")) for e in events if e.get("model") == model and e.get("event") in TRIED]
-    last = [candidate for candidate in candidates if candidate.startswith(LAST_COMPILER)]
-    # fp32 is tried after bf16, unless a compiled network serves by then.
-    return bool(last) and (tier.get("tier") == "compiled" or last[-1].endswith("fp32"))
+def settled(tier: Mapping[str, str]) -> bool:
+    """Whether a server has tried all candidates for a model, by the model's tier parameters."""
+    return tier.get("tier_state") == "final"

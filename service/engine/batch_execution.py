@@ -27,6 +27,8 @@ class BatchExecution:
         self.handle = RuntimeHandle(runtime)
         self.tier_report: TierReport | None = None
         """Outcome of making the model faster, once that was tried. Replaced by the event loop, read by lanes."""
+        self.tiers_pending = False
+        """Whether another tier is still to be tried. Written by the event loop and the tiering thread, read by any."""
         self._name = name
         self._version = version
         self._task = task

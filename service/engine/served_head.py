@@ -156,6 +156,11 @@ class ServedHead:
         return self.base.tier_report
 
     @property
+    def tiers_pending(self) -> bool:
+        """Whether another tier of the backbone is still to be tried."""
+        return self.base.tiers_pending
+
+    @property
     def queue_depth(self) -> int:
         """Rows that wait for the device, for the base and all its heads."""
         return self.base.queue_depth

@@ -174,6 +174,15 @@ class ServedModel:
     def tier_report(self, report: TierReport | None) -> None:
         self._execution.tier_report = report
 
+    @property
+    def tiers_pending(self) -> bool:
+        """Whether another tier is still to be tried."""
+        return self._execution.tiers_pending
+
+    @tiers_pending.setter
+    def tiers_pending(self, pending: bool) -> None:
+        self._execution.tiers_pending = pending
+
     def use(self, runtime: Runtime) -> None:
         """The next batches run in `runtime`, and its costs are learned apart. The old runtime is freed when the batches that
         run in it have ended."""

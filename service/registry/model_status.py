@@ -28,6 +28,8 @@ class RuntimeInfo:
     growth_bytes: int | None = None
     """How much the device's reading grew over the load; None where it is unknown."""
     tier_report: TierReport | None = None
+    tiers_pending: bool = False
+    """Whether another tier is still to be tried."""
     decisions: tuple[Decisions, ...] = ()
     """How a tuned version decides on each runtime that was checked, against fp32; the latest last."""
     carried_by: str = ""

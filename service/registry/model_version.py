@@ -209,6 +209,7 @@ def runtime_info(version: ModelVersion, ledger: Ledger) -> RuntimeInfo | None:
             load_s=version.load_s,
             weights_bytes=memory_bytes,
             tier_report=served.tier_report,
+            tiers_pending=served.tiers_pending,
             decisions=version.decisions,
             carried_by="" if version.base is None else version.base.name,
             note=version.note,
@@ -224,6 +225,7 @@ def runtime_info(version: ModelVersion, ledger: Ledger) -> RuntimeInfo | None:
         weights_bytes=holding.weights,
         growth_bytes=holding.growth,
         tier_report=served.tier_report,
+        tiers_pending=served.tiers_pending,
         decisions=version.decisions,
         note=version.note,
     )

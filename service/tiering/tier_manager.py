@@ -119,7 +119,8 @@ class TierManager:
             precisions = self._precisions(options.precision or "auto")
             self._compiler.expect()
         self._swap.settle(served, TierReport("eager", served.runtime.precision, reason=reason))
-        if precisions or self._may_move(served):
+        served.tiers_pending = bool(precisions) or self._may_move(served)
+        if served.tiers_pending:
             self._work.put(_Work(0, next(self._numbers), weakref.ref(served), precisions))
 
     def _may_move(self, served: ServedModel) -> bool:
@@ -141,38 +142,42 @@ class TierManager:
             served = work.served()
             if served is None:
                 continue
+            more = False
             try:
-                self._try_candidates(served, work)
+                more = self._try_candidates(served, work)
             except Exception:  # the attempt must not harm the model; a model that was unloaded meanwhile fails here
                 # Where the server stops, its processes end under the attempt.
                 if self._registry.serves(served) and not self._swap.stopped:
                     log.exception("moving a network failed", model=served.name)
+            served.tiers_pending = more
             del served  # an unloaded model would stay in memory until the next one comes
 
-    def _try_candidates(self, served: ServedModel, work: _Work) -> None:
+    def _try_candidates(self, served: ServedModel, work: _Work) -> bool:
         """Tries one compiler for each precision until a network is right and faster; the next compiler has its turn later. A
-        network that no compiler makes faster moves into processes."""
+        network that no compiler makes faster moves into processes. Returns whether more is to be tried."""
         compilers = self._compiler.compilers if work.precisions else ()
         for precision in work.precisions if compilers else ():
             if not self._registry.serves(served):
-                return
+                return False
             in_service = served.tier_report
             if precision == "int8" and work.stage:  # which only the first compiler has
                 if in_service is not None and in_service.precision == precision:
-                    return
+                    return False
                 continue
             report = self._attempt(served, precision, compilers[work.stage], work.note)
             if precision == "int8" and report.reason:
                 work = replace(work, note=f"int8 was not possible: {report.reason}")
             if self._swap.stopped or not self._registry.serves(served):
-                return
+                return False
             now = served.tier_report
             if now is not None and now.tier == "compiled" and (now is not in_service or now.precision == precision):
                 break  # the precisions that follow are slower
         if work.stage + 1 < len(compilers):
             self._work.put(replace(work, stage=work.stage + 1))
-        elif served.tier_report is None or served.tier_report.tier == "eager":
+            return True
+        if served.tier_report is None or served.tier_report.tier == "eager":
             self._move(served)
+        return False
 
     def _attempt(self, served: ServedModel, precision: str, compiler: str, note: str) -> TierReport:
         """Tries one candidate, and reports it unless another compiled network serves on. Returns its report."""

@@ -54,6 +54,22 @@ async def test_correct_and_faster_candidate_is_swapped_in_and_reported() -> None
         assert it.threads == ["tiering"]
 
 
+@pytest.mark.parametrize("off", [0.0, 0.5], ids=["swapped in", "refused"])
+async def test_tiers_are_pending_until_the_last_candidate_was_tried(off: float) -> None:
+    async with tiered(start=False) as it:
+        it.after.off = off
+
+        def pending() -> bool:
+            runtime = it.world.registry.status("adder").runtime
+            assert runtime is not None
+            return runtime.tiers_pending
+
+        assert pending()
+        it.tiers.start()
+        await it.outcome()
+        await until(lambda: not pending())
+
+
 async def test_candidate_with_wrong_answers_is_refused() -> None:
     async with tiered(start=False) as it:
         it.after.off = 0.5

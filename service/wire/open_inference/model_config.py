@@ -73,7 +73,7 @@ def config(status: ModelStatus) -> pb.ModelConfig:
         )
     if status.runtime is not None:
         parameters |= {"device": status.runtime.device, "precision": status.runtime.precision}
-        parameters |= _tier_parameters(status.runtime.tier_report)
+        parameters |= _tier_parameters(status.runtime.tier_report, status.runtime.tiers_pending)
     return pb.ModelConfig(
         name=status.name,
         platform=PLATFORM,
@@ -106,11 +106,12 @@ def config(status: ModelStatus) -> pb.ModelConfig:
     )
 
 
-def _tier_parameters(report: TierReport | None) -> dict[str, str]:
+def _tier_parameters(report: TierReport | None, pending: bool = False) -> dict[str, str]:
     """The runtime and its measurements, by names that begin with `tier`; figures only where something was measured."""
     if report is None:
         return {}
-    shown: dict[str, str] = {"tier": report.tier}
+    # For programs that wait for the last tier; the reason is for people.
+    shown: dict[str, str] = {"tier": report.tier, "tier_state": "pending" if pending else "final"}
     if report.compiler:
         shown["tier_compiler"] = report.compiler
     if report.processes:

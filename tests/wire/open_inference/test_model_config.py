@@ -25,6 +25,7 @@ MEASURED = TierReport(
 def test_a_faster_network_shows_its_tier_parameters() -> None:
     assert _tier_parameters(MEASURED) == {
         "tier": "compiled",
+        "tier_state": "final",
         "tier_length_step": "16",
         "tier_candidate": "compiled bf16",
         "tier_compile_seconds": "41.5",
@@ -43,11 +44,15 @@ def test_a_faster_network_shows_its_tier_parameters() -> None:
     ("evidence", "shown"),
     [
         (None, {}),
-        (TierReport("eager", "fp32", reason="optimize is off"), {"tier": "eager", "tier_reason": "optimize is off"}),
+        (
+            TierReport("eager", "fp32", reason="optimize is off"),
+            {"tier": "eager", "tier_state": "final", "tier_reason": "optimize is off"},
+        ),
         (
             TierReport("eager", "fp32", candidate="compiled fp32", reason="there is no C++ compiler on this machine"),
             {
                 "tier": "eager",
+                "tier_state": "final",
                 "tier_reason": "there is no C++ compiler on this machine",
                 "tier_candidate": "compiled fp32",
             },
@@ -56,3 +61,8 @@ def test_a_faster_network_shows_its_tier_parameters() -> None:
 )
 def test_figures_that_were_not_measured_are_left_out(evidence: TierReport | None, shown: dict[str, str]) -> None:
     assert _tier_parameters(evidence) == shown
+
+
+def test_tier_is_pending_while_another_is_to_be_tried() -> None:
+    report = TierReport("eager", "fp32", reason="it waits for the compiler")
+    assert _tier_parameters(report, pending=True)["tier_state"] == "pending"
