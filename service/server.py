@@ -229,6 +229,7 @@ class Server:
         metrics = registry_with_process_metrics()
         self._recorder = Recorder(Metrics(metrics), Statistics())
         self._recorder.log_lines_lost(lambda: float(lost.lines))
+        self._recorder.audit_lines_lost(self._access.audit_lines_lost)
         self._recorder.server_started(
             __version__, plan.name, lambda: self.ready, settings.home, usable_memory_bytes(), free_bytes
         )

@@ -325,6 +325,16 @@ SPANS_LOST = Definition(
     "one",
     "0 where nothing is traced.",
 )
+AUDIT_LINES_LOST = Definition(
+    "zoo_audit_lines_lost_total",
+    "counter",
+    (),
+    "lines",
+    "Lines of the audit log that could not be written.",
+    _STARTED,
+    "one",
+    "The disk of ZOO_HOME is full or too slow. The changes themselves were made, or refused.",
+)
 READY = Definition(
     "zoo_ready",
     "gauge",

@@ -47,6 +47,8 @@ class Metrics:
         registry.register(self.log_lines_lost)
         self.spans_lost = CallbackCounter(of.SPANS_LOST)
         registry.register(self.spans_lost)
+        self.audit_lines_lost = CallbackCounter(of.AUDIT_LINES_LOST)
+        registry.register(self.audit_lines_lost)
         self.ready = self._gauge(of.READY)
         self.home_available = self._gauge(of.HOME_AVAILABLE)
         self.home_size = self._gauge(of.HOME_SIZE)

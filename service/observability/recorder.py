@@ -292,6 +292,10 @@ class Recorder:
         """`read` returns the number of log lines lost; called at every scrape."""
         self._metrics.log_lines_lost.read = read
 
+    def audit_lines_lost(self, read: Callable[[], float]) -> None:
+        """`read` returns the number of lines that the audit log lost; called at every scrape."""
+        self._metrics.audit_lines_lost.read = read
+
     def spans_lost(self, read: Callable[[], float]) -> None:
         """`read` returns the number of spans that did not reach their collector; called at every scrape."""
         self._metrics.spans_lost.read = read

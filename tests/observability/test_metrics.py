@@ -47,6 +47,7 @@ DOCUMENTED: dict[str, tuple[str, tuple[str, ...]]] = {
     "zoo_tls_certificate_expiry_timestamp_seconds": ("gauge", ("certificate",)),
     "zoo_tls_certificate_reloads_total": ("counter", ("result",)),
     "zoo_spans_lost_total": ("counter", ()),
+    "zoo_audit_lines_lost_total": ("counter", ()),
     "zoo_ready": ("gauge", ()),
     "zoo_home_available_bytes": ("gauge", ()),
     "zoo_home_size_bytes": ("gauge", ()),
