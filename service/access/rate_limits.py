@@ -66,7 +66,9 @@ class RateLimits:
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
         self.limits = limits
         self._clock = clock
-        self._lock = threading.Lock()
+        # Two locks, since calls are counted on the frontend's thread and rows on the event loop: a thread that waits for a lock
+        # gives up the interpreter.
+        self._lock, self._rows_lock = threading.Lock(), threading.Lock()
         now = clock()
         self._requests = _Bucket(limits.requests_per_second, now) if limits.requests_per_second else None
         self._rows = _Bucket(limits.rows_per_second, now) if limits.rows_per_second else None
@@ -120,7 +122,7 @@ class RateLimits:
         """Takes the rows of a request. Raises RateLimited, and takes nothing then."""
         if self._rows is None:
             return
-        with self._lock:
+        with self._rows_lock:
             wait_s = self._rows.wait_s(float(rows), self._clock())
             if wait_s:
                 rate = self.limits.rows_per_second

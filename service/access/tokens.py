@@ -9,19 +9,19 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from dataclasses import dataclass
+from typing import NamedTuple
 
 PREFIX = "zoo_"
 """Lets scanners for leaked secrets recognise a token."""
 ID_BYTES, SECRET_BYTES = 8, 32
-_TEXT = re.compile(rf"{PREFIX}([0-9a-f]{{{2 * ID_BYTES}}})_([0-9a-f]{{{2 * SECRET_BYTES}}})")
-_SCHEME = "bearer "
+_PATTERN = rf"{PREFIX}([0-9a-f]{{{2 * ID_BYTES}}})_[0-9a-f]{{{2 * SECRET_BYTES}}}"
+_TEXT = re.compile(_PATTERN)
+_HEADER = re.compile(rf"(?i:bearer) +({_PATTERN}) *")
 LONGEST_HEADER = 256
 """Longer values are refused unread."""
 
 
-@dataclass(frozen=True, slots=True)
-class Secret:
+class Secret(NamedTuple):
     """A token as its holder has it."""
 
     id: str
@@ -50,9 +50,8 @@ def parse(text: str) -> Secret | None:
 
 def from_header(value: str) -> Secret | None:
     """The token of an `authorization` header (RFC 6750, section 2.1); None for another scheme or a text that is no token."""
-    if len(value) > LONGEST_HEADER or value[: len(_SCHEME)].lower() != _SCHEME:
-        return None
-    return parse(value[len(_SCHEME) :].strip(" "))
+    found = _HEADER.fullmatch(value) if len(value) <= LONGEST_HEADER else None
+    return Secret(found[2], found[1]) if found is not None else None
 
 
 def digest_of(text: str) -> bytes:

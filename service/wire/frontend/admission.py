@@ -60,8 +60,8 @@ class Admission:
                 self._deliver(self._look_up, call)
             else:
                 self._refuse(call, ServerBusy(RETRY_S))
-        except ZooError as error:
-            self._refuse(call, error)
+        except Exception as error:  # must not leave the call without an answer
+            self._refuse(call, to_zoo_error(error, call.method, Call()))
         else:
             call.admitted()
 
