@@ -28,7 +28,8 @@ LARGEST_FILE = 1024 * 1024
 """Bytes. A bundle of all public CAs has a fifth of it."""
 SMALLEST_RSA_KEY = 2048
 """Bits; TLS libraries refuse smaller ones."""
-_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+_CURVES = (ec.SECP256R1, ec.SECP384R1)
+"""Clients that use gRPC's own TLS library accept no certificate on another curve, not even on P-521."""
 _SETTINGS = {"cert": "ZOO_TLS_CERT_FILE", "key": "ZOO_TLS_KEY_FILE", "client_ca": "ZOO_TLS_CLIENT_CA_FILE"}
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
@@ -159,9 +160,8 @@ def _private_key(data: bytes) -> PrivateKey:
                 setting, f"expected an RSA key of at least {SMALLEST_RSA_KEY} bits, got {key.key_size}"
             )
         return key
-    # gRPC's TLS library takes no other kinds.
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, _CURVES):
-        raise CertificateProblem(setting, "expected a key for RSA, or for ECDSA on the curve P-256, P-384 or P-521")
+        raise CertificateProblem(setting, "expected a key for RSA, or for ECDSA on the curve P-256 or P-384")
     return key
 
 

@@ -180,9 +180,12 @@ def call_error(error: grpc.RpcError, target: str) -> ZooClientError:
             f"the certificate of {target} cannot be trusted: another CA than the client's signed it, it has expired, or it is "
             "for another name",
             code=code,
+            reason="TLS_NOT_TRUSTED",
         )
     if code == "UNAVAILABLE" and any(text in details for text in _NO_TLS):
-        return ServerUnreachable(f"the server at {target} does not speak TLS, and the client does", code=code)
+        return ServerUnreachable(
+            f"the server at {target} does not speak TLS, and the client does", code=code, reason="TLS_NOT_SPOKEN"
+        )
     if code == "UNAVAILABLE" and details.startswith(_NOT_CONNECTED):
         return ServerUnreachable(f"no server answers at {target}; start one with `zoo serve`", code=code)
     broken = code == "UNAVAILABLE" and any(text in details for text in _BROKEN)

@@ -29,6 +29,8 @@ ANSWER_TIMEOUT_S = 30.0
 """For the answer after that; also the time that a page may take to be read."""
 MAX_HEAD_BYTES = 16 * 1024
 """Of request line and headers together."""
+MOST_UNREAD = 16
+"""How often MAX_HEAD_BYTES of a request that was refused are read and dropped."""
 CHECK_INTERVAL_S = 0.05
 """How often the server looks for connections whose time is up, and whether it stops: a stop waits so long at most."""
 CERTIFIED = "zoo.client_certificate"
@@ -74,6 +76,10 @@ class _Connection:
                 self.socket.unwrap()
         with suppress(OSError):
             socket.socket.shutdown(self.socket, socket.SHUT_WR)
+            self.socket.settimeout(0)
+            for _ in range(MOST_UNREAD):  # what is left unread makes the kernel reset the connection, answer and all
+                if not socket.socket.recv(self.socket, MAX_HEAD_BYTES):
+                    break
         self.socket.close()
 
 
@@ -214,7 +220,6 @@ class _Handler(WSGIRequestHandler):
     """One request: its head is read within bounds, its body never."""
 
     server: BoundedServer
-    server_version, sys_version = "zoo", ""
     error_content_type, error_message_format = "text/plain", "%(message)s.\n"
 
     def handle(self) -> None:
@@ -246,6 +251,10 @@ class _Handler(WSGIRequestHandler):
         if self.request_version in ("", "HTTP/0.9"):  # not known yet; an answer of HTTP/0.9 would have no status
             self.request_version = "HTTP/1.0"
         super().send_error(code, HTTPStatus(code).phrase)
+
+    def version_string(self) -> str:
+        """The header `Server` of an error."""
+        return "zoo"
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
         """At debug level."""

@@ -55,7 +55,7 @@ def test_key_is_not_shown_in_a_representation() -> None:
         assert "PRIVATE" not in shown
 
 
-@pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda curve: curve.name)
+@pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1()], ids=lambda curve: curve.name)
 def test_key_on_a_common_curve_is_accepted(curve: ec.EllipticCurve) -> None:
     pair = CA.issue(key=ec.generate_private_key(curve))
     assert check_contents(FileContents(pair.cert, pair.key), now()).subject == "CN=zoo"
@@ -92,11 +92,16 @@ def test_key_with_a_passphrase_is_rejected() -> None:
     )
 
 
-@pytest.mark.parametrize("key", [ed25519.Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP256K1())])
+@pytest.mark.parametrize(
+    "key",
+    [
+        ed25519.Ed25519PrivateKey.generate(),
+        ec.generate_private_key(ec.SECP256K1()),
+        ec.generate_private_key(ec.SECP521R1()),
+    ],
+)
 def test_key_of_a_kind_that_grpc_does_not_take_is_rejected(key: object) -> None:
-    ca_key = ec.generate_private_key(ec.SECP256R1())
     encoded = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())  # type: ignore[attr-defined]
-    assert ca_key is not key
     assert "expected a key for RSA, or for ECDSA on the curve" in problem_with(FileContents(CA.issue().cert, encoded))
 
 

@@ -77,6 +77,7 @@ def test_environment_gives_tls(secure_zoo: FakeZoo, ca_file: Path, monkeypatch: 
 def test_cas_of_this_machine_are_those_that_openssl_finds(
     secure_zoo: FakeZoo, ca_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", raising=False)
     monkeypatch.setenv("SSL_CERT_FILE", str(ca_file))
     with Client(secure_zoo.target, tls=True) as client:
         assert client.ready()

@@ -53,21 +53,22 @@ class SyncConnection:
         looked for here, if no call has been answered before.
         """
         failure = call_error(error, self.target)
-        if self._has_answered or not isinstance(failure, ConnectionBroken | ServerUnreachable):
+        unexplained = isinstance(failure, ConnectionBroken | ServerUnreachable) and not failure.reason
+        if self._has_answered or not unexplained or not run_here(speaks_tls, self.target):
             return failure
-        if self._is_plain and run_here(speaks_tls, self.target):
-            return ServerUnreachable(
+        if self._is_plain:
+            problem, reason = (
                 f"the server at {self.target} speaks TLS and the client does not; use ZOO_TLS_CA_FILE with its CA, or "
                 "ZOO_TLS=true if this machine trusts it",
-                code=failure.code,
+                "TLS_REQUIRED",
             )
-        if not self._is_plain and isinstance(failure, ConnectionBroken):
-            return ServerUnreachable(
-                f"{self.target} closed the connection after the TLS handshake; it may need a client certificate "
-                "(ZOO_TLS_CLIENT_CERT_FILE, ZOO_TLS_CLIENT_KEY_FILE), or another one",
-                code=failure.code,
+        else:
+            problem, reason = (
+                f"the server at {self.target} closed the connection after the TLS handshake; it may need a client certificate "
+                "(ZOO_TLS_CLIENT_CERT_FILE and ZOO_TLS_CLIENT_KEY_FILE), or another one",
+                "TLS_CLIENT_CERTIFICATE",
             )
-        return failure
+        return ServerUnreachable(problem, code=failure.code, reason=reason)
 
     def close(self) -> None:
         """Ends all calls and closes the channel."""
