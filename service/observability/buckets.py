@@ -60,10 +60,6 @@ class Buckets:
         }.items():
             object.__setattr__(self, name, value)
 
-    def classic_of(self, fine: int) -> int:
-        """The classic bucket that a fine one lies in, by their numbers."""
-        return bisect_left(self._classic_ends, fine)
-
     def cumulative(self, counts: Sequence[int]) -> list[int]:
         """Values up to each classic bound, then all values. `counts`: of each fine bucket, one more than `fine` has bounds."""
         below = list(accumulate(counts))

@@ -23,6 +23,8 @@ from service.observability.buckets import Buckets
 EXEMPLAR_INTERVAL_S = 1.0
 """A bucket keeps its exemplar for so long before a newer value replaces it. Reading the clock and making an exemplar costs more
 than an observation."""
+MOST_WAITING = 256
+"""Values that were observed and not yet counted; some 50 µs of work."""
 LONGEST_TRACE_ID = 64
 """Characters. OpenMetrics allows 128 for the labels of an exemplar; a trace id of W3C has 32."""
 
@@ -52,15 +54,20 @@ class HistogramFamily(Metric):
 
 
 class Series:
-    """Observations under one set of labels. From any thread. Its memory does not grow: a count for each fine bucket, and at most
-    one exemplar for each classic one."""
+    """Observations under one set of labels. From any thread.
 
-    __slots__ = ("_bounds", "_buckets", "_clock", "_counts", "_created", "_exemplars", "_lock", "_sum")
+    `observe` only appends to a list, which is atomic; the values are counted some hundreds at a time, and before they are read.
+    That takes less time than a lock and a search for each. Memory does not grow: a count for each fine bucket, the values that
+    wait, and at most one exemplar for each classic bucket.
+    """
+
+    __slots__ = ("_bounds", "_buckets", "_clock", "_counts", "_created", "_exemplars", "_lock", "_sum", "_waiting")
 
     def __init__(self, buckets: Buckets, clock: Callable[[], float] = time.time) -> None:
         self._buckets, self._bounds = buckets, buckets.fine
         self._counts = [0] * (len(self._bounds) + 1)
         self._sum = 0.0
+        self._waiting: list[float] = []
         self._clock = clock
         self._created = clock()
         self._exemplars: dict[int, Exemplar] = {}
@@ -68,23 +75,36 @@ class Series:
 
     def observe(self, value: float, trace_id: str = "") -> None:
         """Counts a value in the first bucket whose bound is not below it. `trace_id`: of a trace that is recorded."""
-        with self._lock:
-            fine = bisect_left(self._bounds, value)
-            self._counts[fine] += 1
-            self._sum += value
-            if trace_id:
-                self._keep(fine, value, trace_id)
+        waiting = self._waiting
+        waiting.append(value)
+        if trace_id:
+            self._keep(value, trace_id)
+        if len(waiting) >= MOST_WAITING:
+            with self._lock:
+                self._count()
 
-    def _keep(self, fine: int, value: float, trace_id: str) -> None:
-        """Keeps an exemplar, unless the bucket has a recent one. Under the lock."""
-        bucket, now = self._buckets.classic_of(fine), self._clock()
-        kept = self._exemplars.get(bucket)
-        if len(trace_id) <= LONGEST_TRACE_ID and (kept is None or now - (kept.timestamp or 0) >= EXEMPLAR_INTERVAL_S):
-            self._exemplars[bucket] = Exemplar({"trace_id": trace_id}, value, now)
+    def _count(self) -> None:
+        """Counts the values that wait. Under the lock, so that nothing else removes values; others may be appended meanwhile."""
+        waiting, counts, bounds = self._waiting, self._counts, self._bounds
+        values = waiting[:]
+        del waiting[: len(values)]
+        for value in values:
+            counts[bisect_left(bounds, value)] += 1
+            self._sum += value
+
+    def _keep(self, value: float, trace_id: str) -> None:
+        """Keeps an exemplar, unless the bucket has a recent one."""
+        bucket, now = bisect_left(self._buckets.classic, value), self._clock()
+        with self._lock:
+            kept = self._exemplars.get(bucket)
+            recent = kept is not None and now - (kept.timestamp or 0) < EXEMPLAR_INTERVAL_S
+            if not recent and len(trace_id) <= LONGEST_TRACE_ID:
+                self._exemplars[bucket] = Exemplar({"trace_id": trace_id}, value, now)
 
     def read(self, labels: dict[str, str]) -> SeriesReading:
         """What was observed so far."""
         with self._lock:
+            self._count()
             return SeriesReading(labels, [*self._counts], self._sum, self._created, {**self._exemplars})
 
 

@@ -253,6 +253,11 @@ CASES = [
         {5: set(), 30: {"ZooFilesLow"}, 50: set()},
     ),
     Case(
+        "lost lines of the audit log",
+        one("zoo_audit_lines_lost_total", "0x10 0+5x5 25x40"),
+        {9: set(), 14: {"ZooAuditLinesLost"}, 40: set()},
+    ),
+    Case(
         "lost lines of the log",
         one("zoo_log_lines_lost_total", "0x10 0+5x5 25x40"),
         {9: set(), 14: {"ZooLogLinesLost"}, 40: set()},

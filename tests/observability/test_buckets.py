@@ -61,8 +61,3 @@ def test_value_is_in_the_native_bucket_of_the_definition(buckets: Buckets) -> No
 
 def test_empty_histogram_has_no_native_bucket() -> None:
     assert SECONDS.native(counted(SECONDS, [])).counts == ()
-
-
-def test_fine_bucket_names_the_classic_one_that_it_is_in() -> None:
-    for value, bucket in ((0.0, 0), (0.0005, 0), (0.00051, 1), (60.0, 15), (61.0, 16), (math.inf, 16)):
-        assert SECONDS.classic_of(bisect_left(SECONDS.fine, value)) == bucket, value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import prometheus_client
 import pytest
@@ -11,7 +12,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from service.observability.buckets import Buckets
-from service.observability.histogram import EXEMPLAR_INTERVAL_S, LONGEST_TRACE_ID, Histogram
+from service.observability.histogram import EXEMPLAR_INTERVAL_S, LONGEST_TRACE_ID, MOST_WAITING, Histogram
 
 BOUNDS = (0.0, 0.005, 0.25, 1.0, 2.5, 64)
 BUCKETS = Buckets(BOUNDS, smallest=-8, largest=5)
@@ -72,6 +73,34 @@ def test_name_is_registered_once() -> None:
     Histogram("x", "X.", (), buckets=BUCKETS, registry=registry)
     with pytest.raises(ValueError, match="Duplicated"):
         Histogram("x", "X.", (), buckets=BUCKETS, registry=registry)
+
+
+def test_values_of_several_threads_are_all_counted() -> None:
+    """Values are counted in groups while other threads observe and a scraper reads."""
+    registry = CollectorRegistry()
+    series = Histogram("x", "X.", (), buckets=BUCKETS, registry=registry).labels()
+    each = 20 * MOST_WAITING + 7
+
+    def observe() -> None:
+        for _ in range(each):
+            series.observe(0.5)
+
+    with ThreadPoolExecutor(4) as pool:
+        running = [pool.submit(observe) for _ in range(4)]
+        while not all(one.done() for one in running):
+            reading = series.read({})
+            assert reading.total == sum(reading.counts) * 0.5
+        for one in running:
+            one.result()
+    assert registry.get_sample_value("x_count") == 4 * each
+    assert registry.get_sample_value("x_sum") == 4 * each * 0.5
+
+
+def test_values_that_wait_to_be_counted_are_bounded() -> None:
+    series = Histogram("x", "X.", (), buckets=BUCKETS, registry=CollectorRegistry()).labels()
+    for _ in range(5 * MOST_WAITING + 1):
+        series.observe(1.0)
+        assert len(series._waiting) < MOST_WAITING
 
 
 # ── exemplars ─────────────────────────────────────────────────────────────────────────────────────────────────────
