@@ -225,6 +225,10 @@ def open_traces(settings: Settings, task_of: Callable[[str], str]) -> TracingSer
         raise SettingsError(
             "ZOO_OTLP_ENDPOINT: the packages of OpenTelemetry are missing; install zoo-serving[server]"
         ) from None
+    except (OSError, RuntimeError, ValueError):  # their texts may repeat values, which may be keys
+        raise SettingsError(
+            "ZOO_OTLP_ENDPOINT: a variable OTEL_EXPORTER_OTLP_… has a value that OpenTelemetry's exporter cannot use"
+        ) from None
 
 
 def open_http(

@@ -1,12 +1,13 @@
 """A server with an unusable home or database fails with one sentence before it listens."""
 
 import asyncio
+import sys
 from pathlib import Path
 
 import pytest
 
 from service.settings import SettingsError, load_settings
-from service.startup import check_shared_memory, open_database
+from service.startup import check_shared_memory, open_database, open_traces
 
 
 @pytest.mark.parametrize("below", ["", "further/down"])
@@ -49,3 +50,20 @@ def test_shared_memory_beyond_loopback_is_rejected(host: str) -> None:
     ):
         check_shared_memory(load_settings(host=host, shared_memory="system"))
     check_shared_memory(load_settings(host=host))
+
+
+def test_server_without_a_collector_traces_nothing() -> None:
+    assert open_traces(load_settings(), lambda _model: "") is None
+
+
+def test_exporters_variable_that_cannot_be_used_is_rejected_without_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "a secret")
+    with pytest.raises(SettingsError, match=r"^ZOO_OTLP_ENDPOINT: a variable OTEL_EXPORTER_OTLP") as caught:
+        open_traces(load_settings(otlp_endpoint="http://127.0.0.1:4317"), lambda _model: "")
+    assert "a secret" not in str(caught.value)
+
+
+def test_collector_without_the_packages_of_opentelemetry_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "service.observability.tracing.otlp", None)
+    with pytest.raises(SettingsError, match=r"^ZOO_OTLP_ENDPOINT: the packages of OpenTelemetry are missing"):
+        open_traces(load_settings(otlp_endpoint="http://127.0.0.1:4317"), lambda _model: "")

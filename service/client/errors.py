@@ -47,6 +47,7 @@ class ZooClientError(Exception):
         reason: str = "",
         violations: Sequence[Violation] = (),
         retry_after_s: float | None = None,
+        request_id: str = "",
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -58,6 +59,8 @@ class ZooClientError(Exception):
         """The invalid fields."""
         self.retry_after_s = retry_after_s
         """Seconds to wait before a retry; None if the server gave none."""
+        self.request_id = request_id
+        """The id under which the server's log has the request; empty if the server gave none."""
 
     @property
     def field(self) -> str:
@@ -200,8 +203,9 @@ def call_error(error: grpc.RpcError, target: str) -> ZooClientError:
 
 
 def _from_status(status: status_pb2.Status, kind: type[E]) -> E:
-    reason, retry_after_s, violations = "", None, list[Violation]()
+    reason, request_id, retry_after_s, violations = "", "", None, list[Violation]()
     info, retry, bad = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo(), error_details_pb2.BadRequest()
+    request = error_details_pb2.RequestInfo()
     for detail in status.details:
         if detail.Unpack(info):
             reason = info.reason
@@ -209,6 +213,10 @@ def _from_status(status: status_pb2.Status, kind: type[E]) -> E:
             retry_after_s = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
         elif detail.Unpack(bad):
             violations += [Violation(v.field, v.description) for v in bad.field_violations]
+        elif detail.Unpack(request):
+            request_id = request.request_id
     code = _CODE_NAMES.get(status.code, "UNKNOWN")
     message = status.message or f"the server answered {code} without an explanation"
-    return kind(message, code=code, reason=reason, violations=violations, retry_after_s=retry_after_s)
+    return kind(
+        message, code=code, reason=reason, violations=violations, retry_after_s=retry_after_s, request_id=request_id
+    )

@@ -56,12 +56,13 @@ class _Broken(grpc.RpcError):
 def test_status_other_than_unavailable_is_raised_after_one_call(
     zoo: FakeZoo, client: Client, code: str, kind: type[ZooClientError]
 ) -> None:
-    zoo.fail_next("GetModel", code, "one sentence", reason="WHY", field="name", retry_s=3)
+    zoo.fail_next("GetModel", code, "one sentence", reason="WHY", field="name", retry_s=3, request_id="r-1")
     with pytest.raises(kind) as caught:
         client.model("m")
     error = caught.value
     assert type(error) is kind
     assert (str(error), error.code, error.reason, error.retry_after_s) == ("one sentence", code, "WHY", 3.0)
+    assert error.request_id == "r-1"
     assert error.violations == (Violation("name", "one sentence"),)
     assert error.field == "name"
     assert len(zoo.calls["GetModel"]) == 1

@@ -67,7 +67,7 @@ class _Exporter(OTLPSpanExporter):
 
     def __init__(self, endpoint: str, resource: Mapping[str, Any]) -> None:
         super().__init__(endpoint=endpoint, timeout=TIMEOUT_S)
-        self._resource = [_attribute(name, type(value), value) for name, value in resource.items()]
+        self._resource = _attributes(resource)
 
     def _translate_data(self, data: Sequence[Span]) -> ExportTraceServiceRequest:  # type: ignore[override]
         request = ExportTraceServiceRequest()
@@ -102,16 +102,16 @@ def _write(span: Span, to: PbSpan) -> None:
 
 
 def _attributes(attributes: Mapping[str, Attribute]) -> list[KeyValue]:
-    return [_attribute(name, type(value), value) for name, value in attributes.items()]
+    return [_attribute(name, value, type(value).__name__) for name, value in attributes.items()]
 
 
 @lru_cache(maxsize=1024)  # most values are those of the span before; the type tells 1 from True and from 1.0
-def _attribute(name: str, kind: type, value: Attribute) -> KeyValue:
-    if kind is bool:
+def _attribute(name: str, value: Attribute, kind: str) -> KeyValue:
+    if kind == "bool":
         return KeyValue(key=name, value=AnyValue(bool_value=bool(value)))
-    if kind is int:
+    if kind == "int":
         return KeyValue(key=name, value=AnyValue(int_value=int(value)))
-    if kind is float:
+    if kind == "float":
         return KeyValue(key=name, value=AnyValue(double_value=float(value)))
     return KeyValue(key=name, value=AnyValue(string_value=str(value)))
 

@@ -16,10 +16,10 @@ from service.access.principal import Principal, current_principal
 from service.engine.loaded_model import LoadedModel
 from service.errors import InvalidInput, ZooError
 from service.inference import Inference, current_call
-from service.observability.recorder import Call, Recorder
+from service.observability.recorder import Call, CallContext, Recorder
 from service.pb import open_inference_pb2 as pb
 from service.wire.access.guard import Guard
-from service.wire.calls import CallContext, CountedCall, principal_of
+from service.wire.calls import CountedCall, principal_of
 from service.wire.frontend.answering import CountedStream, answer, check_hint, parsed
 from service.wire.frontend.calls import UnaryCall
 from service.wire.frontend.frontend import Frontend

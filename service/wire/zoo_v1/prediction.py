@@ -5,12 +5,12 @@ from __future__ import annotations
 from service.access.principal import Principal, current_principal
 from service.errors import ZooError
 from service.inference import Inference, current_call
-from service.observability.recorder import Recorder
+from service.observability.recorder import CallContext, Recorder
 from service.pb import prediction_pb2 as pb
 from service.pb import prediction_pb2_grpc
 from service.types import Prediction
 from service.wire.access.guard import Guard
-from service.wire.calls import CallContext, Context, CountedCall, deadline_of, principal_of, readable
+from service.wire.calls import Context, CountedCall, deadline_of, principal_of, readable
 from service.wire.frontend.answering import CountedStream, answer, check_hint, parsed
 from service.wire.frontend.calls import UnaryCall
 from service.wire.frontend.frontend import Frontend

@@ -78,10 +78,16 @@ class Rotel:
         return found
 
     def wait_for(self, trace: str, count: int) -> list[PrintedSpan]:
-        """The spans of a trace, once there are so many."""
-        of_trace = lambda: [span for span in self.spans() if span.fields.get("Trace ID") == trace]  # noqa: E731
-        until(lambda: len([span for span in of_trace() if "End time" in span.fields]) >= count, f"{count} spans")
-        return of_trace()
+        """The spans of a trace, once there are so many. Rotel may be in the middle of printing one."""
+        found: list[PrintedSpan] = []
+
+        def complete() -> bool:
+            found[:] = [span for span in self.spans() if span.fields.get("Trace ID") == trace]
+            servers = [span for span in found if span.fields.get("Kind") == "SPAN_KIND_SERVER"]
+            return len(found) >= count and all(span.attributes for span in servers)
+
+        until(complete, f"{count} spans of the trace {trace}")
+        return found
 
 
 @contextmanager

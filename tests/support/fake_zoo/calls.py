@@ -13,7 +13,7 @@ from grpc_status import rpc_status
 
 
 def status_of(
-    code: str, message: str, *, reason: str = "", field: str = "", retry_s: int | None = None
+    code: str, message: str, *, reason: str = "", field: str = "", retry_s: int | None = None, request_id: str = ""
 ) -> status_pb2.Status:
     """A google.rpc.Status as the server sends them."""
     details: list[Any] = [error_details_pb2.ErrorInfo(reason=reason, domain="zoo")] if reason else []
@@ -22,6 +22,8 @@ def status_of(
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
     if retry_s is not None:
         details.append(error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=retry_s)))
+    if request_id:
+        details.append(error_details_pb2.RequestInfo(request_id=request_id))
     packed = []
     for detail in details:
         packed.append(any_pb2.Any())
