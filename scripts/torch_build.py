@@ -1,15 +1,15 @@
 """Which build of the pinned torch is installed: the one for CPUs alone, where the package index offers it.
 
-    python scripts/torch_build.py --out FILE    # writes constraints for `pip install --constraint FILE`, and says what they take and why
+    python scripts/torch_build.py --out FILE    # says what is taken and why; FILE: constraints for pip
 
-On Linux the usual build of torch carries CUDA, several GB that a machine without an NVIDIA GPU never uses. Builds for CPUs alone have
-the local version `+cpu`. pip looks where it is configured to look, and at TORCH_INDEX_URL.
+On Linux the usual build of torch carries CUDA, several GB that a machine without an NVIDIA GPU never uses. Builds for CPUs alone
+have the local version `+cpu`. pip looks where it is configured to look, and at TORCH_INDEX_URL.
 
     DEVICE             cpu, cuda, or auto (the default): cuda where this machine has an NVIDIA GPU, else cpu
     TORCH_INDEX_URL    an index of torch's builds to look at beside the usual ones
 
-A torch of the pinned version that is installed already stays. Exit code 2 for a wrong DEVICE, and for a TORCH_INDEX_URL without the
-build that DEVICE=cpu asks for. Needs nothing but Python and pip, since it runs before anything is installed.
+A torch of the pinned version that is installed already stays. Exit code 2 for a wrong DEVICE, and for a TORCH_INDEX_URL without
+the build that DEVICE=cpu asks for. Needs nothing but Python and pip, since it runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def choose(
 ) -> Build:
     """The build of torch and torchvision.
 
-    `pins` has the version of each; `offered` gives the versions of a package that pip finds; `installed` is the version of torch that
-    is installed, and `index` is TORCH_INDEX_URL. Raises BuildError.
+    `pins` has the version of each; `offered` gives the versions of a package that pip finds; `installed` is the version of torch
+    that is installed, and `index` is TORCH_INDEX_URL. Raises BuildError.
     """
     if device not in DEVICES:
         raise BuildError(f"DEVICE is {device!r}; expected one of {', '.join(DEVICES)}")
@@ -68,9 +68,7 @@ def choose(
     if device == "cuda" or (device == "auto" and has_gpu):
         why = "DEVICE is cuda" if device == "cuda" else "this machine has an NVIDIA GPU"
         # pip would prefer a build for CPUs alone, since a local version counts as newer.
-        return Build(
-            tuple(f"{name}!={pins[name]}+cpu" for name in PACKAGES), f"Taking torch {torch} with CUDA: {why}."
-        )
+        return Build(tuple(f"{name}!={pins[name]}+cpu" for name in PACKAGES), f"Taking torch {torch} with CUDA: {why}.")
     why = "DEVICE is cpu" if device == "cpu" else "no NVIDIA GPU was found"
     wanted = {name: f"{pins[name]}+cpu" for name in PACKAGES}
     missing = [f"{name}=={version}" for name, version in wanted.items() if version not in offered(name)]
@@ -83,8 +81,8 @@ def choose(
         raise BuildError(f"DEVICE is cpu, but neither TORCH_INDEX_URL nor the usual index has {' and '.join(missing)}")
     return Build(
         (),
-        f"Taking the usual build of torch {torch}: {why}, but the package index has no {' and no '.join(missing)}. On Linux it may "
-        "carry CUDA, several GB that a CPU does not use; TORCH_INDEX_URL names an index with builds for CPUs alone.",
+        f"Taking the usual build of torch {torch}: {why}, but the package index has no {' and no '.join(missing)}. "
+        "On Linux it may carry CUDA, several GB that a CPU does not use; TORCH_INDEX_URL names an index with builds for CPUs.",
     )
 
 

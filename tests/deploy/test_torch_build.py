@@ -54,7 +54,9 @@ def test_usual_build_is_taken_where_the_index_lacks_one_of_both(
 ) -> None:
     build = choose("auto", PINS, offered)
     assert build.constraints == ()
-    assert build.said.startswith("Taking the usual build of torch 2.9.0: no NVIDIA GPU was found, but the package index")
+    assert build.said.startswith(
+        "Taking the usual build of torch 2.9.0: no NVIDIA GPU was found, but the package index"
+    )
     assert missing in build.said
     assert "TORCH_INDEX_URL" in build.said
 
@@ -162,8 +164,9 @@ def test_pip_installs_the_build_that_was_said(
         timeout=120,
     ).stdout
     subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", "--target", tmp_path / "site", "--constraint", chosen]
-        + ["--constraint", tmp_path / "constraints.txt", "torch", "torchvision"],
+        [python, "-m", "pip", "install", "--quiet", "--target", tmp_path / "site"]
+        + [f"--constraint={file}" for file in (chosen, tmp_path / "constraints.txt")]
+        + [*PINS],
         env=environment,
         check=True,
         timeout=120,
