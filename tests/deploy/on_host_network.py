@@ -2,8 +2,9 @@
 
     python on_host_network.py FOLDER GRPC HTTP PROMETHEUS ALERTMANAGER POSTGRES GRAFANA
 
-Writes FOLDER/docker-compose.yml and FOLDER/docker-compose.secured.yml. Nothing is published then, so the services listen on the given
-ports of loopback themselves, and all that names a service with its port is told so. Names of services are names of loopback.
+Writes FOLDER/docker-compose.yml and FOLDER/docker-compose.secured.yml. Nothing is published then, so the services listen on
+the given ports of loopback themselves, and all that names a service with its port is told so. Names of services are names of
+loopback.
 """
 
 from __future__ import annotations
