@@ -1,10 +1,9 @@
-# Zoo in a container: `docker build -t zoo-serving .`, or `docker-compose up --build` with Prometheus beside it.
+# Zoo in a container: `docker build -t zoo-serving .`, or `docker compose up --build` with all that watches it. docs/operations.md, "Containers".
 #
-#   DEVICE            cpu (default) or cuda. The build checks that the torch it was given fits.
-#   TORCH_INDEX_URL   an index of torch wheels to look at beside the usual one. The package registry's own torch for
-#                     Linux on x86 carries CUDA, about 5 GB that a CPU never uses; torch's wheels for the CPU alone make
-#                     the image several times smaller. PyTorch's installation page ("Start Locally", compute platform
-#                     CPU) shows the URL of their index; for another CUDA than the default it shows that one.
+#   DEVICE            cpu (default) or cuda. For cpu the build takes torch's build for CPUs alone where the package index has it, and
+#                     says what it took; the usual one carries CUDA, about 5 GB that a CPU never uses (scripts/torch_build.py).
+#   TORCH_INDEX_URL   an index of torch's builds to look at beside the usual one. PyTorch's installation page ("Start Locally",
+#                     compute platform CPU) shows the URL of theirs; for another CUDA than the default it shows that one.
 #   COMPILER          package of the C++ compiler that makes networks faster (docs/tiers.md), about 250 MB; empty leaves it out,
 #                     and networks stay as they are.
 #   PYTHON_IMAGE      the base: any Debian-like image with `python` 3.11 or later, its venv, and ca-certificates.
@@ -30,30 +29,37 @@ ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 
 
-# The pinned packages that Zoo needs, in a venv. Changes only with pyproject.toml and constraints.txt.
-FROM base AS dependencies
+# torch and what it needs, in a venv: most of the image, and a layer of its own.
+FROM base AS torch
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_FIND_LINKS
 ARG PIP_TRUSTED_HOST
 WORKDIR /build
 RUN python -m venv /opt/zoo
-COPY pyproject.toml constraints.txt ./
+COPY constraints.txt scripts/torch_build.py ./
 ARG DEVICE=cpu
 ARG TORCH_INDEX_URL=""
-# Where two indexes offer the pinned torch, pip takes the wheel with a local version ("+cpu"), as it counts as newer.
 RUN case "${DEVICE}" in cpu|cuda) ;; *) echo "DEVICE is '${DEVICE}'; it must be cpu or cuda" >&2; exit 2 ;; esac \
-    && /opt/zoo/bin/python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*p['dependencies'], *p['optional-dependencies']['server'], sep='\n')" > requirements.txt \
+    && /opt/zoo/bin/python torch_build.py --constraints constraints.txt --out torch-constraints.txt \
     && /opt/zoo/bin/pip install --progress-bar off ${TORCH_INDEX_URL:+--extra-index-url "${TORCH_INDEX_URL}"} \
-        --constraint constraints.txt --requirement requirements.txt \
+        --constraint torch-constraints.txt --constraint constraints.txt torch torchvision \
     && cuda="$(/opt/zoo/bin/python -c 'import torch, torchvision; print(torch.version.cuda or "")')" \
     && if [ "${DEVICE}" = cuda ] && [ -z "${cuda}" ]; then \
         echo "DEVICE is cuda, but the torch that was found has no CUDA; see TORCH_INDEX_URL" >&2; exit 2; \
-    elif [ "${DEVICE}" = cpu ] && [ -n "${cuda}" ] && [ -n "${TORCH_INDEX_URL}" ]; then \
-        echo "DEVICE is cpu, but TORCH_INDEX_URL has no CPU wheel of the pinned torch" >&2; exit 2; \
-    elif [ "${DEVICE}" = cpu ] && [ -n "${cuda}" ]; then \
-        echo "note: this torch carries CUDA ${cuda}, of no use on a CPU; TORCH_INDEX_URL makes the image much smaller"; \
     fi
+
+
+# The other pinned packages that Zoo needs, in a folder of their own. Changes only with pyproject.toml and constraints.txt.
+FROM torch AS dependencies
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+ARG PIP_FIND_LINKS
+ARG PIP_TRUSTED_HOST
+COPY pyproject.toml ./
+RUN /opt/zoo/bin/python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*p['dependencies'], *p['optional-dependencies']['server'], sep='\n')" > requirements.txt \
+    && /opt/zoo/bin/pip install --progress-bar off --prefix /opt/dependencies \
+        --constraint torch-constraints.txt --constraint constraints.txt --requirement requirements.txt
 
 
 # Zoo itself, in a folder of its own, so that a change of code rebuilds and ships only this.
@@ -68,24 +74,49 @@ COPY service service
 RUN /opt/zoo/bin/pip install --no-deps --prefix /opt/package .
 
 
-FROM base
-LABEL org.opencontainers.image.title="zoo-serving" \
-      org.opencontainers.image.description="A gRPC model server with a pretrained zoo" \
-      org.opencontainers.image.licenses="Apache-2.0"
+# The system, the user and the packages together.
+FROM base AS system
 ARG COMPILER="g++"
-# Without one everything works, only slower, so a build without a Debian mirror in reach goes on.
+# Without one everything works, only slower, so a build without a Debian mirror in reach goes on. Debian keeps only the newest version of
+# a package, so a pinned one could not be installed again after its next fix.
+# hadolint ignore=DL3008
 RUN if [ -n "${COMPILER}" ]; then \
         { apt-get update && apt-get install --yes --no-install-recommends ${COMPILER}; } \
         || echo "note: ${COMPILER} could not be installed; networks will run uncompiled"; \
         rm -rf /var/lib/apt/lists/*; \
     fi
-# Numbers, so that an orchestrator can see that it is not root.
+# Numbers, so that an orchestrator can see that it is not root. Volumes take their owner from these folders.
 RUN groupadd --gid 10001 zoo \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/zoo --shell /usr/sbin/nologin zoo \
-    && install --directory --owner=10001 --group=10001 --mode=0750 /var/lib/zoo
+    && install --directory --owner=10001 --group=10001 --mode=0750 /var/lib/zoo /run/zoo/tls /run/zoo/authority \
+    && install --directory --owner=10001 --group=10001 --mode=0755 /run/zoo/database /run/zoo/grafana /run/zoo/metrics
 # pip stays in the venv: the zoo asks it where the package index keeps a model's weights.
-COPY --from=dependencies /opt/zoo /opt/zoo
+COPY --from=torch /opt/zoo /opt/zoo
+COPY --from=dependencies /opt/dependencies /opt/zoo
 COPY --from=package /opt/package /opt/zoo
+
+
+# The bill of materials of all that, made by tools that are not shipped.
+FROM system AS sbom
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+ARG PIP_FIND_LINKS
+ARG PIP_TRUSTED_HOST
+WORKDIR /build
+COPY constraints.txt ./
+RUN python -m venv /opt/sbom \
+    && /opt/sbom/bin/pip install --progress-bar off --constraint constraints.txt cyclonedx-bom packaging pyyaml
+COPY pyproject.toml README.md LICENSE scripts/sbom.py ./
+COPY model_zoo/cards cards
+RUN /opt/sbom/bin/python sbom.py --python /opt/zoo/bin/python --pyproject pyproject.toml --cards cards --whole --system \
+        --out sbom.cdx.json
+
+
+FROM system
+LABEL org.opencontainers.image.title="zoo-serving" \
+      org.opencontainers.image.description="A gRPC model server with a pretrained zoo" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=sbom /build/sbom.cdx.json /usr/share/zoo-serving/sbom.cdx.json
 # The server listens on every address of the container, so it starts only with TLS and tokens, or with the settings that say that it
 # needs none: docs/operations.md, "Beyond this machine". NVIDIA_*: which GPUs and which
 # parts of the driver NVIDIA's container runtime lends, where there is one. Python writes nothing beside its modules, so

@@ -9,6 +9,8 @@
 #   make bench-access bench-tenants  what TLS and the like cost a request
 #   make bench-peers   the same beside Triton, LitServe and MLServer, into docs/benchmarks.md
 #   make bench-gpu     tests and loads on a machine with CUDA
+#   make sbom          the software bill of materials of the server, or with IMAGE=… of an image
+#   make deploy-test   builds and runs the containers
 
 PYTHON ?= python3
 VENV := .venv
@@ -21,7 +23,7 @@ ARGS ?=
 # Models to fine-tune that the default set does not serve.
 BASES := mobilenetv2_100 speaker_lstm char_lstm
 
-.PHONY: setup serve test test-fast unit aio stock-clients frontend-versions recorded check fix demo bench bench-setup bench-peers bench-gpu bench-report bench-finetune bench-access bench-tenants simulate protos client docs-metrics dashboards deploy-test clean
+.PHONY: setup serve test test-fast unit aio stock-clients frontend-versions recorded check fix demo bench bench-setup bench-peers bench-gpu bench-report bench-finetune bench-access bench-tenants simulate protos client docs-metrics dashboards sbom deploy-test clean
 .DEFAULT_GOAL := serve
 
 # ── set-up ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -31,9 +33,13 @@ $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
+# DEVICE (cpu, cuda, auto) and TORCH_INDEX_URL choose the build of torch, see scripts/torch_build.py.
+TORCH_INDEX = $(if $(TORCH_INDEX_URL),--extra-index-url '$(TORCH_INDEX_URL)')
+
 $(VENV)/.server: pyproject.toml constraints.txt $(VENV)/.created
+	@DEVICE="$(DEVICE)" TORCH_INDEX_URL="$(TORCH_INDEX_URL)" $(BIN)/python scripts/torch_build.py --out $(VENV)/torch-constraints.txt
 	@echo "Installing torch and the other packages of the server into $(VENV): about three minutes, in which pip prints nothing."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH_INDEX) -c $(VENV)/torch-constraints.txt -c constraints.txt -e '.[server]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.server
@@ -196,7 +202,17 @@ docs-metrics: $(VENV)/.dev
 dashboards: $(VENV)/.dev
 	$(BIN)/python -m scripts.dashboards
 
-# Builds and runs the container for real; needs root and a machine that may run a Docker daemon.
+# CycloneDX JSON. An image has the bill of what is in it.
+sbom: $(VENV)/.dev
+ifdef IMAGE
+	@mkdir -p build
+	docker run --rm --network none --entrypoint cat $(IMAGE) /usr/share/zoo-serving/sbom.cdx.json > build/sbom.cdx.json
+	@echo "build/sbom.cdx.json lists what is in $(IMAGE)"
+else
+	$(BIN)/python scripts/sbom.py --python $(BIN)/python --out build/sbom.cdx.json
+endif
+
+# Builds and runs the containers for real; needs root and a machine that may run a Docker daemon.
 deploy-test: $(VENV)/.server
 	tests/deploy/run.sh
 

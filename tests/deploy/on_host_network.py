@@ -1,45 +1,77 @@
-"""docker-compose.yml for a machine whose container networks are of no use: every service on the host's own network.
+"""The compose files for a machine whose container networks are of no use: every service on the host's own network.
 
-    python on_host_network.py FOLDER GRPC_PORT HTTP_PORT PROMETHEUS_PORT   writes FOLDER/compose.yml
+    python on_host_network.py FOLDER GRPC HTTP PROMETHEUS ALERTMANAGER POSTGRES GRAFANA
 
-Nothing is published then and names of services do not resolve, so the services listen on the given ports of loopback
-themselves, and Prometheus is told so.
+Writes FOLDER/docker-compose.yml and FOLDER/docker-compose.secured.yml. Nothing is published then, so the services listen on
+the given ports of loopback themselves, and all that names a service with its port is told so. Names of services are names of
+loopback.
 """
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 ROOT = Path(__file__).parents[2]
+FILES = ("docker-compose.yml", "docker-compose.secured.yml")
+NAMES = ("zoo", "postgres", "prometheus", "alertmanager", "grafana")
 
 
 def main() -> None:
-    folder, grpc_port, http_port, prometheus_port = Path(sys.argv[1]), *map(int, sys.argv[2:5])
-    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    zoo, prometheus = compose["services"]["zoo"], compose["services"]["prometheus"]
-    for service in (zoo, prometheus):
-        del service["ports"]
-        service["network_mode"] = "host"
-    zoo["build"] |= {"context": str(ROOT), "network": "host"}
-    zoo["environment"] |= {"ZOO_HOST": "127.0.0.1", "ZOO_PORT": grpc_port, "ZOO_HTTP_PORT": http_port}
+    folder = Path(sys.argv[1])
+    grpc, http, prometheus, alertmanager, postgres, grafana = map(int, sys.argv[2:8])
+    addresses = {
+        "zoo:8002": f"zoo:{http}",
+        "localhost:9090": f"localhost:{prometheus}",
+        "prometheus:9090": f"prometheus:{prometheus}",
+        "localhost:9093": f"localhost:{alertmanager}",
+        "alertmanager:9093": f"alertmanager:{alertmanager}",
+        "localhost:3000": f"localhost:{grafana}",
+        "@postgres/": f"@postgres:{postgres}/",
+    }
 
-    scrape = (ROOT / "deploy/prometheus/prometheus.yml").read_text()
-    config = folder / "prometheus.yml"
-    config.write_text(
-        scrape.replace("zoo:8002", f"127.0.0.1:{http_port}").replace("localhost:9090", f"127.0.0.1:{prometheus_port}")
-    )
-    config.chmod(0o644)
-    prometheus["volumes"][0] = f"{config}:/etc/prometheus/prometheus.yml:ro"
-    prometheus["volumes"][1] = f"{ROOT}/deploy/prometheus/rules:/etc/prometheus/rules:ro"
-    prometheus["command"] = [
-        "--config.file=/etc/prometheus/prometheus.yml",
-        "--storage.tsdb.path=/prometheus",
-        f"--web.listen-address=127.0.0.1:{prometheus_port}",
-    ]
-    (folder / "compose.yml").write_text(yaml.safe_dump(compose, sort_keys=False))
+    def moved(text: str) -> str:
+        for old, new in addresses.items():
+            text = text.replace(old, new)
+        return text
+
+    def mounted(source: str) -> str:
+        """A file or folder of the repository, with the addresses of here."""
+        found = ROOT / source
+        files = [path for path in found.rglob("*") if path.is_file()] if found.is_dir() else [found]
+        for file in files:
+            copy = folder / "mounted" / file.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_text(moved(file.read_text()))
+            copy.chmod(0o644)
+        return str(folder / "mounted" / found.relative_to(ROOT))
+
+    for name in FILES:
+        compose: dict[str, Any] = yaml.safe_load(moved((ROOT / name).read_text()))
+        compose.pop("networks", None)
+        for parts in compose["services"].values():
+            parts.pop("ports", None)
+            parts.pop("networks", None)
+            if "image" in parts and "network_mode" not in parts:
+                parts |= {"network_mode": "host", "extra_hosts": [f"{one}:127.0.0.1" for one in NAMES]}
+            if "build" in parts:
+                parts["build"] = {**parts["build"], "context": str(ROOT), "network": "host"}
+            for index, volume in enumerate(parts.get("volumes", ())):
+                if volume.startswith("./"):
+                    source, _, rest = volume.partition(":")
+                    parts["volumes"][index] = f"{mounted(source)}:{rest}"
+        if name == FILES[0]:
+            services = compose["services"]
+            services["zoo"]["environment"] |= {"ZOO_HOST": "127.0.0.1", "ZOO_PORT": grpc, "ZOO_HTTP_PORT": http}
+            services["postgres"]["environment"] |= {"PGPORT": postgres}
+            services["postgres"]["command"] = ["postgres", "-c", "listen_addresses=127.0.0.1"]
+            services["prometheus"]["command"] += [f"--web.listen-address=127.0.0.1:{prometheus}"]
+            services["alertmanager"]["command"] += [f"--web.listen-address=127.0.0.1:{alertmanager}"]
+            services["grafana"]["environment"] |= {"GF_SERVER_HTTP_ADDR": "127.0.0.1", "GF_SERVER_HTTP_PORT": grafana}
+        (folder / name).write_text(yaml.safe_dump(compose, sort_keys=False))
 
 
 if __name__ == "__main__":

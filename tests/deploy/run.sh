@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
-# Builds the container and runs it beside Prometheus on a real Docker daemon, as a user would, and takes all of it down.
+# Builds the container and runs it with its database, Prometheus and Alertmanager on a real Docker daemon, as a user would, first as
+# docker-compose.yml has it, then with TLS and tokens; and takes all of it down.
 #
 #   tests/deploy/run.sh            everything; one line PASS or FAIL for each thing demanded; exit code 1 if one failed
+#   tests/deploy/run.sh --build    only builds the images, for a run that is quicker
 #   tests/deploy/run.sh --clean    removes what earlier runs keep to be quick (images, in the cache folder)
 #
 # Uses the Docker daemon that answers; without one, installs Docker (Debian, as root) and runs a daemon of its own. Where
-# no image can be pulled, it builds stand-ins: Debian's Python for python:3.11-slim, Debian's Prometheus for prom/prometheus.
+# no image can be pulled, it builds stand-ins from Debian's packages: Python, Prometheus, Alertmanager, PostgreSQL. Debian has no
+# Grafana, so without its image Grafana is left out; tests/deploy/test_dashboards.py reads its files.
 # What this machine tells pip (PIP_*, pip.conf; also local folders of wheels) and the certificates that it trusts beside
 # the usual ones reach the build through its build arguments.
 #
 #   ZOO_DEPLOY_CACHE      where a daemon of its own keeps images (about 25 GB with CUDA); default ~/.cache/zoo-deploy-test
 #   ZOO_DEPLOY_NETWORK    bridge, host or auto: the network of the running containers; auto tries
 #   ZOO_DEPLOY_PYTHON     the Python that has zoo-serving installed, for the client outside; default .venv/bin/python
-#   DEVICE, TORCH_INDEX_URL, PYTHON_IMAGE, PROMETHEUS_IMAGE, EXTRA_CA   as docker-compose.yml knows them
+#   DEVICE, TORCH_INDEX_URL, PYTHON_IMAGE, PROMETHEUS_IMAGE, EXTRA_CA and so on   as docker-compose.yml knows them
 
 set -euo pipefail
 
@@ -23,9 +26,10 @@ PYTHON="${ZOO_DEPLOY_PYTHON:-${ROOT}/.venv/bin/python}"
 MODEL=efficientnet_lite0
 PHOTO="${ROOT}/examples/cat.jpg"
 PULLED_PYTHON=python:3.11-slim
-PULLED_PROMETHEUS="$(sed -n 's/.*PROMETHEUS_IMAGE:-\(.*\)}.*/\1/p' "${ROOT}/docker-compose.yml")"
-STANDIN_PYTHON=zoo-deploy-test/python:3.11-slim
-STANDIN_PROMETHEUS=zoo-deploy-test/prometheus:debian
+# pulled_image NAME: what docker-compose.yml takes where NAME_IMAGE is not set.
+pulled_image() { sed -n "s/.*$1_IMAGE:-\(.*\)}.*/\1/p" "${ROOT}/docker-compose.yml"; }
+STANDIN=zoo-deploy-test
+STANDIN_PYTHON="${STANDIN}/python:3.11-slim"
 STANDIN_SUITE=bookworm # the Debian whose Python is 3.11
 NEEDED_GB=30
 
@@ -38,7 +42,8 @@ dockerd_pid=""
 wheels_pid=""
 started_compose=""
 WORK=""
-COMPOSE=()
+COMPOSE=() # the command with the files of the set that runs
+SERVICES=(zoo prometheus alertmanager)
 
 # ── saying ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -189,6 +194,12 @@ provide_compose() {
     COMPOSE=("${command[@]}" --project-directory "${ROOT}" --file "${ROOT}/docker-compose.yml"
         --file "${HERE}/compose.override.yml")
     "${command[@]}" version | sed -n 1p
+    local more
+    check "docker-compose.yml is valid" quietly config "${COMPOSE[@]}" config --quiet
+    for more in secured gpu; do
+        check "it is valid with docker-compose.${more}.yml" quietly config "${COMPOSE[@]}" --file "${ROOT}/docker-compose.${more}.yml" \
+            config --quiet
+    done
 }
 
 have_image() { docker image inspect "$1" >/dev/null 2>&1; }
@@ -217,26 +228,65 @@ provide_python_image() {
     fi
 }
 
-provide_prometheus_image() {
-    if [[ -z "${PROMETHEUS_IMAGE:-}" ]]; then
-        export PROMETHEUS_IMAGE="${STANDIN_PROMETHEUS}"
-        if have_image "${STANDIN_PROMETHEUS}"; then return; fi
-        if pulled "${PULLED_PROMETHEUS}"; then
-            export PROMETHEUS_IMAGE="${PULLED_PROMETHEUS}"
-            return
-        fi
-        step "${PULLED_PROMETHEUS} cannot be pulled: building a stand-in from Debian's Prometheus"
-        need prometheus prometheus
-        local tree="${WORK}/prometheus" library
-        install -D "$(command -v prometheus)" "${tree}/bin/prometheus"
-        install -d -o 65534 -g 65534 "${tree}/prometheus"
-        install -d -m 1777 "${tree}/tmp"
-        for library in $(ldd "${tree}/bin/prometheus" | grep -o '/[^ ]*'); do
+# standin_of_programs NAME COMMAND… -- PROGRAM…: an image of Debian's programs and their libraries, with no shell, for the user 65534.
+standin_of_programs() {
+    local name="$1" tree="${WORK}/$1" command=() program library entry
+    shift
+    while [[ "$1" != -- ]]; do
+        command+=("\"$1\"")
+        shift
+    done
+    shift
+    for program in "$@"; do
+        install -D "$(command -v "${program}")" "${tree}/bin/${program}"
+        for library in $(ldd "${tree}/bin/${program}" | grep -o '/[^ ]*'); do
             install -D "${library}" "${tree}${library}"
         done
-        tar -C "${tree}" -c . | docker import --change 'USER 65534' --change 'ENTRYPOINT ["/bin/prometheus"]' \
-            --change 'CMD ["--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus"]' \
-            --change 'VOLUME ["/prometheus"]' --change 'WORKDIR /prometheus' - "${STANDIN_PROMETHEUS}" >/dev/null
+    done
+    install -d -o 65534 -g 65534 "${tree}/${name}"
+    install -d -m 1777 "${tree}/tmp"
+    entry="[\"/bin/$1\"]"
+    tar -C "${tree}" -c . | docker import --change 'USER 65534' --change "ENTRYPOINT ${entry}" --change 'ENV PATH=/bin' \
+        --change "CMD [$(IFS=,; echo "${command[*]}")]" --change "VOLUME [\"/${name}\"]" --change "WORKDIR /${name}" \
+        - "${STANDIN}/${name}:debian" >/dev/null
+}
+standin_prometheus() {
+    need prometheus prometheus
+    standin_of_programs prometheus --config.file=/etc/prometheus/prometheus.yml --storage.tsdb.path=/prometheus -- prometheus promtool
+}
+standin_alertmanager() {
+    need prometheus-alertmanager prometheus-alertmanager
+    need prometheus-alertmanager amtool
+    # Debian gives the program another name than its project does.
+    install -D "$(command -v prometheus-alertmanager)" "${WORK}/programs/alertmanager"
+    PATH="${WORK}/programs:${PATH}"
+    standin_of_programs alertmanager --config.file=/etc/alertmanager/alertmanager.yml --storage.path=/alertmanager -- alertmanager amtool
+}
+standin_postgres() {
+    quietly postgres timeout 900 docker build --network host --build-arg "BASE=${PYTHON_IMAGE}" --tag "${STANDIN}/postgres:debian" \
+        "${HERE}/postgres"
+}
+
+# provide_image NAME: the image of another project: as given, pulled, or a stand-in.
+provide_image() {
+    local name="$1" variable="${1^^}_IMAGE" pulled_name
+    [[ -z "${!variable:-}" ]] || return 0
+    pulled_name="$(pulled_image "${name^^}")"
+    export "${variable}=${STANDIN}/${name}:debian"
+    if have_image "${!variable}"; then return; fi
+    if pulled "${pulled_name}"; then
+        export "${variable}=${pulled_name}"
+        return
+    fi
+    step "${pulled_name} cannot be pulled: building a stand-in from Debian's package"
+    "standin_${name}" || die "there is no stand-in for ${name}"
+}
+
+provide_grafana_image() {
+    if pulled "${GRAFANA_IMAGE:-$(pulled_image GRAFANA)}"; then
+        SERVICES+=(grafana)
+    else
+        step "Grafana cannot be pulled and has no package in Debian: it is left out"
     fi
 }
 
@@ -299,15 +349,38 @@ no_index_in_history() {
 }
 in_image() { timeout 60 docker run --rm --network none --entrypoint sh "${ZOO_IMAGE}" -c "$1"; }
 
+bill_lists_both() {
+    docker run --rm --network none --entrypoint cat "${ZOO_IMAGE}" /usr/share/zoo-serving/sbom.cdx.json >"${WORK}/sbom.json" &&
+        "${PYTHON}" - "${WORK}/sbom.json" <<'PY'
+import json, sys
+
+components = json.load(open(sys.argv[1]))["components"]
+urls = [one.get("purl", "") for one in components]
+kinds = [sum(url.startswith(f"pkg:{kind}/") for url in urls) for kind in ("pypi", "deb")]
+print("      Python packages, Debian packages:", *kinds)
+torch = any(url.startswith("pkg:pypi/torch@") for url in urls)
+others = any("cyclonedx" in one["name"] for one in components)
+sys.exit(not torch or others or min(kinds) < 50)
+PY
+}
+refuses_setting() {
+    local output code=0
+    output="$(timeout 60 docker run --rm --network none --env "$1=$2" "${ZOO_IMAGE}" 2>&1)" || code=$?
+    [[ "${code}" == 2 && "${output}" == *"$1 is "* ]]
+}
+
 check_image() {
     step "what the image says of itself"
+    docker history --format '{{.Size}}\t{{.CreatedBy}}' "${ZOO_IMAGE}" | grep -E '^[0-9.]+(MB|GB)' | cut -c 1-110
     check "its user is a number other than 0" image_says '{{.Config.User}}' 10001:10001
     check "it stops by SIGTERM" image_says '{{.Config.StopSignal}}' SIGTERM
     check "its volume is ZOO_HOME" image_says '{{json .Config.Volumes}}' '{"/var/lib/zoo":{}}'
     check "no address of a package index in its history" no_index_in_history
     # shellcheck disable=SC2016 # the shell in the container expands it
     check "neither tests, nor the build's folder, nor a cache in it" in_image \
-        '[ ! -e /build ] && [ ! -e /opt/zoo/lib/python3.*/site-packages/tests ] && [ ! -e "$HOME/.cache" ]'
+        '[ ! -e /build ] && [ ! -e /opt/sbom ] && [ ! -e /opt/zoo/lib/python3.*/site-packages/tests ] && [ ! -e "$HOME/.cache" ]'
+    check "it has a bill of materials of its Python and Debian packages" bill_lists_both
+    check "a wrong setting ends it with code 2 and the name of the setting" refuses_setting ZOO_TOKENS maybe
 }
 
 # ── running ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -326,15 +399,19 @@ choose_network() {
             mode=bridge
         fi
     fi
-    grpc_port="$(free_port)" http_port="$(free_port)" prometheus_port="$(free_port)"
+    grpc_port="$(free_port)" http_port="$(free_port)" prometheus_port="$(free_port)" alertmanager_port="$(free_port)"
+    grafana_port="$(free_port)"
     if [[ "${mode}" == bridge ]]; then
         export ZOO_PUBLISHED_PORT="${grpc_port}" ZOO_PUBLISHED_HTTP_PORT="${http_port}"
-        export PROMETHEUS_PUBLISHED_PORT="${prometheus_port}"
+        export PROMETHEUS_PUBLISHED_PORT="${prometheus_port}" ALERTMANAGER_PUBLISHED_PORT="${alertmanager_port}"
+        export GRAFANA_PUBLISHED_PORT="${grafana_port}"
     else
-        "${PYTHON}" "${HERE}/on_host_network.py" "${WORK}" "${grpc_port}" "${http_port}" "${prometheus_port}"
+        FILES="${WORK}"
+        "${PYTHON}" "${HERE}/on_host_network.py" "${FILES}" "${grpc_port}" "${http_port}" "${prometheus_port}" \
+            "${alertmanager_port}" "$(free_port)" "${grafana_port}"
         local index
         for index in "${!COMPOSE[@]}"; do
-            [[ "${COMPOSE[index]}" != "${ROOT}/docker-compose.yml" ]] || COMPOSE[index]="${WORK}/compose.yml"
+            [[ "${COMPOSE[index]}" != "${ROOT}/docker-compose.yml" ]] || COMPOSE[index]="${FILES}/docker-compose.yml"
         done
     fi
     step "containers use the ${mode} network"
@@ -345,7 +422,7 @@ health_of() { docker inspect --format '{{.State.Health.Status}}' "$1"; }
 is_healthy() { [[ "$(health_of "$1")" == healthy ]]; }
 names_a_cat() { "${PYTHON}" -c 'import json, sys; top = json.load(sys.stdin)["labels"][0]; print("     ", top); sys.exit("cat" not in top["name"].split())'; }
 classified_outside() { (cd "${ROOT}" && zoo predict "${MODEL}" "${PHOTO}" --server "127.0.0.1:${grpc_port}" --json) | names_a_cat; }
-# Requests of the method that the photo took, as Prometheus has them.
+# Requests of the method that the photo took, as Prometheus has them of the server that runs.
 counted() {
     timeout 10 "${PYTHON}" - "$1" "http://127.0.0.1:${prometheus_port}/api/v1/query" <<'PY'
 import json, sys
@@ -369,6 +446,23 @@ sys.exit(not targets or any(target["health"] != "up" for target in targets))
 PY
 }
 inside() { timeout 60 docker exec "$@"; }
+
+# fires NAME, is_over NAME: whether Alertmanager has the alert.
+alerts() { timeout 10 "${PYTHON}" -c 'import json, sys, urllib.request as u; print([a["labels"]["alertname"] for a in json.load(u.urlopen(sys.argv[1], timeout=5)) if a["status"]["state"] == "active"])' "http://127.0.0.1:${alertmanager_port}/api/v2/alerts"; }
+fires() { [[ "$(alerts)" == *"'$1'"* ]]; }
+is_over() {
+    local now
+    now="$(alerts)" && [[ "${now}" != *"'$1'"* ]]
+}
+
+container_of() { "${COMPOSE[@]}" ps --quiet "$1"; }
+is_safe() {
+    local container="$1" pid
+    pid="$(docker inspect --format '{{.State.Pid}}' "${container}")"
+    [[ "$(docker inspect --format '{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.Privileged}}' "${container}")" == "true false" ]] &&
+        [[ "$(awk '/^Uid:/ { print $2 == 0 || $3 == 0 }' "/proc/${pid}/status")" == 0 ]] &&
+        [[ "$(awk '/^(CapEff|CapBnd|NoNewPrivs):/ { print $2 }' "/proc/${pid}/status" | tr '\n' ' ')" == "0000000000000000 0000000000000000 1 " ]]
+}
 runs_as_nobody() { [[ "$(inside "$1" sh -c 'grep -h ^Uid: /proc/[0-9]*/status | sort -u')" == $'Uid:\t10001\t10001\t10001\t10001' ]]; }
 has_no_capability() { [[ "$(inside "$1" sed -n 's/^CapEff:\t*//p;s/^CapBnd:\t*//p' /proc/self/status | sort -u)" == 0000000000000000 ]]; }
 # shellcheck disable=SC2016 # the shell in the container expands it
@@ -379,13 +473,20 @@ drained() {
         grep -qE '"draining".*"all_answered": true.*"stopped"|"draining".*"stopped".*"all_answered": true'
 }
 
+refuses_open_address() {
+    local output code=0
+    output="$(timeout 60 "${COMPOSE[@]}" run --rm -T -e ZOO_BIND=0.0.0.0 prepare 2>&1)" || code=$?
+    [[ "${code}" == 2 && "${output}" == *"ZOO_BIND is '0.0.0.0', which opens the ports"*"docker-compose.secured.yml"* ]]
+}
+
 run_compose() {
     choose_network
     started_compose=yes
     local before="${SECONDS}" container
     # Prometheus waits for zoo to be healthy, which waits for the weights.
-    check "compose starts both, Prometheus after a healthy zoo" quietly up timeout 900 "${COMPOSE[@]}" up --detach --no-build
-    container="$("${COMPOSE[@]}" ps --quiet zoo)"
+    check "an address for other machines is refused without TLS and tokens" refuses_open_address
+    check "compose starts ${SERVICES[*]} and the database" quietly up timeout 900 "${COMPOSE[@]}" up --detach --no-build "${SERVICES[@]}"
+    container="$(container_of zoo)"
     if [[ -z "${container}" ]]; then die "there is no container"; fi
     check "it is healthy" await 600 is_healthy "${container}"
     printf '%d s from nothing to healthy, the weights fetched\n' $((SECONDS - before))
@@ -399,6 +500,10 @@ run_compose() {
     check "every process in it has user id 10001" runs_as_nobody "${container}"
     check "it has no capability" has_no_capability "${container}"
     check "its root file system is read-only" is_read_only "${container}"
+    local service
+    for service in "${SERVICES[@]}" postgres; do
+        check "${service}: not root, no capability, a read-only root file system" is_safe "$(container_of "${service}")"
+    done
 
     step "stopping it in the middle of a request"
     check "the request in flight is answered, new ones are refused" timeout 300 env PYTHONPATH="${ROOT}" \
@@ -407,6 +512,85 @@ run_compose() {
     check "its exit code is 0" exited_with_0 "${container}"
     check "its log tells of draining, then stopped, with all answered" drained "${container}"
     volume="$(docker inspect --format '{{range .Mounts}}{{if eq .Destination "/var/lib/zoo"}}{{.Name}}{{end}}{{end}}' "${container}")"
+}
+
+# ── TLS and tokens ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+# A client outside, with the CA and the token of a file.
+zoo_with() {
+    local token="$1"
+    shift
+    (cd "${ROOT}" && ZOO_TLS_CA_FILE="${WORK}/ca.crt" ZOO_TOKEN_FILE="${token}" ZOO_SERVER="127.0.0.1:${grpc_port}" zoo "$@")
+}
+classified_with() { zoo_with "$1" predict "${MODEL}" "${PHOTO}" --json | names_a_cat; }
+refused_with() { # what the error must say, then a client's environment and command
+    local wanted="$1" output code=0
+    shift
+    output="$(cd "${ROOT}" && timeout 60 env ZOO_SERVER="127.0.0.1:${grpc_port}" "$@" 2>&1)" || code=$?
+    [[ "${code}" != 0 && "${output}" == *"${wanted}"* ]]
+}
+client=("${PYTHON}" -c 'from service.cli.main import main; main()' predict "${MODEL}" "${PHOTO}")
+
+# As docs/operations.md has it.
+hand_out() {
+    "${COMPOSE[@]}" exec -T zoo cat /run/zoo/tls/ca.crt >"${WORK}/ca.crt" &&
+        (umask 077 && "${COMPOSE[@]}" exec -T zoo zoo token create root --scope admin --local >"${WORK}/root.token") &&
+        zoo_with "${WORK}/root.token" token create ada --scope infer --scope finetune --out "${WORK}/ada.token"
+}
+fine_tuned() {
+    awk 'BEGIN { print "rooms,area,district,rent"; srand(7)
+        for (i = 0; i < 200; i++) { r = 1 + int(rand() * 5); a = 20 * r + int(rand() * 15); n = rand() < 0.5
+            print r "," a "," (n ? "north" : "south") "," 300 + 9 * a + (n ? 200 : 0) + int(rand() * 40) } }' >"${WORK}/flats.csv"
+    zoo_with "${WORK}/ada.token" finetune tabular_mlp "${WORK}/flats.csv" --name flats --target rent
+}
+# Models, jobs and tokens, as the principal sees them.
+has_all() {
+    zoo_with "${WORK}/ada.token" predict flats '{"rooms": 3, "area": 70, "district": "north"}' &&
+        zoo_with "${WORK}/ada.token" jobs --json | grep -q '"SUCCEEDED"' &&
+        zoo_with "${WORK}/root.token" token list --json | grep -q '"ada"'
+}
+
+run_secured() {
+    step "with TLS and tokens"
+    local before="${SECONDS}" container
+    COMPOSE+=(--file "${FILES}/docker-compose.secured.yml")
+    check "compose starts it over what runs" quietly secured timeout 900 "${COMPOSE[@]}" up --detach --no-build "${SERVICES[@]}"
+    container="$(container_of zoo)"
+    check "it is healthy" await 300 is_healthy "${container}"
+    check "CA and tokens are handed out" quietly tokens hand_out
+    check "a client with a token over TLS is told of a cat" classified_with "${WORK}/ada.token"
+    check "and again" classified_with "${WORK}/ada.token"
+    printf '%d s from plain text to TLS and tokens\n' $((SECONDS - before))
+    check "a client without a token is refused" refused_with token ZOO_TLS_CA_FILE="${WORK}/ca.crt" "${client[@]}"
+    check "a client without the CA is refused" refused_with certificate ZOO_TLS=1 ZOO_TOKEN_FILE="${WORK}/ada.token" "${client[@]}"
+    check "a client without TLS is refused" refused_with '' "${client[@]}"
+    check "Prometheus counts exactly these two requests, over TLS with its token" await 60 counted 2
+    check "all targets of Prometheus are up" await 60 targets_up
+    check "a job makes a model" quietly finetune fine_tuned
+    check "its owner sees the model, the job and the token" quietly sees has_all
+    local service
+    for service in "${SERVICES[@]}" postgres; do
+        check "${service}: not root, no capability, a read-only root file system" is_safe "$(container_of "${service}")"
+    done
+
+    step "an alert, and a restart"
+    check "no alert before" is_over ZooServerDown
+    check "zoo stops" quietly stop timeout 120 docker stop -t 45 "${container}"
+    check "its log tells of draining, then stopped" drained "${container}"
+    check "ZooServerDown fires within four minutes" await 240 fires ZooServerDown
+    check "zoo starts again" quietly start timeout 60 docker start "${container}"
+    check "it is healthy" await 300 is_healthy "${container}"
+    check "the alert is over" await 120 is_over ZooServerDown
+    check "models, jobs and tokens are kept" quietly kept has_all
+
+    step "a restart of all of it"
+    check "compose stops all" quietly stop timeout 300 "${COMPOSE[@]}" stop
+    check "its exit code is 0" exited_with_0 "${container}"
+    check "compose starts all again" quietly again timeout 600 "${COMPOSE[@]}" up --detach --no-build "${SERVICES[@]}"
+    check "it is healthy" await 300 is_healthy "${container}"
+    check "models, jobs and tokens are kept" quietly kept has_all
+    check "Prometheus reads the metrics with the token that it had" await 60 targets_up
+    check "zoo stops" quietly stop timeout 120 docker stop -t 45 "${container}"
 }
 
 classified_inside() { inside --interactive "$1" zoo predict "${MODEL}" - --json <"${PHOTO}" | names_a_cat; }
@@ -441,10 +625,13 @@ had_docker0=""
 bridge_works=yes
 run_pip=()
 volume=""
-grpc_port="" http_port="" prometheus_port=""
+grpc_port="" http_port="" prometheus_port="" alertmanager_port="" grafana_port=""
+FILES="${ROOT}" # the folder of the compose files
+only_build=""
 
 case "${1:-}" in
     "") ;;
+    --build) only_build=yes ;;
     --clean)
         rm -rf --one-file-system "${CACHE}"
         exit 0
@@ -466,9 +653,14 @@ trap 'exit 143' TERM
 provide_docker
 provide_compose
 provide_python_image
-provide_prometheus_image
+provide_image prometheus
+provide_image alertmanager
+provide_image postgres
+provide_grafana_image
 build
+[[ -z "${only_build}" ]] || exit 0
 check_image
 run_briefly
 run_compose
+run_secured
 run_offline
