@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -122,7 +122,7 @@ class TokenStore:
         counted = select(func.count(), func.count(tokens.c.revoked)).select_from(tokens)
         return await self._database.read(lambda c: _pair(c.execute(counted).one()))
 
-    async def all(self) -> tuple[Revision, list[Token]]:
+    async def all(self) -> tuple[Revision, Sequence[Token]]:
         """Every token, and the revision that they are of."""
         found = await self._database.read(lambda c: [_token(row) for row in c.execute(select(tokens)).mappings()])
         return (len(found), sum(token.revoked is not None for token in found)), found

@@ -10,5 +10,6 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 def add_reflection(services: Iterable[str], server: Any) -> None:
     """Adds it to a server as generated code sees one; grpc_reflection's own function takes servers of gRPC's classes alone."""
-    servicer = reflection.aio.ReflectionServicer((*services, reflection.SERVICE_NAME))
+    made: Any = reflection  # the stubs leave its asynchronous servicer out
+    servicer = made.aio.ReflectionServicer((*services, reflection.SERVICE_NAME))
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)

@@ -86,7 +86,7 @@ def create(
     expires = time.time() + _duration(expires_in) if expires_in else None
     if out is not None and out.exists():
         raise typer.BadParameter(f"{str(out)!r} exists", param_hint="--out")
-    limits = {
+    limits: dict[str, Any] = {
         "requests_per_second": requests_per_second,
         "rows_per_second": rows_per_second,
         "concurrent_requests": concurrent_requests,
@@ -98,7 +98,7 @@ def create(
         from service.access.rate_limits import Limits
         from service.cli import local_tokens
 
-        stored, made = local_tokens.create(principal, scopes, models or [], Limits(**limits), expires)  # type: ignore[arg-type]
+        stored, made = local_tokens.create(principal, scopes, models or [], Limits(**limits), expires)
         token_id, secret = stored.id, made.text
     else:
         from service.client import TokenLimits
@@ -110,7 +110,7 @@ def create(
                 scopes,
                 models=models or [],
                 limits=TokenLimits(**limits),
-                expires=moment,  # type: ignore[arg-type]
+                expires=moment,
             )
         token_id, secret = new.token.id, new.secret
     if out is not None:

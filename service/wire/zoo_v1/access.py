@@ -23,7 +23,7 @@ _SCOPES = {
     Scope.ADMIN: pb.SCOPE_ADMIN,
     Scope.METRICS: pb.SCOPE_METRICS,
 }
-_SCOPE_OF = {value: scope for scope, value in _SCOPES.items()}
+_SCOPE_OF: dict[int, Scope] = {int(value): scope for scope, value in _SCOPES.items()}
 
 
 class AccessServicer(access_pb2_grpc.AccessServicer):
@@ -102,7 +102,7 @@ def _limits(message: pb.TokenLimits) -> Limits:
 
 
 def _scope(value: int, field: str) -> Scope:
-    scope = _SCOPE_OF.get(value)  # type: ignore[call-overload]  # any number can come
+    scope = _SCOPE_OF.get(value)
     if scope is None:
         raise InvalidInput(field, f"expected the number of a scope, {min(_SCOPE_OF)} to {max(_SCOPE_OF)}, got {value}")
     return scope

@@ -43,7 +43,7 @@ class MemoryTokens:
             raise DatabaseUnavailable("away")
         return len(self.tokens), sum(token.revoked is not None for token in self.tokens.values())
 
-    async def all(self) -> tuple[Revision, list[Token]]:
+    async def all(self) -> tuple[Revision, Sequence[Token]]:
         """See TokenStore."""
         return await self.revision(), list(self.tokens.values())
 
