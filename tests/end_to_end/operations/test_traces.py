@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -12,10 +13,12 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from service.client import Client
 from service.observability.request_log import BURST
-from service.pb import prediction_pb2
-from tests.support.end_to_end.server_process import EXAMPLES, TIMEOUT_S, ServerProcess
+from service.pb import fine_tuning_pb2, prediction_pb2
+from tests.support.end_to_end.server_process import EXAMPLES, TIMEOUT_S, ServerProcess, zoo_home
 from tests.support.end_to_end.stubs import RNN, Stubs, stubs_of
+from tests.support.end_to_end.user_data import flats_csv
 from tests.support.tracing.otlp_receiver import Receiver, attributes_of, otlp_receiver
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -30,9 +33,12 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="module")
-def traced(receiver: Receiver) -> Iterator[ServerProcess]:
+def traced(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    home = tmp_path_factory.mktemp("home")
+    (home / "weights").symlink_to(zoo_home() / "weights")
     settings = {"ZOO_OTLP_ENDPOINT": receiver.endpoint, "ZOO_TRACE_SAMPLE_RATIO": "0", "ZOO_SLOW_REQUEST_MS": "0.001"}
-    with ServerProcess("--model", RNN, **settings) as process:
+    own = {"ZOO_HOME": str(home), "ZOO_JOB_WORKER_READY_S": "0"}
+    with ServerProcess("--model", RNN, **settings, **own) as process:
         yield process.ready()
     process.assert_log_is_clean()
 
@@ -102,6 +108,33 @@ def test_flood_of_failures_fills_no_log(calls: Stubs, traced: ServerProcess) -> 
     assert {future.code() for future in futures} == {grpc.StatusCode.NOT_FOUND}
     lines = [event for event in traced.events if str(event.get("request_id", "")).startswith("flood-")]
     assert len(lines) < BURST + 60, "one a second beyond the burst"
+
+
+def test_job_is_a_trace_from_its_creation_to_its_version(
+    calls: Stubs, traced: ServerProcess, receiver: Receiver, tmp_path: Path
+) -> None:
+    with Client(traced.target) as client:
+        data = client.upload_dataset(flats_csv(tmp_path / "flats.csv"), columns={"target": "rent"})
+        spec = fine_tuning_pb2.JobSpec(base="tabular_mlp", dataset_id=data.id, model="flats")
+        spec.hyperparameters.update({"epochs": 2})
+        caller = "4" * 32
+        asked = fine_tuning_pb2.CreateJobRequest(spec=spec)
+        job = calls.fine_tuning.CreateJob(asked, metadata=sampled(caller), timeout=TIMEOUT_S).job
+        for _ in client.watch_job(job.id):
+            pass
+        assert client.job(job.id).state == "SUCCEEDED"
+    (root,) = receiver.wait_for("job")
+    spans = [span for span in receiver.spans if span.trace_id == root.trace_id]
+    children = [span.name for span in spans if span.parent_span_id == root.span_id]
+    assert sorted(children) == ["attempt", "load", "publish", "validate", "wait"]
+    (attempt,) = [span for span in spans if span.name == "attempt"]
+    phases = [span.name for span in spans if span.parent_span_id == attempt.span_id]
+    assert phases[0] == "start"
+    assert {"training", "evaluation"} <= {*phases}
+    assert attributes_of(root) | {"zoo.job.state": "succeeded", "zoo.model.name": "flats"} == attributes_of(root)
+    (created,) = receiver.wait_for("zoo.v1.FineTuning/CreateJob")
+    assert created.trace_id.hex() == caller
+    assert [(link.trace_id, link.span_id) for link in created.links] == [(root.trace_id, root.span_id)]
 
 
 def test_collector_that_refuses_costs_one_line_and_no_request(
