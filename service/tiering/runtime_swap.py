@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from service.engine.decisions import Decisions
@@ -121,6 +122,17 @@ class RuntimeSwap:
         else:
             settled.wait(SWAP_TIMEOUT_S)
         return outcome[0]
+
+    def end_trials(self, served: ServedModel) -> None:
+        """Shows that no other tier is to be tried."""
+
+        def end() -> None:
+            served.tiers_pending = False
+            if self._registry.serves(served):
+                self._registry.refresh(served.name)
+
+        with suppress(RuntimeError):  # the loop has closed
+            self._loop.call_soon_threadsafe(end)
 
     def _move_heads(self, served: ServedModel, runtime: Runtime, checks: Mapping[ServedHead, HeadCheck]) -> bool:
         """Moves heads to an fp32 runtime on the event loop, and waits for that. False where the server stops first."""

@@ -118,8 +118,8 @@ class TierManager:
             reason = "it waits for the compiler"
             precisions = self._precisions(options.precision or "auto")
             self._compiler.expect()
-        self._swap.settle(served, TierReport("eager", served.runtime.precision, reason=reason))
         served.tiers_pending = bool(precisions) or self._may_move(served)
+        self._swap.settle(served, TierReport("eager", served.runtime.precision, reason=reason))
         if served.tiers_pending:
             self._work.put(_Work(0, next(self._numbers), weakref.ref(served), precisions))
 
@@ -149,7 +149,8 @@ class TierManager:
                 # Where the server stops, its processes end under the attempt.
                 if self._registry.serves(served) and not self._swap.stopped:
                     log.exception("moving a network failed", model=served.name)
-            served.tiers_pending = more
+            if not more:
+                self._swap.end_trials(served)
             del served  # an unloaded model would stay in memory until the next one comes
 
     def _try_candidates(self, served: ServedModel, work: _Work) -> bool:

@@ -148,8 +148,9 @@ class CountedServer:
         return wrapped
 
     async def _admit(self, path: str, context: Context) -> Principal:
-        principal = await self._guard.admit(path, context.invocation_metadata() or (), context.peer)
-        current_principal.set(principal)
+        principal = await self._guard.identify(path, context.invocation_metadata() or (), context.peer)
+        current_principal.set(principal)  # before it is refused: the audit log says who tried
+        self._guard.check_scope(path, principal)
         return principal
 
     def _read(self, request: Any, path: str, principal: Principal) -> Any:

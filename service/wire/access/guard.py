@@ -21,26 +21,27 @@ class Guard:
         self._authenticator = authenticator
         self._scopes = {**SCOPES, **dict.fromkeys(open_methods)}
 
-    def admit_now(self, method: str, metadata: Metadata, peer: Callable[[], str]) -> Principal:
+    def identify_now(self, method: str, metadata: Metadata, peer: Callable[[], str]) -> Principal:
         """Whose call it is. From any thread.
 
-        Raises UnknownToken where `admit` may find the token, Unauthenticated, PermissionDenied, RateLimited, NotReady.
+        Raises UnknownToken where `identify` may find the token, Unauthenticated, RateLimited, NotReady.
         """
         authenticator = self._authenticator
-        if authenticator is None or (scopes := self._needed(method)) is None:
+        if authenticator is None or self._needed(method) is None:
             return ANYONE
-        principal = authenticator.authenticate([value for key, value in metadata if key == KEY], peer)
-        principal.require(scopes)
-        return principal
+        return authenticator.authenticate([value for key, value in metadata if key == KEY], peer)
 
-    async def admit(self, method: str, metadata: Metadata, peer: Callable[[], str]) -> Principal:
-        """As `admit_now`, on the event loop; it finds tokens that another process has made since."""
+    async def identify(self, method: str, metadata: Metadata, peer: Callable[[], str]) -> Principal:
+        """As `identify_now`, on the event loop; it finds tokens that another process has made since."""
         authenticator = self._authenticator
-        if authenticator is None or (scopes := self._needed(method)) is None:
+        if authenticator is None or self._needed(method) is None:
             return ANYONE
-        principal = await authenticator.identify([value for key, value in metadata if key == KEY], peer)
-        principal.require(scopes)
-        return principal
+        return await authenticator.identify([value for key, value in metadata if key == KEY], peer)
+
+    def check_scope(self, method: str, principal: Principal) -> None:
+        """Raises PermissionDenied where the principal may not use the method. From any thread."""
+        if self._authenticator is not None and (scopes := self._needed(method)) is not None:
+            principal.require(scopes)
 
     def check_request(self, method: str, request: Any, principal: Principal) -> None:
         """Raises PermissionDenied where the request of a control method names a model that the principal may not use. An empty

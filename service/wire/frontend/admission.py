@@ -53,7 +53,8 @@ class Admission:
         """Calls the call's `admitted` or refuses it, now or in `settle`."""
         core = call.core
         try:
-            call.principal = self._guard.admit_now(call.method, core.metadata, core.name_of_peer)
+            call.principal = self._guard.identify_now(call.method, core.metadata, core.name_of_peer)
+            self._guard.check_scope(call.method, call.principal)
         except UnknownToken:
             if len(self._waiting) < MAX_WAITING:
                 self._waiting.add(call)
@@ -95,7 +96,8 @@ class Admission:
         core = call.core
         found: Principal | ZooError = NotReady("the server ended the request; try again")  # where the task is cancelled
         try:
-            found = await self._guard.admit(call.method, core.metadata, core.name_of_peer)
+            found = await self._guard.identify(call.method, core.metadata, core.name_of_peer)
+            self._guard.check_scope(call.method, found)
         except Exception as error:
             found = to_zoo_error(error, call.method, Call())
         finally:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.asyncio
 
 
 class Broken(Guard):
-    def admit_now(self, *_: Any) -> Principal:
+    def identify_now(self, *_: Any) -> Principal:
         raise RuntimeError("a foreign text with /a/path")
 
 
