@@ -32,7 +32,7 @@ from benchmarks.load import inputs
 from benchmarks.measurement.environment import machine
 from benchmarks.measurement.testbed import console, resumed, rotated
 from benchmarks.participants.null_server import WIDTH
-from benchmarks.participants.server import OPTIONS
+from benchmarks.participants.server import OPTIONS, Server
 from benchmarks.participants.zoo import EAGER, Zoo
 from benchmarks.paths import RESULTS, zoo_home
 from service.access.tokens import new_secret
@@ -173,7 +173,7 @@ def _channel(target: str, variant: Variant) -> aio.Channel:
     return aio.secure_channel(target, variant.credentials(), options)
 
 
-def cost_us(server: Zoo, variant: Variant, message: bytes, callers: int, seconds: float) -> float:
+def cost_us(server: Server, variant: Variant, message: bytes, callers: int, seconds: float) -> float:
     """Processor time of the server a call, in microseconds."""
     asyncio.run(load(server.target, variant, message, callers, WARM_UP_S))
     before = server.cpu_seconds()

@@ -88,7 +88,7 @@ class Unavailable(ZooClientError):
 
 
 class ServerUnreachable(Unavailable):
-    """No server answers at the address."""
+    """No server answers at the address, or not over what the client speaks: see TLS_REASONS."""
 
 
 class ConnectionBroken(Unavailable):
@@ -128,6 +128,8 @@ _BY_CODE: dict[str, type[ZooClientError]] = {
     "PERMISSION_DENIED": NotAllowed,
 }
 _CODE_NAMES: dict[int, str] = {code.value[0]: code.name for code in grpc.StatusCode}
+TLS_REASONS = ("TLS_REQUIRED", "TLS_NOT_SPOKEN", "TLS_NOT_TRUSTED", "TLS_CLIENT_CERTIFICATE")
+"""Reasons of ServerUnreachable where there is a server, and TLS is what keeps both apart."""
 # gRPC's messages for a connection that was not made, and for one that broke during a call.
 _NOT_CONNECTED = ("failed to connect", "DNS resolution failed", "Name resolution", "errors resolving")
 _BROKEN = (

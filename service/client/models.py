@@ -185,6 +185,8 @@ class ServerStatus:
     models: tuple[ModelInfo, ...] = field(default=())
     problem: str = ""
     """One sentence that says why the catalog is not available; empty if it is."""
+    reason: str = ""
+    """The same as a word for programs, `TLS_REQUIRED` for example; empty if nothing is known beside the sentence."""
 
 
 def state_value(name: str) -> pb.ModelState.ValueType:

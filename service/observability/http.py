@@ -77,7 +77,7 @@ class HttpPort:
         self._access = access or HttpAccess()
         self._metrics = Exposition(registry, encode_protobuf)
         self._server = _family(host)((host, port), self._access.context)
-        self._server.set_app(self._respond)  # type: ignore[arg-type]
+        self._server.set_app(self._respond)
         self.port: int = self._server.server_port
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": CHECK_INTERVAL_S}, name="http", daemon=True

@@ -114,7 +114,7 @@ class BoundedServer(WSGIServer):
     def get_request(self) -> tuple[socket.socket, Any]:
         """The next connection."""
         try:
-            return super().get_request()  # type: ignore[no-any-return]
+            return super().get_request()
         except OSError:  # no descriptors are left; the connection waits, and so must this thread
             time.sleep(CHECK_INTERVAL_S)
             raise
@@ -152,7 +152,7 @@ class BoundedServer(WSGIServer):
     def _serve(self, connection: _Connection, client_address: Any) -> None:
         try:
             if self._context is None or self._begin_tls(connection, self._context()):
-                self.RequestHandlerClass(connection.socket, client_address, self)
+                _Handler(connection.socket, client_address, self)
         except Exception:  # a client that left, or is too slow; errors of the application are answered with 500
             log.debug("http connection lost", exc_info=True)
         finally:
@@ -209,7 +209,7 @@ class _Head:
 class _Answer(ServerHandler):
     """Writes an answer. The versions of Python and of this module are nobody's business."""
 
-    server_software = None
+    server_software = ""
 
     def log_exception(self, exc_info: Any) -> None:
         """The client has left, or is too slow."""
@@ -239,7 +239,8 @@ class _Handler(WSGIRequestHandler):
         self.server.arrived(self.connection)
         self.connection.settimeout(ANSWER_TIMEOUT_S)
         environment = self.get_environ() | {CERTIFIED: self._has_certificate()}
-        answer = _Answer(self.rfile, self.wfile, self.get_stderr(), environment, multithread=True)
+        streams: Any = (self.rfile, self.wfile, self.get_stderr())
+        answer = _Answer(*streams, environment, multithread=True)
         answer.request_handler = self  # type: ignore[attr-defined]
         answer.run(self.server.get_app())  # type: ignore[arg-type]
 

@@ -29,7 +29,9 @@ def server_credentials(certificate: Callable[[], ServerCertificate]) -> grpc.Ser
         return _configuration(latest)
 
     return grpc.dynamic_ssl_server_credentials(
-        _configuration(given), changed, require_client_authentication=given.client_ca is not None
+        _configuration(given),
+        changed,  # type: ignore[arg-type]  # the stubs do not know that None means "unchanged"
+        require_client_authentication=given.client_ca is not None,
     )
 
 

@@ -65,6 +65,16 @@ def test_cas_of_this_machine_do_not_include_that_of_the_test(run: Run, secure_zo
     assert "cannot be trusted" in done.stderr
 
 
+@pytest.mark.parametrize("command", [("models",), ("show", "silero_vad"), ("status",)])
+def test_tls_that_keeps_both_apart_is_an_error_and_not_a_missing_server(
+    run: Run, secure_zoo: FakeZoo, files: dict[str, str], command: tuple[str, ...]
+) -> None:
+    done = run(*command, "--server", secure_zoo.target)
+    assert (done.exit_code != 0, "speaks TLS" in done.stderr, done.stdout) == (True, True, "")
+    done = run("--tls-ca-file", files["ca"], *command, "--server", secure_zoo.target)
+    assert (done.exit_code != 0, "client certificate" in done.stderr, done.stdout) == (True, True, "")
+
+
 def test_options_of_one_command_do_not_reach_the_next(run: Run, zoo: FakeZoo, files: dict[str, str]) -> None:
     assert run("--tls-ca-file", files["ca"], "status", "--server", zoo.target).exit_code == 2
     assert run("status", "--server", zoo.target).exit_code == 0

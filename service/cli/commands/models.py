@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import typer
+
 from service.cli.connection import connect
+from service.cli.exit_codes import FAILED
 from service.cli.options import DEFAULT_SERVER, EXAMPLES, Json, Model, Server
-from service.cli.rendering.console import escaped, new_table, print_json, print_line, print_note, print_table
+from service.cli.rendering.console import (
+    escaped,
+    new_table,
+    print_error,
+    print_json,
+    print_line,
+    print_note,
+    print_table,
+)
 from service.cli.rendering.formatting import format_count, format_option, format_size
 
 if TYPE_CHECKING:
@@ -24,9 +35,13 @@ def models(server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
     from dataclasses import asdict
 
     from service.cli.local_catalog import local_models
+    from service.client.errors import TLS_REASONS
 
     with connect(server) as client:
         status = client.status()
+    if status.reason in TLS_REASONS:  # there is a server, so this machine's catalog is not the answer
+        print_error(status.problem)
+        raise typer.Exit(FAILED)
     listed: list[ModelInfo] | list[LocalModel] = list(status.models) if status.live else local_models()
     if as_json:
         source = "server" if status.live else "catalog"
@@ -49,13 +64,16 @@ def show(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = False) -
 
     from service.cli.local_catalog import local_model
     from service.client import TimedOut, Unavailable
+    from service.client.errors import TLS_REASONS
 
     info: ModelInfo | LocalModel
     with connect(server) as client:
         try:
             client.ready()  # not retried, so that the catalog is shown at once if there is no server
             info, live = client.model(model), True
-        except (Unavailable, TimedOut):
+        except (Unavailable, TimedOut) as error:
+            if error.reason in TLS_REASONS:
+                raise
             info, live = local_model(model), False
     if as_json:
         print_json({"source": "server" if live else "catalog", "server": server, "model": asdict(info)})

@@ -41,6 +41,9 @@ def serve(
     if assignments:
         settings = load_settings(**flags, model_options=with_options(settings.model_options, assignments))
 
+    # gRPC's own log would have a line for every connection that fails its TLS handshake, which strangers can make at will.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
     # The import of torch takes seconds. The first process of a container ignores SIGTERM unless it has a handler, so this one
     # ends the process until the server installs its own, which drains.
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))

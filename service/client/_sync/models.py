@@ -73,7 +73,7 @@ class SyncModels:
         try:
             ready = self.ready(timeout)
         except (Unavailable, TimedOut) as error:
-            return ServerStatus(live=False, ready=False, problem=error.message)
+            return ServerStatus(live=False, ready=False, problem=error.message, reason=error.reason)
         models, problem = list[ModelInfo](), ""
         try:
             page, token = self._page("", "", "", "", timeout)
