@@ -64,7 +64,7 @@ def _families(metric: Metric) -> Iterator[pb.MetricFamily]:
             yield _family(name, metric, pb.UNTYPED, series)
 
 
-def _family(name: str, metric: Metric, kind: pb.MetricType, series: Iterable[pb.Metric]) -> pb.MetricFamily:
+def _family(name: str, metric: Metric, kind: pb.MetricType.ValueType, series: Iterable[pb.Metric]) -> pb.MetricFamily:
     return pb.MetricFamily(name=name, help=metric.documentation, type=kind, metric=series)
 
 
