@@ -33,7 +33,7 @@ def port_of(recorded: list[float]) -> Iterator[HttpPort]:
     for number, seconds in enumerate(recorded):
         recorder.call_finished(Call("m", "1", trace_id=TRACE if number == 0 else ""), "Predict", "OK", seconds)
     recorder.batch_executed("m", 1, "cpu", 4, 0.0, 0.001, 0.01, 0.002, 0.012)
-    port = HttpPort("127.0.0.1", 0, registry, lambda: (True, True), prometheus_format.encode)
+    port = HttpPort("127.0.0.1", 0, registry, lambda: (True, True), encode_protobuf=prometheus_format.encode)
     port.start()
     try:
         yield port
