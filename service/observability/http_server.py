@@ -239,8 +239,9 @@ class _Handler(WSGIRequestHandler):
         self.server.arrived(self.connection)
         self.connection.settimeout(ANSWER_TIMEOUT_S)
         environment = self.get_environ() | {CERTIFIED: self._has_certificate()}
-        streams: Any = (self.rfile, self.wfile, self.get_stderr())
-        answer = _Answer(*streams, environment, multithread=True)
+        body: Any = self.rfile
+        output: Any = self.wfile  # files, which the stubs take for another kind
+        answer = _Answer(body, output, self.get_stderr(), environment, multithread=True)
         answer.request_handler = self  # type: ignore[attr-defined]
         answer.run(self.server.get_app())  # type: ignore[arg-type]
 
