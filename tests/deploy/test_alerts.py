@@ -148,7 +148,7 @@ CASES = [
         one("zoo_requests_total", "0+50x200", method="Predict", code="INVALID_ARGUMENT", model="", version="")
         | one("zoo_requests_total", "0+50x200", method="Predict", code="RESOURCE_EXHAUSTED", model="", version="")
         | one("zoo_requests_total", "0+50x200", method="GetModel", code="INTERNAL", model="", version=""),
-        {100: set(), 190: set()},
+        {30: set(), HOUR: set()},
     ),
     Case("nothing is scraped but the server", {}, {0: set(), HOUR: set()}),
     Case("a server that is down", {}, {1: set(), 7: {"ZooServerDown"}, 15: set()}, up="1x3 0x6 1x20"),
@@ -234,7 +234,7 @@ CASES = [
         one("zoo_jobs", "3x60", state="queued") | one("zoo_jobs", "0x60", state="running"),
         {20: set(), 40: {"ZooJobsWait"}},
     ),
-    Case("a disk with space", disk(f"{50 * GIB}x900"), {HOUR: set(), 800: set()}),
+    Case("a disk with space", disk(f"{50 * GIB}x900"), {HOUR: set(), 2 * HOUR: set()}),
     Case(
         "a disk that will be full within a day",
         disk(f"{30 * GIB}-{GIB // 20}x900"),
