@@ -4,7 +4,7 @@
 #                     says what it took; the usual one carries CUDA, about 5 GB that a CPU never uses (scripts/torch_build.py).
 #   TORCH_INDEX_URL   an index of torch's builds to look at beside the usual one. PyTorch's installation page ("Start Locally",
 #                     compute platform CPU) shows the URL of theirs; for another CUDA than the default it shows that one.
-#   COMPILER          package of the C++ compiler that makes networks faster (docs/tiers.md), about 250 MB; empty leaves it out,
+#   COMPILER          package of the C++ compiler that makes networks faster (docs/tiers.md), about 400 MB; empty leaves it out,
 #                     and networks stay as they are.
 #   PYTHON_IMAGE      the base: any Debian-like image with `python` 3.11 or later, its venv, and ca-certificates.
 #

@@ -243,12 +243,17 @@ standin_of_programs() {
             install -D "${library}" "${tree}${library}"
         done
     done
+    # Debian keeps the templates of Alertmanager beside the program.
+    if [[ -d "/usr/share/prometheus/${name}" ]]; then
+        install -d "${tree}/usr/share/prometheus"
+        cp -rL "/usr/share/prometheus/${name}" "${tree}/usr/share/prometheus/"
+    fi
     install -d -o 65534 -g 65534 "${tree}/${name}"
     install -d -m 1777 "${tree}/tmp"
     entry="[\"/bin/$1\"]"
     tar -C "${tree}" -c . | docker import --change 'USER 65534' --change "ENTRYPOINT ${entry}" --change 'ENV PATH=/bin' \
         --change "CMD [$(IFS=,; echo "${command[*]}")]" --change "VOLUME [\"/${name}\"]" --change "WORKDIR /${name}" \
-        - "${STANDIN}/${name}:debian" >/dev/null
+        - "${STANDIN}/${name}:debian-12" >/dev/null
 }
 standin_prometheus() {
     need prometheus prometheus
@@ -263,7 +268,7 @@ standin_alertmanager() {
     standin_of_programs alertmanager --config.file=/etc/alertmanager/alertmanager.yml --storage.path=/alertmanager -- alertmanager amtool
 }
 standin_postgres() {
-    quietly postgres timeout 900 docker build --network host --build-arg "BASE=${PYTHON_IMAGE}" --tag "${STANDIN}/postgres:debian" \
+    quietly postgres timeout 900 docker build --network host --build-arg "BASE=${PYTHON_IMAGE}" --tag "${STANDIN}/postgres:debian-12" \
         "${HERE}/postgres"
 }
 
@@ -272,7 +277,7 @@ provide_image() {
     local name="$1" variable="${1^^}_IMAGE" pulled_name
     [[ -z "${!variable:-}" ]] || return 0
     pulled_name="$(pulled_image "${name^^}")"
-    export "${variable}=${STANDIN}/${name}:debian"
+    export "${variable}=${STANDIN}/${name}:debian-12"
     if have_image "${!variable}"; then return; fi
     if pulled "${pulled_name}"; then
         export "${variable}=${pulled_name}"
