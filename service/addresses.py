@@ -28,7 +28,7 @@ def is_loopback(host: str) -> bool | None:
         found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return None
-    return all(ipaddress.ip_address(address[0].partition("%")[0]).is_loopback for *_, address in found)
+    return all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in found)
 
 
 def host_and_port(host: str, port: int) -> str:

@@ -97,7 +97,7 @@ class Series:
         bucket, now = bisect_left(self._buckets.classic, value), self._clock()
         with self._lock:
             kept = self._exemplars.get(bucket)
-            recent = kept is not None and now - (kept.timestamp or 0) < EXEMPLAR_INTERVAL_S
+            recent = kept is not None and now - float(kept.timestamp or 0) < EXEMPLAR_INTERVAL_S
             if not recent and len(trace_id) <= LONGEST_TRACE_ID:
                 self._exemplars[bucket] = Exemplar({"trace_id": trace_id}, value, now)
 
