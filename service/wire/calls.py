@@ -89,12 +89,22 @@ class CountedServer:
                 stream_stream=handler.stream_stream and self._stream(handler.stream_stream, path),
                 unary_stream=handler.unary_stream and self._stream(handler.unary_stream, path),
             )
+        if handler.unary_unary and self._guard.asks_for_tokens:
+            # grpc.aio reads the message of a unary method before it calls the handler. As one of a stream, the message is read
+            # after the caller is known, so that a stranger cannot make the server hold it.
+            return grpc.stream_unary_rpc_method_handler(
+                self._unary(handler.unary_unary, path, read_later=True),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
         return handler._replace(
             unary_unary=handler.unary_unary and self._unary(handler.unary_unary, path),
             stream_unary=handler.stream_unary and self._unary(handler.stream_unary, path),
         )
 
-    def _unary(self, inner: Callable[..., Awaitable[Any]], path: str) -> Callable[..., Awaitable[Any]]:
+    def _unary(
+        self, inner: Callable[..., Awaitable[Any]], path: str, *, read_later: bool = False
+    ) -> Callable[..., Awaitable[Any]]:
         # One reply is one call, however many messages its request has.
         method = path.rpartition("/")[2]
 
@@ -106,6 +116,9 @@ class CountedServer:
                 with counted:
                     principal = await self._admit(path, context)
                     counted.hold(principal)
+                    if read_later:
+                        request = await _first(request)
+                        counted.call.request_id = getattr(request, "request_id", "")
                     reply = await inner(self._read(request, path, principal), context)
                     outcome = "OK"
                 return reply
@@ -209,6 +222,13 @@ def readable(request: Any) -> Any:
 def unreadable() -> InvalidInput:
     """The error of a request whose bytes are no message of the method's type."""
     return InvalidInput("", "the request cannot be read: it is cut off, of another type, or a text in it is not UTF-8")
+
+
+async def _first(requests: AsyncIterator[Any]) -> Any:
+    """The message of a unary call. Raises InvalidInput where none comes."""
+    async for request in requests:
+        return request
+    raise InvalidInput("", "the call has one request message; none came")
 
 
 def _read_any(request: Any) -> Any:

@@ -21,6 +21,11 @@ class Guard:
         self._authenticator = authenticator
         self._scopes = {**SCOPES, **dict.fromkeys(open_methods)}
 
+    @property
+    def asks_for_tokens(self) -> bool:
+        """Whether calls need a token."""
+        return self._authenticator is not None
+
     def identify_now(self, method: str, metadata: Metadata, peer: Callable[[], str]) -> Principal:
         """Whose call it is. From any thread.
 

@@ -39,14 +39,14 @@ def servicer(
 
 
 @asynccontextmanager
-async def served(
+async def served_on_port(
     regions: Regions | None = None,
     guard: Guard | None = None,
     tracing: Tracing | None = None,
     calls: RequestLog | None = None,
     **options: Any,
-) -> AsyncIterator[tuple[World, Any]]:
-    """A world behind a port, and a stub that calls it. `regions`: turns shared memory on. `guard`: asks for tokens."""
+) -> AsyncIterator[tuple[World, Any, int]]:
+    """A world behind a port, a stub that calls it, and the port. `regions`: turns shared memory on. `guard`: asks for tokens."""
     async with world(**options) as w:
         w.recorder.tracing, w.recorder.call_log = tracing, calls
         server = aio.server()
@@ -55,7 +55,14 @@ async def served(
         add_to_server(behind, counted)
         hooks = {"gate": w.inference.refuse_unread, "guard": guard}
         async with served_port(server, behind.calls, **hooks) as port, port.channel() as channel:
-            yield w, pb_grpc.GRPCInferenceServiceStub(channel)
+            yield w, pb_grpc.GRPCInferenceServiceStub(channel), port.number
+
+
+@asynccontextmanager
+async def served(regions: Regions | None = None, **options: Any) -> AsyncIterator[tuple[World, Any]]:
+    """As `served_on_port`, without the port."""
+    async with served_on_port(regions, **options) as (w, stub, _):
+        yield w, stub
 
 
 def without_codec(monkeypatch: pytest.MonkeyPatch) -> None:

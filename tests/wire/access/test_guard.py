@@ -21,7 +21,8 @@ from service.pb import open_inference_pb2 as pb
 from tests.support.registry.fakes import World
 from tests.support.scheduler.fakes import until
 from tests.support.wire.access import Access, bearer
-from tests.support.wire.open_inference import asks, served
+from tests.support.wire.open_inference import asks, served_on_port
+from tests.support.wire.raw_http2 import END_STREAM, connected
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("each_frontend")]
 
@@ -34,6 +35,7 @@ class Guarded:
     w: World
     stub: Any
     access: Access
+    port: int
 
     async def refused(self, metadata: Metadata, *values: float, **fields: Any) -> aio.AioRpcError:
         """The error of an inference request."""
@@ -51,8 +53,8 @@ class Guarded:
 async def guarded(*, defaults: Limits | None = None, **options: Any) -> AsyncIterator[Guarded]:
     access = Access(defaults)
     await access.authenticator.refresh()
-    async with served(guard=access.guard, **options) as (w, stub):
-        yield Guarded(w, stub, access)
+    async with served_on_port(guard=access.guard, **options) as (w, stub, port):
+        yield Guarded(w, stub, access, port)
 
 
 def retry_s(error: aio.AioRpcError) -> float | None:
@@ -340,3 +342,21 @@ async def test_requests_of_a_stream_count_among_those_at_once_until_they_end() -
         assert limits is not None
         await until(lambda: limits.running == 0)
         await g.answered(token)
+
+
+# ── before a message is read ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("method", ["ModelInfer", "ServerMetadata", "RepositoryModelLoad"])
+async def test_stranger_is_refused_before_the_message_is_read(method: str) -> None:
+    async with guarded() as g, connected(g.port) as raw:
+        raw.headers(1, f"/inference.GRPCInferenceService/{method}")
+        assert await raw.status(1) == Code.UNAUTHENTICATED.value[0]
+
+
+async def test_call_without_a_message_is_answered() -> None:
+    async with guarded() as g, connected(g.port) as raw:
+        token = dict(await g.access.token())["authorization"]
+        raw.headers(1, "/inference.GRPCInferenceService/ServerMetadata", authorization=token)
+        raw.data(1, b"", END_STREAM)
+        assert await raw.status(1) != Code.OK.value[0]
