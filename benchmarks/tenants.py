@@ -61,7 +61,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Answers:
-    """What became of a tenant's calls."""
+    """The outcome of a tenant's calls."""
 
     p50_ms: float
     p99_ms: float
