@@ -169,6 +169,7 @@ def issue(
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key()), critical=False)  # type: ignore[arg-type]
         .sign(issuer_key, SHA256())
     )
+    folder.chmod(0o755)  # Prometheus has another user, and reads ca.crt
     # The server takes a pair only when both fit, so it does not matter which is first.
     write(folder / "tls.key", pem, 0o600)
     write(folder / "tls.crt", certificate.public_bytes(Encoding.PEM), 0o644)

@@ -30,6 +30,7 @@ PULLED_PYTHON=python:3.11-slim
 pulled_image() { sed -n "s/.*$1_IMAGE:-\(.*\)}.*/\1/p" "${ROOT}/docker-compose.yml"; }
 STANDIN=zoo-deploy-test
 STANDIN_PYTHON="${STANDIN}/python:3.11-slim"
+STANDIN_TAG=debian-3 # another number where the stand-ins change
 STANDIN_SUITE=bookworm # the Debian whose Python is 3.11
 NEEDED_GB=30
 
@@ -253,7 +254,7 @@ standin_of_programs() {
     entry="[\"/bin/$1\"]"
     tar -C "${tree}" -c . | docker import --change 'USER 65534' --change "ENTRYPOINT ${entry}" --change 'ENV PATH=/bin' \
         --change "CMD [$(IFS=,; echo "${command[*]}")]" --change "VOLUME [\"/${name}\"]" --change "WORKDIR /${name}" \
-        - "${STANDIN}/${name}:debian-12" >/dev/null
+        - "${STANDIN}/${name}:${STANDIN_TAG}" >/dev/null
 }
 standin_prometheus() {
     need prometheus prometheus
@@ -268,7 +269,7 @@ standin_alertmanager() {
     standin_of_programs alertmanager --config.file=/etc/alertmanager/alertmanager.yml --storage.path=/alertmanager -- alertmanager amtool
 }
 standin_postgres() {
-    quietly postgres timeout 900 docker build --network host --build-arg "BASE=${PYTHON_IMAGE}" --tag "${STANDIN}/postgres:debian-12" \
+    quietly postgres timeout 900 docker build --network host --build-arg "BASE=${PYTHON_IMAGE}" --tag "${STANDIN}/postgres:${STANDIN_TAG}" \
         "${HERE}/postgres"
 }
 
@@ -277,7 +278,7 @@ provide_image() {
     local name="$1" variable="${1^^}_IMAGE" pulled_name
     [[ -z "${!variable:-}" ]] || return 0
     pulled_name="$(pulled_image "${name^^}")"
-    export "${variable}=${STANDIN}/${name}:debian-12"
+    export "${variable}=${STANDIN}/${name}:${STANDIN_TAG}"
     if have_image "${!variable}"; then return; fi
     if pulled "${pulled_name}"; then
         export "${variable}=${pulled_name}"
@@ -447,7 +448,8 @@ from urllib.request import urlopen
 
 with urlopen(sys.argv[1], timeout=5) as reply:
     targets = json.load(reply)["data"]["activeTargets"]
-sys.exit(not targets or any(target["health"] != "up" for target in targets))
+jobs = {target["labels"]["job"] for target in targets}
+sys.exit(jobs != {"zoo", "prometheus"} or any(target["health"] != "up" for target in targets))
 PY
 }
 inside() { timeout 60 docker exec "$@"; }

@@ -127,8 +127,10 @@ def test_certificate_is_accepted_under_each_of_its_names(run: Path) -> None:
         handshake(run, "other.example")
 
 
-def test_keys_are_readable_by_their_owner_alone(run: Path) -> None:
+def test_keys_are_readable_by_their_owner_alone_and_certificates_by_all(run: Path) -> None:
+    (run / "tls").chmod(0o750)  # as the image has it
     prepare.make_certificates("", run)
+    assert mode(run / "tls") == 0o755  # for Prometheus, which has another user
     assert [mode(run / name) for name in ("tls/tls.key", "authority/ca.key")] == [0o600, 0o600]
     assert [mode(run / name) for name in ("tls/tls.crt", "tls/ca.crt")] == [0o644, 0o644]
     assert (run / "tls/ca.crt").read_bytes() == (run / "authority/ca.crt").read_bytes()
