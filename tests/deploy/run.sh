@@ -605,7 +605,7 @@ classified_inside() { inside --interactive "$1" zoo predict "${MODEL}" - --json 
 run_briefly() {
     step "stopping it while it still starts"
     local before="${SECONDS}"
-    docker run --detach --rm --init --network none --name "${COMPOSE_PROJECT_NAME}-brief" "${ZOO_IMAGE}" >/dev/null
+    docker run --detach --rm --init --network none --env ZOO_HOST=127.0.0.1 --name "${COMPOSE_PROJECT_NAME}-brief" "${ZOO_IMAGE}" >/dev/null
     check "docker stop" quietly brief timeout 60 docker stop -t 45 "${COMPOSE_PROJECT_NAME}-brief"
     check "it stopped at once" test $((SECONDS - before)) -le 10
 }
@@ -614,8 +614,8 @@ run_offline() {
     step "a second start from the kept volume, with no network at all"
     local name="${COMPOSE_PROJECT_NAME}-offline" before="${SECONDS}"
     check "it starts" quietly offline docker run --detach --name "${name}" --network none --read-only --tmpfs /tmp \
-        --cap-drop ALL --security-opt no-new-privileges --env ZOO_OFFLINE=1 --volume "${volume}:/var/lib/zoo" \
-        --health-interval 2s "${ZOO_IMAGE}"
+        --cap-drop ALL --security-opt no-new-privileges --env ZOO_HOST=127.0.0.1 --env ZOO_OFFLINE=1 \
+        --volume "${volume}:/var/lib/zoo" --health-interval 2s "${ZOO_IMAGE}"
     check "it is healthy" await 180 is_healthy "${name}"
     printf '%d s from nothing to healthy\n' $((SECONDS - before))
     check "a client inside is told of a cat" classified_inside "${name}"
