@@ -9,13 +9,13 @@ import asyncio
 
 from service.access import first_token
 from service.access.audit import FILE, AuditLog
-from service.access.authenticator import Authenticator
+from service.access.authenticator import Authenticator, UnknownToken
 from service.access.rate_limits import Limits
 from service.access.scopes import Scope
 from service.access.token_service import TokenService
 from service.access.token_store import TokenStore
 from service.database import Database
-from service.errors import ZooError
+from service.errors import NotReady, ZooError
 from service.observability.log import logger
 from service.settings import Settings, SettingsError
 from service.wire.access.audited import Audit
@@ -25,6 +25,8 @@ from service.wire.zoo_v1.access import AccessServicer
 
 log = logger(__name__)
 
+LOOKUP_S = 5.0
+"""Longest time that a scrape waits for its token to be looked up."""
 ADMIN_NAME = "admin"
 """Principal of the first token."""
 
@@ -37,6 +39,7 @@ class AccessControl:
         self._store = TokenStore(database)
         self._required = settings.tokens == "required"
         self._authenticator: Authenticator | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         if self._required:
             defaults = Limits(
                 requests_per_second=settings.requests_per_second,
@@ -53,6 +56,7 @@ class AccessControl:
 
     async def start(self) -> None:
         """Reads the tokens, and makes the first one where a setting asks for it. Raises SettingsError."""
+        self._loop = asyncio.get_running_loop()
         if self._log is not None:
             self._log.start()
         if self._authenticator is None:
@@ -79,9 +83,17 @@ class AccessControl:
         """Why a scrape is refused; None where it is allowed. `peer`: as gRPC names it. From any thread."""
         if self._authenticator is None:
             return None
+        headers = () if authorization is None else (authorization,)
         try:
-            headers = () if authorization is None else (authorization,)
-            self._authenticator.authenticate(headers, lambda: peer).require((Scope.METRICS,))
+            try:
+                principal = self._authenticator.authenticate(headers, lambda: peer)
+            except UnknownToken:
+                assert self._loop is not None
+                looking = self._authenticator.identify(headers, lambda: peer)
+                principal = asyncio.run_coroutine_threadsafe(looking, self._loop).result(LOOKUP_S)
+            principal.require((Scope.METRICS,))
+        except TimeoutError:
+            return NotReady("the server cannot check tokens now; try again", 1.0)
         except ZooError as error:
             return error
         return None
@@ -94,6 +106,10 @@ class AccessControl:
         except first_token.BadTokenFile as error:
             raise SettingsError(f"ZOO_ADMIN_TOKEN_FILE: {error}") from None
         token = await self._store.add(secret, ADMIN_NAME, [Scope.ADMIN], creator="local")
+        if token.digest != secret.digest:
+            raise SettingsError("ZOO_ADMIN_TOKEN_FILE: its token has the id of another one, with another secret")
+        if Scope.ADMIN not in token.scopes:
+            raise SettingsError("ZOO_ADMIN_TOKEN_FILE: its token is known already, and is none of an admin")
         if token.revoked is not None:
             log.warning("the token of ZOO_ADMIN_TOKEN_FILE was revoked", token=token.id)
 

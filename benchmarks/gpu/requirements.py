@@ -23,6 +23,7 @@ SERVER = {
     **NETWORKS,
     "PIL": "pillow",
     "alembic": "alembic",
+    "cryptography": "cryptography",
     "google.protobuf": "protobuf",
     "google.rpc": "googleapis-common-protos",
     "grpc": "grpcio",

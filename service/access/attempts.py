@@ -26,8 +26,15 @@ class FailedAttempts:
 
     @property
     def empty(self) -> bool:
-        """No address has failed lately, so none is blocked. Takes no lock."""
-        return not self._failures
+        """No address has failed lately, so none is blocked."""
+        if not self._failures:  # takes no lock
+            return True
+        with self._lock:
+            while self._failures:
+                oldest = next(iter(self._failures))
+                if self._now(oldest) > 0.0:
+                    return False
+        return True
 
     def blocked_s(self, address: str) -> float:
         """Seconds until the next attempt of an address is looked at; 0 for now."""

@@ -9,6 +9,7 @@ which POSIX keeps whole on a local file system. The file is opened for each line
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -20,6 +21,7 @@ from pathlib import Path
 from queue import Empty, Full, Queue
 
 from service.access.principal import Principal
+from service.access.tokens import without_secrets
 from service.observability.log import logger
 
 log = logger(__name__)
@@ -59,6 +61,7 @@ class AuditLog:
         self._server = socket.gethostname()
         self._waiting: Queue[bytes | None] = Queue(MOST_WAITING)
         self._failing = False
+        self._torn = False  # the last line was written in part
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
 
     def start(self) -> None:
@@ -117,8 +120,13 @@ class AuditLog:
         try:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
             try:
-                for line in lines:  # each line in a write of its own: a short write breaks one line at most
-                    os.write(descriptor, line)
+                while lines:  # each line in a write of its own: a short write breaks one line at most
+                    data = b"\n" + lines[0] if self._torn else lines[0]
+                    written = os.write(descriptor, data)
+                    self._torn = written < len(data)
+                    if self._torn:
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    lines.pop(0)
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -131,4 +139,5 @@ class AuditLog:
 
 
 def _short(text: str) -> str:
+    text = without_secrets(text)
     return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"

@@ -29,7 +29,7 @@ TOO_MANY_FAILURES = "too many calls of this address had no valid token"
 REVOKED, EXPIRED = "the token was revoked", "the token has expired"
 REREAD_S = 0.1
 """Least time between two reads of the database for tokens that the copy does not have."""
-NOTE_INTERVAL_S = 0.1
+NOTE_INTERVAL_S = 0.01
 """Least time between two notes of who uses a token."""
 MOST_CONNECTIONS = 256
 MOST_ADDRESSES = 64
@@ -118,11 +118,13 @@ class Authenticator:
             raise Unauthenticated(f"a token is required; {HOW}")
         name = peer()
         secret = _secret(headers)
+        wait_s = 0.0 if self.attempts.empty else self.attempts.blocked_s(address_of(name))
         if secret is None:
+            if wait_s:
+                raise RateLimited(TOO_MANY_FAILURES, wait_s)
             self._fail(name)
             raise Unauthenticated(f"the authorization is no token of this server; {HOW}")
         entry = self._entries.get(secret.id)
-        wait_s = 0.0 if self.attempts.empty else self.attempts.blocked_s(address_of(name))
         if wait_s and (entry is None or address_of(name) not in entry.addresses):
             raise RateLimited(TOO_MANY_FAILURES, wait_s)
         right = hmac.compare_digest(secret.digest, _NO_DIGEST if entry is None else entry.token.digest)

@@ -35,9 +35,12 @@ def read_or_make(path: Path) -> Secret:
 
 
 def _read(path: Path) -> Secret:
-    with path.open("rb") as file:
+    # Without waiting for a writer, where the path names a pipe.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         mode = os.fstat(file.fileno()).st_mode
-        if stat.S_ISREG(mode) and mode & (stat.S_IWGRP | stat.S_IRWXO):
+        if not stat.S_ISREG(mode):
+            raise BadTokenFile("it is no file")
+        if mode & (stat.S_IWGRP | stat.S_IRWXO):
             raise BadTokenFile(
                 f"its mode is {stat.S_IMODE(mode):04o}: only its owner may write it, and others may not read it (0600 or 0640)"
             )

@@ -12,6 +12,8 @@ from service.access.token_store import Token, TokenPage, TokenStore
 from service.access.tokens import Secret, new_secret
 from service.errors import InvalidInput
 
+LEAST = 0.001
+"""Of any limit that is set: a call in a quarter of an hour."""
 MOST = 1_000_000_000
 """Of any limit; it fits into 32 bits."""
 LONGEST_LIFE_S = 10 * 366 * 86_400.0
@@ -50,6 +52,8 @@ class TokenService:
         if not scopes:
             raise InvalidInput("scopes", f"expected at least one of {', '.join(Scope)}, got none")
         patterns = check_patterns("models", models)
+        if patterns and Scope.ADMIN in scopes:
+            raise InvalidInput("models", "expected none with the scope 'admin', which permits all models")
         if expires is not None and not self._clock() < expires <= self._clock() + LONGEST_LIFE_S:
             raise InvalidInput("expire_time", "expected a time in the future, at most ten years away")
         _check_limits(limits or Limits())
@@ -74,7 +78,7 @@ class TokenService:
 def _check_limits(limits: Limits) -> None:
     for name in Limits.__dataclass_fields__:
         value = getattr(limits, name)
-        if not 0 <= value <= MOST:  # also refuses NaN
+        if value and not LEAST <= value <= MOST:  # also refuses NaN
             raise InvalidInput(
-                f"limits.{name}", f"expected 0 for the server's default, or at most {MOST}, got {value:g}"
+                f"limits.{name}", f"expected 0 for the server's default, or {LEAST:g} to {MOST}, got {value:g}"
             )

@@ -137,3 +137,11 @@ tokens = Table(  # rows are never deleted, and only `revoked` changes: servers n
     Column("creator", String(64), nullable=False),
     Index(None, "created", "id"),
 )
+
+version_owners = Table(  # of versions whose jobs were deleted; a job that is there has its own owner
+    "version_owners",
+    metadata,
+    Column("model", String(63), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("owner", String(128), nullable=False),
+)

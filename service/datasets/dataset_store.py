@@ -31,6 +31,7 @@ from service.datasets.upload.header import (
     check_name,
     check_sha256,
     dataset_id_of,
+    owner_prefix,
     part_name,
 )
 from service.datasets.upload.publisher import DatasetPublisher, make_or_undo, storage_error
@@ -84,6 +85,7 @@ class DatasetStore(Library):
         self._limits = limits or DatasetLimits()
         self._roots = tuple(roots)
         self._active: dict[str, UploadSession] = {}  # by the name of the part; only on the event loop
+        self._opening = asyncio.Lock()
         self._publisher = DatasetPublisher(self._home, self._limits)
         self._fetching = asyncio.Semaphore(MAX_FETCHES)
         self._sizes: dict[str, int] = {}
@@ -115,26 +117,27 @@ class DatasetStore(Library):
         existing = await self._intact(dataset_id)
         if existing is not None:
             return UploadSession(header, dataset_id, existing=existing)
-        self._take_over(header.part)
-        await self._check_quota(header.owner, header.size_bytes, quota, besides=header.part)
-        await asyncio.to_thread(self._check_capacity, header)
-        part = await make_or_undo(_close, uploads.open_part, self._home, header.part, header.offset)
-        if part is None:
-            raise NotReady("another call is uploading the same data", uploads.RETRY_S)
-        upload = UploadSession(header, dataset_id, part=part)
-        self._active[header.part] = upload
-        return upload
+        async with self._opening:  # two uploads that begin at once see each other
+            self._take_over(header.part)
+            await self._check_quota(header.owner, header.size_bytes, quota, besides=header.part)
+            await asyncio.to_thread(self._check_capacity, header)
+            part = await make_or_undo(_close, uploads.open_part, self._home, header.part, header.offset)
+            if part is None:
+                raise NotReady("another call is uploading the same data", uploads.RETRY_S)
+            upload = UploadSession(header, dataset_id, part=part)
+            self._active[header.part] = upload
+            return upload
 
     async def _check_quota(self, owner: str, incoming: int, quota: OwnerQuota | None, besides: str) -> None:
-        """Raises QuotaExceeded where one dataset more is too much for its owner. `besides`: an upload that does not count."""
+        """Raises QuotaExceeded where one dataset more is too much for its owner. Interrupted uploads count with the bytes that
+        are here. `besides`: an upload that does not count."""
         if quota is None or not (quota.datasets or quota.total_bytes):
             return
         stored = [info.size_bytes for info in await asyncio.to_thread(self._all) if info.owner == owner]
-        sizes = stored + [
-            other.header.size_bytes
-            for name, other in self._active.items()
-            if name != besides and other.header.owner == owner
-        ]
+        begun = await asyncio.to_thread(uploads.sizes, self._home, owner_prefix(owner))
+        begun |= {name: other.header.size_bytes for name, other in self._active.items() if other.header.owner == owner}
+        begun.pop(besides, None)
+        sizes = stored + list(begun.values())
         if quota.datasets and len(sizes) >= quota.datasets:
             raise QuotaExceeded(
                 f"you have {len(sizes)} datasets and uploads, and the limit is {quota.datasets}; delete one first"

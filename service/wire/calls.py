@@ -7,6 +7,7 @@ import inspect
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import grpc
@@ -20,7 +21,7 @@ from service.inference import current_call
 from service.observability.log import logger
 from service.observability.printable import new_request_id, shown_id
 from service.observability.recorder import Call, CallContext, Recorder
-from service.wire.access.audited import Audit
+from service.wire.access.audited import FINISHED_ANYWAY, Audit
 from service.wire.access.guard import Guard
 from service.wire.status import code_of, status_of, trailers_of
 
@@ -114,23 +115,43 @@ class CountedServer:
             counted.call.request_id = getattr(request, "request_id", "")
             try:
                 with counted:
-                    principal = await self._admit(path, context)
+                    principal = await self._identify(path, context)
                     counted.hold(principal)
                     if read_later:
                         request = await _first(request)
                         counted.call.request_id = getattr(request, "request_id", "")
-                    reply = await inner(self._read(request, path, principal), context)
-                    outcome = "OK"
+                    self._guard.check_scope(path, principal)
+                    work = inner(self._read(request, path, principal), context)
+                    if path in FINISHED_ANYWAY:
+                        # The caller may leave; the change is made all the same, and recorded as it ends.
+                        outcome = ""
+                        task = asyncio.ensure_future(work)
+                        task.add_done_callback(partial(self._record_finished, path, request, context))
+                        reply = await asyncio.shield(task)
+                    else:
+                        reply = await work
+                        outcome = "OK"
                 return reply
             except ZooError as error:
                 # A flood must not fill the disk, so refusals for a rate are not recorded.
-                outcome = "" if isinstance(error, RateLimited) else code_of(error).name
+                finished = path in FINISHED_ANYWAY and not outcome
+                outcome = "" if finished or isinstance(error, RateLimited) else code_of(error).name
                 await abort(context, error, counted.request_id)
             finally:
                 if outcome:
                     self._audit.record(path, request, reply, outcome, context)
 
         return wrapped
+
+    def _record_finished(self, path: str, request: Any, context: Context, task: asyncio.Future[Any]) -> None:
+        """Records a change that was finished, whether or not its caller is still there."""
+        if task.cancelled():
+            self._audit.record(path, request, None, CANCELLED, context)
+        elif (error := task.exception()) is None:
+            self._audit.record(path, request, task.result(), "OK", context)
+        else:
+            outcome = code_of(error).name if isinstance(error, ZooError) else "INTERNAL"
+            self._audit.record(path, request, None, outcome, context)
 
     def _stream(self, inner: Callable[..., Any], path: str) -> Callable[..., Any]:
         # The servicers count the requests of a stream one by one; this counts the stream itself.
@@ -160,9 +181,13 @@ class CountedServer:
 
         return wrapped
 
-    async def _admit(self, path: str, context: Context) -> Principal:
+    async def _identify(self, path: str, context: Context) -> Principal:
         principal = await self._guard.identify(path, context.invocation_metadata() or (), context.peer)
         current_principal.set(principal)  # before it is refused: the audit log says who tried
+        return principal
+
+    async def _admit(self, path: str, context: Context) -> Principal:
+        principal = await self._identify(path, context)
         self._guard.check_scope(path, principal)
         return principal
 

@@ -29,6 +29,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2 as details
 from google.rpc import status_pb2
 
+from service.access.tokens import without_secrets
 from service.errors import (
     AlreadyExists,
     DeadlineExceeded,
@@ -59,6 +60,8 @@ LONGEST_NAME = 256
 """Bytes, as gRPC writes them. A status is sent in HTTP/2 headers, its message twice; clients bound headers at 8 KiB or less, and
 replace a larger status by an error of their own."""
 
+LONGEST_RETRY_S = 86_400.0
+"""Longest wait that an error asks for."""
 LARGEST_COST = 12
 """Bytes that one character takes at most."""
 
@@ -92,24 +95,27 @@ def code_of(error: ZooError) -> grpc.StatusCode:
 
 def status_of(error: ZooError, request_id: str = "") -> status_pb2.Status:
     """The whole google.rpc.Status of an error: code, message, details. `request_id`: as `printable.shown_id` gives it."""
-    status = status_pb2.Status(code=code_of(error).value[0], message=cut(error.message, LONGEST_MESSAGE))
+    status = status_pb2.Status(
+        code=code_of(error).value[0], message=cut(without_secrets(error.message), LONGEST_MESSAGE)
+    )
     _add(status, details.ErrorInfo(reason=error.reason, domain=DOMAIN))
     if isinstance(error, InvalidInput) and error.field:
         violation = details.BadRequest.FieldViolation(
-            field=cut(error.field, LONGEST_NAME), description=cut(error.problem, LONGEST_PROBLEM)
+            field=cut(error.field, LONGEST_NAME), description=cut(without_secrets(error.problem), LONGEST_PROBLEM)
         )
         _add(status, details.BadRequest(field_violations=[violation]))
     if isinstance(error, NotFound):
         _add(
             status,
             details.ResourceInfo(
-                resource_type=cut(error.kind, LONGEST_NAME), resource_name=cut(error.name, LONGEST_NAME)
+                resource_type=cut(error.kind, LONGEST_NAME),
+                resource_name=cut(without_secrets(error.name), LONGEST_NAME),
             ),
         )
     retry_s = error.retry_after_s if isinstance(error, RETRYABLE) else None
     if retry_s is not None:
         info = details.RetryInfo()
-        info.retry_delay.FromNanoseconds(int(retry_s * 1e9))
+        info.retry_delay.FromNanoseconds(int(min(retry_s, LONGEST_RETRY_S) * 1e9))
         _add(status, info)
     if request_id:
         _add(status, details.RequestInfo(request_id=cut(request_id, LONGEST_NAME)))

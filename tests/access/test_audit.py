@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from service.access.audit import MOST_WAITING, AuditEvent, AuditLog
 from service.access.principal import ANYONE, Principal
+from service.access.tokens import new_secret
 
 ADA = Principal("ada", token_id="0f3c")
 
@@ -117,3 +121,28 @@ def test_lines_of_several_servers_stay_whole(tmp_path: Path) -> None:
     for server in servers:
         server.join()
     assert len({line["object"] for line in lines(path)}) == 900
+
+
+def test_token_in_place_of_a_name_is_not_written(tmp_path: Path) -> None:
+    secret = new_secret()
+    log = AuditLog(tmp_path / "audit.jsonl")
+    log.start()
+    log.record(AuditEvent("RevokeToken", f"token/{secret.text}", "NOT_FOUND", ADA, "unix:"))
+    log.stop()
+    [line] = lines(tmp_path / "audit.jsonl")
+    assert line["object"] == f"token/zoo_{secret.id}_…"
+
+
+def test_line_after_a_short_write_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = AuditLog(tmp_path / "audit.jsonl")
+    write = os.write
+
+    def short(descriptor: int, data: bytes) -> int:
+        monkeypatch.setattr(os, "write", write)
+        return write(descriptor, data[:10])
+
+    monkeypatch.setattr(os, "write", short)
+    log._write([log._line(event(1)), log._line(event(2))])
+    assert log.lost == 2
+    log._write([log._line(event(3))])
+    assert json.loads((tmp_path / "audit.jsonl").read_text().splitlines()[-1])["object"] == "model/m3"

@@ -243,3 +243,19 @@ async def test_malformed_tokens_and_missing_ones_differ_in_what_they_cost(w: Wor
     with pytest.raises(Unauthenticated):
         w.authenticator.authenticate(("Bearer nonsense",), here())
     assert not w.authenticator.attempts.empty
+
+
+async def test_malformed_tokens_of_an_address_are_limited_too(w: World) -> None:
+    await w.authenticator.refresh()
+    for _ in range(BURST):
+        with pytest.raises(Unauthenticated):
+            w.authenticator.authenticate(("Bearer nonsense",), here())
+    with pytest.raises(RateLimited):
+        w.authenticator.authenticate(("Bearer nonsense",), here())
+
+
+async def test_address_that_failed_and_never_came_back_is_forgotten(w: World) -> None:
+    w.authenticator.attempts.failed("10.0.0.9")
+    assert not w.authenticator.attempts.empty
+    w.clock.now += 2 * REFILL_S
+    assert w.authenticator.attempts.empty

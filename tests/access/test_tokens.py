@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from service.access.tokens import digest_of, from_header, new_secret, parse
+from service.access.tokens import digest_of, from_header, new_secret, parse, without_secrets
 
 
 def test_new_tokens_differ_and_are_read_back() -> None:
@@ -53,3 +53,10 @@ def test_header_with_any_case_of_the_scheme_gives_the_token(scheme: str) -> None
 )
 def test_header_of_another_form_gives_no_token(value: str) -> None:
     assert from_header(value.format(text=new_secret().text)) is None
+
+
+def test_text_with_tokens_keeps_their_ids_alone() -> None:
+    secret = new_secret()
+    text = without_secrets(f"unknown token '{secret.text}' or {secret.text[:60]}")
+    assert text == f"unknown token 'zoo_{secret.id}_…' or zoo_{secret.id}_…"
+    assert without_secrets("no token here") == "no token here"

@@ -84,8 +84,8 @@ def create(
         if scope not in SCOPES:
             raise typer.BadParameter(f"expected one of {', '.join(SCOPES)}, got {scope!r}", param_hint="--scope")
     expires = time.time() + _duration(expires_in) if expires_in else None
-    if out is not None and out.exists():
-        raise typer.BadParameter(f"{str(out)!r} exists", param_hint="--out")
+    if out is not None:
+        _reserve(out)
     limits: dict[str, Any] = {
         "requests_per_second": requests_per_second,
         "rows_per_second": rows_per_second,
@@ -114,7 +114,7 @@ def create(
             )
         token_id, secret = new.token.id, new.secret
     if out is not None:
-        _write(out, secret)
+        _write(out, secret, token_id)
     if as_json:
         print_json({"id": token_id, "principal": principal, **({} if out else {"secret": secret})})
     elif out is not None:
@@ -201,13 +201,21 @@ def _revoked(token_ids: Iterable[str], local: bool, server: str) -> Iterable[tup
             yield token.id, token.principal
 
 
-def _write(path: Path, secret: str) -> None:
+def _reserve(path: Path) -> None:
+    """Makes the empty file before there is a token, which would be lost if it could not be written."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(f"{secret}\n")
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except OSError as error:
-        print_error(f"cannot write {str(path)!r}: {(error.strerror or 'unknown reason').lower()}; revoke the token")
+        reason = (error.strerror or "unknown reason").lower()
+        raise typer.BadParameter(f"cannot make {str(path)!r}: {reason}", param_hint="--out") from None
+
+
+def _write(path: Path, secret: str, token_id: str) -> None:
+    try:
+        path.write_text(f"{secret}\n")
+    except OSError as error:
+        reason = (error.strerror or "unknown reason").lower()
+        print_error(f"cannot write {str(path)!r}: {reason}; revoke the token {token_id}")
         raise typer.Exit(1) from None
 
 

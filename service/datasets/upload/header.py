@@ -43,7 +43,14 @@ class UploadHeader:
 
 def part_name(sha256: str, private_owner: str) -> str:
     """Name of an upload of bytes with a digest; `private_owner` is empty for uploads that all callers share."""
-    return hashlib.sha256(f"{private_owner}/{sha256}".encode()).hexdigest() if private_owner else sha256
+    if not private_owner:
+        return sha256
+    return f"{owner_prefix(private_owner)}{hashlib.sha256(f'{private_owner}/{sha256}'.encode()).hexdigest()}"
+
+
+def owner_prefix(private_owner: str) -> str:
+    """With this the names of all uploads of an owner begin, and no others."""
+    return f"{hashlib.sha256(private_owner.encode()).hexdigest()[:32]}-"
 
 
 def dataset_id_of(header: UploadHeader) -> str:

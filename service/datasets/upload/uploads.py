@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from model_zoo.sources.digest import sha256_of_file
@@ -76,6 +77,15 @@ def received(home: Path, name: str) -> int:
         return path.stat().st_size if path.is_file() else 0
     except FileNotFoundError:
         return 0
+
+
+def sizes(home: Path, prefix: str) -> dict[str, int]:
+    """Name and bytes of each upload whose name begins with a prefix."""
+    found = {}
+    for path in (home / UPLOADS).glob(f"{prefix}*.part"):
+        with suppress(FileNotFoundError):
+            found[path.name.removesuffix(".part")] = path.stat().st_size
+    return found
 
 
 def open_part(home: Path, name: str, offset: int) -> PartialUpload | None:

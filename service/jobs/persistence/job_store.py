@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, case, func, insert, select, text, update
 
 from service.database import Database
-from service.database.tables import checkpoints, jobs
+from service.database.tables import checkpoints, jobs, version_owners
 from service.disk import FullDisk
 from service.errors import AlreadyExists, IllegalMove, InvalidInput, PermissionDenied, QuotaExceeded
 from service.jobs.job_limits import OwnerTerms, Quotas
@@ -130,7 +130,8 @@ class JobStore:
     async def owner_of_version(self, model: str, number: int) -> str | None:
         """The owner of the job that published a version; None where no job is known."""
         query = select(jobs.c.owner).where(jobs.c.model == model, jobs.c.version == number)
-        return await self._database.read(lambda c: c.execute(query).scalar())
+        kept = select(version_owners.c.owner).where(version_owners.c.model == model, version_owners.c.version == number)
+        return await self._database.read(lambda c: c.execute(query).scalar() or c.execute(kept).scalar())
 
     async def using(self, dataset_id: str) -> tuple[str, ...]:
         """Ids of the jobs that have not ended and need a dataset."""
@@ -223,7 +224,10 @@ def _check_may_create(connection: Connection, model: str, owner: str, quotas: Qu
         return
     counts = jobs.c.state.in_(ACTIVE) | jobs.c.version.is_not(None)
     others = select(jobs.c.id).where(jobs.c.model == model, jobs.c.owner != owner, counts).limit(1)
-    if connection.execute(others).first() is not None:
+    kept = (
+        select(version_owners.c.owner).where(version_owners.c.model == model, version_owners.c.owner != owner).limit(1)
+    )
+    if connection.execute(others).first() is not None or connection.execute(kept).first() is not None:
         raise PermissionDenied(
             f"the model {model!r} belongs to another principal; choose another name, or use a token with the scope 'models'"
         )

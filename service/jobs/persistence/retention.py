@@ -15,10 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, exists, select
+from sqlalchemy import ColumnElement, Connection, Row, delete, exists, insert, select
 
 from service.database import Database, DatabaseUnavailable
-from service.database.tables import checkpoints, events, jobs
+from service.database.tables import checkpoints, events, jobs, version_owners
 from service.datasets.upload.staging import remove_path, tree_size
 from service.errors import IllegalMove
 from service.jobs.job_folder import JOBS, job_folder
@@ -50,6 +50,7 @@ class Retention:
                 raise IllegalMove(
                     f"a job that is {state_of(row).upper()} cannot be deleted; cancel it and wait for its end"
                 )
+            _keep_owner(connection, row)
             connection.execute(delete(jobs).where(jobs.c.id == job_id))  # events and checkpoints go with it
             return self._rename_folder(job_id)
 
@@ -112,6 +113,15 @@ class Retention:
     def _sweep(self) -> None:
         for folder in (self._home / JOBS).glob(f"{DELETED_PREFIX}*"):
             _remove_folder(folder)
+
+
+def _keep_owner(connection: Connection, row: Row[Any]) -> None:
+    """The version that a job made still belongs to its owner when the job is deleted."""
+    if isinstance(row.version, int) and isinstance(row.owner, str):  # a damaged row may hold anything
+        known = (version_owners.c.model == row.model) & (version_owners.c.version == row.version)
+        if connection.execute(select(version_owners.c.owner).where(known)).first() is None:
+            kept = insert(version_owners).values(model=row.model, version=row.version, owner=row.owner)
+            connection.execute(kept)
 
 
 def _remove_folder(folder: Path) -> int:

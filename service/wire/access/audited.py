@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from service.access.audit import AuditEvent, AuditLog
 from service.access.principal import current_principal
+from service.observability.token_bucket import TokenBucket
 from service.wire.access.method_scopes import field_of
 
 _MODELS, _TUNING = "/zoo.v1.Models", "/zoo.v1.FineTuning"
@@ -42,6 +43,8 @@ _BY_REPLY: Mapping[str, Named] = {
 _WITHOUT_OBJECT = frozenset({f"{_OIP}/LogSettings"})
 AUDITED = frozenset({*_BY_REQUEST, *_BY_REPLY, *_WITHOUT_OBJECT})
 """Full names of the methods that are recorded."""
+FINISHED_ANYWAY = frozenset({f"{_ACCESS}/CreateToken", f"{_ACCESS}/RevokeToken", f"{_TUNING}/CreateJob"})
+"""Changes of the database that are finished although their caller leaves, so that the record says what was made."""
 _ONLY_READS: Mapping[str, Callable[[Any], bool]] = {
     f"{_TUNING}/CreateJob": lambda request: bool(getattr(request, "validate_only", False)),
     f"{_OIP}/LogSettings": lambda request: not getattr(request, "settings", None),
@@ -49,6 +52,10 @@ _ONLY_READS: Mapping[str, Callable[[Any], bool]] = {
 }
 """Methods whose request may also only ask."""
 OWNER_KEY = "zoo-owner"
+REFUSALS = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
+"""Outcomes of calls that changed nothing, which any stranger can cause."""
+REFUSALS_AT_ONCE = 60
+"""Refusals that are recorded at once, and then one a second: a flood must not fill the disk."""
 
 
 class AuditedCall(Protocol):
@@ -66,10 +73,15 @@ class Audit:
 
     def __init__(self, log: AuditLog | None = None) -> None:
         self._log = log
+        self._refusals = TokenBucket(REFUSALS_AT_ONCE, 1.0)
+        self._left_out = 0
 
     def record(self, path: str, request: Any, reply: Any, outcome: str, call: AuditedCall) -> None:
-        """A call of a method has ended with a status code's name. `reply`: None where it failed."""
+        """A call of a method has ended with a status code's name. `reply`: None where it failed. On the event loop."""
         if self._log is None or path not in AUDITED:
+            return
+        if outcome in REFUSALS and not self._refusals.take():
+            self._left_out += 1
             return
         only_reads = _ONLY_READS.get(path)
         if only_reads is not None and only_reads(request):
@@ -77,6 +89,9 @@ class Audit:
         principal = current_principal.get()
         owner = "" if not principal.anonymous else _owner(call)
         kind, name, detail = _described(path, request, reply)
+        if outcome in REFUSALS and self._left_out:
+            detail["refusals_left_out"] = str(self._left_out)
+            self._left_out = 0
         self._log.record(
             AuditEvent(
                 action=path.rpartition("/")[2],

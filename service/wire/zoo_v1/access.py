@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from service.access.principal import current_principal
 from service.access.rate_limits import Limits
 from service.access.scopes import Scope
@@ -16,6 +18,8 @@ from service.wire.zoo_v1.jobs import required
 from service.wire.zoo_v1.jobs_convert import without_nul
 from service.wire.zoo_v1.pages import page_size, read_token, write_token
 
+LAST_SECOND = 253_402_300_799
+"""The end of the year 9999."""
 _SCOPES = {
     Scope.INFER: pb.SCOPE_INFER,
     Scope.MODELS: pb.SCOPE_MODELS,
@@ -42,7 +46,7 @@ class AccessServicer(access_pb2_grpc.AccessServicer):
             [_scope(value, f"scopes[{i}]") for i, value in enumerate(request.scopes)],
             models=list(request.models),
             limits=_limits(request.limits),
-            expires=request.expire_time.ToNanoseconds() / 1e9 if request.HasField("expire_time") else None,
+            expires=_seconds(request.expire_time) if request.HasField("expire_time") else None,
             creator=current_principal.get().name,
         )
         return pb.CreateTokenResponse(token=write_token_info(token), secret=secret.text)
@@ -95,6 +99,13 @@ def write_token_info(token: Token) -> pb.Token:
         revoke_time=timestamp(token.revoked),
         creator=token.creator,
     )
+
+
+def _seconds(time: Timestamp) -> float:
+    """Seconds since 1970. Raises InvalidInput for what timestamp.proto does not allow."""
+    if not 0 <= time.seconds <= LAST_SECOND or not 0 <= time.nanos < 1_000_000_000:
+        raise InvalidInput("expire_time", "expected a time from 1970 to 9999, with nanos from 0 to 999999999")
+    return time.seconds + time.nanos / 1e9
 
 
 def _limits(message: pb.TokenLimits) -> Limits:

@@ -24,7 +24,7 @@ from service.wire.zoo_v1.jobs_convert import (
     write_job,
     write_spec,
 )
-from service.wire.zoo_v1.owner import check_dataset_is_own, listed_owner, own_job, owner_of, terms_of_caller
+from service.wire.zoo_v1.owner import check_dataset_is_own, listed_owner, may_see, own_job, owner_of, terms_of_caller
 from service.wire.zoo_v1.pages import page_size, read_token, write_token
 
 LAST_EVENT = 2**31 - 1
@@ -69,7 +69,9 @@ class JobCalls(fine_tuning_pb2_grpc.FineTuningServicer):
             owner=listed_owner(without_nul(request.owner, "owner")),
         )
         following = write_token(page.next_token, *filters)
-        return pb.ListJobsResponse(jobs=[write_job(job) for job in page.jobs], next_page_token=following)
+        return pb.ListJobsResponse(
+            jobs=[write_job(job) for job in page.jobs if may_see(job)], next_page_token=following
+        )
 
     async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:  # noqa: N802
         """See fine_tuning.proto."""

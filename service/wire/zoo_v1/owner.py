@@ -13,6 +13,7 @@ from service.datasets.library import Library, ListedDataset
 from service.errors import InvalidInput, NotFound, PermissionDenied
 from service.jobs.job_limits import OwnerTerms
 from service.jobs.job_service import JobService
+from service.jobs.types import Job
 from service.wire.calls import Context
 
 KEY = "zoo-owner"
@@ -60,13 +61,22 @@ def listed_owner(wanted: str) -> str:
 
 
 async def own_job(jobs: JobService, job_id: str) -> str:
-    """The id of a job that the caller may see and change. Raises NotFound for another's, as for one that does not exist."""
+    """The id of a job that the caller may see and change.
+
+    Raises NotFound for another's, and for one whose models the token does not permit, as for one that does not exist.
+    """
     principal = current_principal.get()
     if not principal.owns(""):  # neither an admin, nor a server without tokens
         job = await jobs.get(job_id)
-        if not principal.owns(job.owner):
+        if not principal.owns(job.owner) or not may_see(job):
             raise NotFound("job", job_id[:64])
     return job_id
+
+
+def may_see(job: Job) -> bool:
+    """Whether the caller's token permits the models of a job."""
+    principal = current_principal.get()
+    return principal.may_use(job.spec.base) and principal.may_use(job.spec.model)
 
 
 async def own_dataset(datasets: Library, dataset_id: str) -> ListedDataset:

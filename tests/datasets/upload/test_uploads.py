@@ -208,3 +208,24 @@ async def test_owner_over_a_quota_of_bytes_is_refused(store: DatasetStore) -> No
     quota = OwnerQuota(total_bytes=len(DATA) - 1)
     assert "your datasets may take" in (await refused(store.begin(of("ann"), quota), QuotaExceeded)).message
     await store.abandon(await store.begin(of("ann"), OwnerQuota(total_bytes=len(DATA))))
+
+
+@pytest.mark.asyncio
+async def test_interrupted_uploads_count_in_the_quota_of_their_owner(store: DatasetStore) -> None:
+    quota = OwnerQuota(datasets=1, total_bytes=2 * len(DATA))
+    begun = await store.begin(of("ann"), quota)
+    await store.append(begun, DATA[:-1])
+    await store.abandon(begun)
+    await refused(store.begin(of("ann", data=DATA + b"\n"), quota), QuotaExceeded)
+    await store.abandon(await store.begin(of("bob", data=DATA + b"\n"), quota))
+
+
+@pytest.mark.asyncio
+async def test_uploads_that_begin_at_once_keep_the_quota_of_their_owner(store: DatasetStore) -> None:
+    quota = OwnerQuota(datasets=2)
+    begun = [store.begin(of("ann", data=DATA + b"\n" * i), quota) for i in range(8)]
+    outcomes = await asyncio.gather(*begun, return_exceptions=True)
+    opened = [one for one in outcomes if not isinstance(one, BaseException)]
+    assert len(opened) == 2
+    for upload in opened:
+        await store.abandon(upload)

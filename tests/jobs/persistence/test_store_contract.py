@@ -126,6 +126,18 @@ async def test_owner_of_a_version_is_that_of_the_job_that_published_it(database:
         await create(store, owner="bob", terms=OwnerTerms(sole=True))
 
 
+async def test_version_belongs_to_its_owner_when_its_job_was_deleted(database: Database, tmp_path: Path) -> None:
+    store, sole = JobStore(database), OwnerTerms(sole=True)
+    job = await create(store, owner="ann", terms=sole)
+    published = update(jobs).where(jobs.c.id == job.id).values(version=1, state=SUCCEEDED)
+    await database.write(lambda c: c.execute(published))
+    await Retention(database, tmp_path).delete(job.id)
+    assert await store.owner_of_version(job.spec.model, 1) == "ann"
+    with pytest.raises(PermissionDenied):
+        await create(store, owner="bob", terms=sole)
+    await create(store, owner="ann", terms=sole)
+
+
 # ── get and list ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from service.access.audit import AuditEvent
 from service.access.principal import ANYONE, Principal, current_principal
+from service.observability.token_bucket import TokenBucket
 from service.pb import access_pb2, fine_tuning_pb2, models_pb2, open_inference_pb2, prediction_pb2
 from service.wire.access.audited import Audit
 
@@ -136,3 +137,17 @@ def test_request_that_is_no_message_is_recorded_without_an_object(unreadable: ob
 
 def test_server_without_an_audit_log_records_nothing() -> None:
     Audit().record("/zoo.v1.Models/LoadModel", models_pb2.LoadModelRequest(), None, "OK", Call())
+
+
+def test_flood_of_refusals_is_recorded_in_part_with_its_number() -> None:
+    log = Log()
+    audit = Audit(cast(Any, log))
+    audit._refusals = TokenBucket(3, 0.0)
+    for _ in range(10):
+        audit.record("/zoo.v1.Models/LoadModel", models_pb2.LoadModelRequest(name="x"), None, "UNAUTHENTICATED", Call())
+    audit._refusals = TokenBucket(1, 0.0)
+    audit.record("/zoo.v1.Models/LoadModel", models_pb2.LoadModelRequest(name="x"), None, "UNAUTHENTICATED", Call())
+    assert len(log.events) == 4
+    assert log.events[-1].detail["refusals_left_out"] == "7"
+    audit.record("/zoo.v1.Models/LoadModel", models_pb2.LoadModelRequest(name="x"), None, "OK", Call())
+    assert log.events[-1].outcome == "OK"

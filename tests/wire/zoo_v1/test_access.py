@@ -131,6 +131,7 @@ PAST = datetime(2020, 1, 1, tzinfo=UTC)
         ({"limits": TokenLimits(rows_per_second=float("nan"))}, "limits.rows_per_second"),
         ({"limits": TokenLimits(requests_per_second=float("inf"))}, "limits.requests_per_second"),
         ({"limits": TokenLimits(jobs=-3)}, "limits.jobs"),
+        ({"limits": TokenLimits(requests_per_second=1e-290)}, "limits.requests_per_second"),
     ],
 )
 async def test_wrong_field_is_named(sqlite_url: str, fields: dict[str, Any], field: str) -> None:
@@ -174,3 +175,20 @@ async def test_server_without_tokens_makes_none_over_the_wire(sqlite_url: str) -
         reply = await stub.GetPrincipal(pb.GetPrincipalRequest(), metadata=bearer(new_secret()))
         assert reply.principal == ""
         assert len(reply.scopes) == len(Scope)
+
+
+@pytest.mark.parametrize(("seconds", "nanos"), [(10**18, 0), (253402300800, 0), (1, -5), (1, 2**31 - 1), (-1, 0)])
+async def test_time_that_no_timestamp_has_is_refused(sqlite_url: str, seconds: int, nanos: int) -> None:
+    async with served(sqlite_url) as (client, stub):
+        request = pb.CreateTokenRequest(principal="ada", scopes=[pb.SCOPE_INFER])
+        request.expire_time.seconds, request.expire_time.nanos = seconds, nanos
+        with pytest.raises(aio.AioRpcError) as caught:
+            await stub.CreateToken(request, metadata=client._connection.metadata)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_patterns_beside_the_scope_of_an_admin_are_refused(sqlite_url: str) -> None:
+    async with served(sqlite_url) as (client, _):
+        with pytest.raises(InvalidRequest) as caught:
+            await client.create_token("ada", ["admin"], models=["cat*"])
+        assert caught.value.field == "models"

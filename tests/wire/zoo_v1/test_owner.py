@@ -194,3 +194,11 @@ async def test_without_tokens_everyone_sees_all_and_the_metadata_name_the_owner(
         reply = await t.stub.CreateJob(pb.CreateJobRequest(spec=spec), metadata=(("zoo-owner", "bob"),))
         assert reply.job.owner == "bob"
         assert t.jobs.terms == [OwnerTerms()]
+
+
+@pytest.mark.parametrize(("method", "make"), list(ON_JOBS.items()), ids=list(ON_JOBS))
+async def test_own_job_for_a_model_beyond_the_token_is_not_found(method: str, make: Any) -> None:
+    async with shared() as s:
+        token = await s.access.token("ada", Scope.FINETUNE, models=("zzz*",))
+        assert await code_of(getattr(s.t.stub, method)(make(id="ada-job"), metadata=token)) is Code.NOT_FOUND
+        assert len((await s.t.stub.ListJobs(pb.ListJobsRequest(), metadata=token)).jobs) == 0
