@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, and_, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from model_zoo import strict_json
 from service.access.rate_limits import Limits
 from service.access.scopes import Scope
 from service.access.tokens import Secret
@@ -138,9 +139,9 @@ def _row(token: Token) -> dict[str, Any]:
         "id": token.id,
         "digest": token.digest.hex(),
         "principal": token.principal,
-        "scopes": json.dumps(sorted(token.scopes)),
-        "models": json.dumps(token.models),
-        "limits": json.dumps(given),
+        "scopes": strict_json.text(sorted(token.scopes)),
+        "models": strict_json.text(token.models),
+        "limits": strict_json.text(given),
         "created": token.created,
         "expires": token.expires,
         "revoked": token.revoked,

@@ -39,6 +39,7 @@ def test_grpcurl_lists_every_service(grpcurl: str, server: ServerProcess) -> Non
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
         "inference.GRPCInferenceService",
+        "zoo.v1.Access",
         "zoo.v1.FineTuning",
         "zoo.v1.Models",
         "zoo.v1.Prediction",
