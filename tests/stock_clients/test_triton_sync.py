@@ -99,8 +99,6 @@ def test_unsupported_extension_is_unimplemented(client: Client) -> None:
     for call in (
         client.get_system_shared_memory_status,
         client.get_cuda_shared_memory_status,
-        client.get_trace_settings,
-        client.get_log_settings,
         lambda: client.register_system_shared_memory("region", "key", 64),
     ):
         assert refused(call).code == "UNIMPLEMENTED"
