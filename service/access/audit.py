@@ -103,7 +103,7 @@ class AuditLog:
     def _run(self) -> None:
         while (line := self._waiting.get()) is not None:
             lines, last = [line], False
-            while True:  # what came meanwhile, in one write
+            while True:  # the file is opened once for all that came meanwhile
                 try:
                     following = self._waiting.get_nowait()
                 except Empty:

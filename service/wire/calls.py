@@ -70,6 +70,7 @@ class CountedServer:
         self._recorder = recorder
         self._guard = guard or Guard()
         self._audit = audit or Audit()
+        self._finishing: set[asyncio.Future[Any]] = set()
         server.add_generic_rpc_handlers((_ByName(self._methods),))
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
@@ -126,6 +127,7 @@ class CountedServer:
                         # The caller may leave; the change is made all the same, and recorded as it ends.
                         outcome = ""
                         task = asyncio.ensure_future(work)
+                        self._finishing.add(task)  # the loop alone would let it be collected
                         task.add_done_callback(partial(self._record_finished, path, request, context))
                         reply = await asyncio.shield(task)
                     else:
@@ -145,6 +147,7 @@ class CountedServer:
 
     def _record_finished(self, path: str, request: Any, context: Context, task: asyncio.Future[Any]) -> None:
         """Records a change that was finished, whether or not its caller is still there."""
+        self._finishing.discard(task)
         if task.cancelled():
             self._audit.record(path, request, None, CANCELLED, context)
         elif (error := task.exception()) is None:

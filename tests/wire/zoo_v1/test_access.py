@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -24,17 +25,21 @@ from service.observability.recorder import Recorder
 from service.observability.statistics import Statistics
 from service.pb import access_pb2 as pb
 from service.pb import access_pb2_grpc
+from service.wire.access.audited import Audit
 from service.wire.access.guard import Guard
 from service.wire.calls import CountedServer
 from service.wire.zoo_v1.access import AccessServicer
 from tests.support.database.fixtures import opened
 from tests.support.wire.access import bearer
+from tests.support.wire.calls import until
 
 pytestmark = pytest.mark.asyncio
 
 
 @asynccontextmanager
-async def served(url: str, *, required: bool = True) -> AsyncIterator[tuple[AsyncClient, Any]]:
+async def served(
+    url: str, *, required: bool = True, audit: Audit | None = None
+) -> AsyncIterator[tuple[AsyncClient, Any]]:
     """A client with the token of an admin, and a stub without one."""
     database: Database = opened(url)
     store = TokenStore(database)
@@ -44,7 +49,7 @@ async def served(url: str, *, required: bool = True) -> AsyncIterator[tuple[Asyn
     await authenticator.refresh()
     server = aio.server()
     recorder = Recorder(Metrics(CollectorRegistry()), Statistics())
-    counted: Any = CountedServer(server, recorder, Guard(authenticator if required else None))
+    counted: Any = CountedServer(server, recorder, Guard(authenticator if required else None), audit)
     service = TokenService(store, authenticator.refresh)
     access_pb2_grpc.add_AccessServicer_to_server(AccessServicer(service, required=required), counted)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -192,3 +197,36 @@ async def test_patterns_beside_the_scope_of_an_admin_are_refused(sqlite_url: str
         with pytest.raises(InvalidRequest) as caught:
             await client.create_token("ada", ["admin"], models=["cat*"])
         assert caught.value.field == "models"
+
+
+async def test_token_of_a_caller_who_leaves_is_recorded_with_its_id(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit, began, gate, add = Recorded(), asyncio.Event(), asyncio.Event(), TokenStore.add
+
+    async def slow(*arguments: Any, **fields: Any) -> Any:
+        began.set()
+        await gate.wait()
+        return await add(*arguments, **fields)
+
+    async with served(sqlite_url, audit=audit) as (client, stub):
+        monkeypatch.setattr(TokenStore, "add", slow)
+        request = pb.CreateTokenRequest(principal="ada", scopes=[pb.SCOPE_INFER])
+        call = stub.CreateToken(request, metadata=client._connection.metadata)
+        await began.wait()
+        call.cancel()
+        gate.set()
+        await until(lambda: audit.made)
+        assert audit.made == {token.id async for token in client.tokens(principal="ada")}
+
+
+class Recorded(Audit):
+    """The ids of the tokens that are recorded as made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: set[str] = set()
+
+    def record(self, path: str, request: Any, reply: Any, outcome: str, call: Any) -> None:
+        if outcome == "OK" and path.endswith("/CreateToken"):
+            self.made.add(reply.token.id)
