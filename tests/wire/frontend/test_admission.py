@@ -23,7 +23,7 @@ class Broken(Guard):
 async def test_call_is_answered_where_the_guard_fails() -> None:
     async with served(guard=Broken()) as s:
         with capture_logs() as logs:
-            for call in (s.call(b"x"), s.stream(b"x").read()):
+            for call in (s.call(b"x"), s.stream().read()):
                 error = await failure(call)
                 assert error.code() is grpc.StatusCode.INTERNAL
                 assert "/a/path" not in (error.details() or "")

@@ -210,7 +210,9 @@ async def test_stream_is_counted_once_by_its_end() -> None:
     async with served(counted.methods) as s:
         assert [reply async for reply in s.stream(TEXT, TEXT)] == [TEXT, TEXT]
         assert counted.count("Stream.stream", "OK") == 1
-        assert (await failure(s.stream(b"\xff\xff").read())).code() is grpc.StatusCode.INVALID_ARGUMENT
+        stream = s.stream()
+        await stream.write(b"\xff\xff")
+        assert (await failure(stream.read())).code() is grpc.StatusCode.INVALID_ARGUMENT
         assert counted.count("Stream.stream", "INVALID_ARGUMENT") == 1
         stream = s.stream()
         await stream.write(TEXT)
