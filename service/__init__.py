@@ -24,9 +24,9 @@ them in; `access/` decides who may connect; `database/` stores jobs and aliases;
 
 Imports point one way, `server, cli → wire → inference → jobs → tiering → registry → verification → engine → training → tasks →
 scheduler → runtime → datasets → access → database → model_zoo`; `errors`, `types`, `settings`, `addresses`, `observability`,
-`processes`, `disk`, `rounding` and `folder_walk` are leaves. `server.py` constructs the parts, with `startup.py` and
-`fine_tuning.py`. grpc and protobuf are imported in `wire/`, `client/`, `server.py` and `startup.py`; torch in `training/`,
-`tasks/`, `runtime/`, `tiering/`, `verification/` and `model_zoo/`.
+`processes`, `disk`, `rounding` and `folder_walk` are leaves. `server.py` constructs the parts, with `grpc_port.py`, `startup.py`,
+`access_control.py` and `fine_tuning.py`. grpc and protobuf are imported in `wire/`, `client/`, `grpc_port.py`, `server.py` and
+`startup.py`; torch in `training/`, `tasks/`, `runtime/`, `tiering/`, `verification/` and `model_zoo/`.
 """
 
 from importlib.metadata import PackageNotFoundError, version

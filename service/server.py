@@ -1,4 +1,5 @@
-"""Composition root: startup → serve → drain. Constructs the server's parts, with `startup.py` and `fine_tuning.py`.
+"""Composition root: startup → serve → drain. Constructs the server's parts, with `grpc_port.py`, `startup.py` and
+`fine_tuning.py`.
 
 startup   settings checked, ports bound, LIVE; models load in the background, not READY
 serve     READY once every requested model has loaded or failed, and at least one answers
@@ -18,10 +19,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import Any
-
-from grpc import aio
-from grpc_health.v1 import health_pb2_grpc
 
 from model_zoo.catalog import Catalog
 from model_zoo.sources.artifact_source import Progress
@@ -35,6 +32,7 @@ from service.addresses import host_and_port
 from service.database import Database
 from service.errors import ZooError
 from service.fine_tuning import FineTuning
+from service.grpc_port import SERVICES, GrpcPort
 from service.inference import Inference
 from service.observability.log import configure, logger
 from service.observability.metrics import Metrics, registry_with_process_metrics
@@ -42,17 +40,6 @@ from service.observability.recorder import Recorder
 from service.observability.request_log import RequestLog
 from service.observability.standard_streams import flush, lost
 from service.observability.statistics import Statistics
-from service.pb import (
-    access_pb2,
-    access_pb2_grpc,
-    fine_tuning_pb2,
-    fine_tuning_pb2_grpc,
-    models_pb2,
-    models_pb2_grpc,
-    open_inference_pb2,
-    prediction_pb2,
-    prediction_pb2_grpc,
-)
 from service.registry.composition import build_registry
 from service.registry.loading.loaded import ModelLoader
 from service.registry.loading.loader import HEADS_BYTES, Loader
@@ -74,40 +61,22 @@ from service.scheduler.scheduler import DeviceScheduler
 from service.settings import Settings, usable_memory_bytes
 from service.startup import (
     allow_files,
-    bind,
     check_models,
     check_options,
     check_shared_memory,
     device_plan,
-    keepalive,
     open_database,
     open_http,
     open_traces,
     warn_of_service_variables,
 )
 from service.tiering.tier_manager import TierManager
-from service.unix_socket import UnixSocket
-from service.wire.calls import CountedServer
-from service.wire.connection_limits import connection_limits
-from service.wire.frontend.frontend import Frontend
-from service.wire.frontend.wiring import is_supported, make_frontend, make_server
+from service.wire.frontend.wiring import is_supported
 from service.wire.health import Health
-from service.wire.open_inference import servicer
-from service.wire.open_inference.regions import Regions
-from service.wire.reflection import add_reflection
 from service.wire.transport import server_credentials
-from service.wire.zoo_v1.models import ModelsServicer
-from service.wire.zoo_v1.prediction import PredictionServicer
 
 log = logger(__name__)
 
-SERVICES = (
-    prediction_pb2.DESCRIPTOR.services_by_name["Prediction"].full_name,
-    models_pb2.DESCRIPTOR.services_by_name["Models"].full_name,
-    fine_tuning_pb2.DESCRIPTOR.services_by_name["FineTuning"].full_name,
-    access_pb2.DESCRIPTOR.services_by_name["Access"].full_name,
-    open_inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name,
-)
 SWITCH_INTERVAL_S = 0.0005
 """How long one thread may hold the interpreter lock while another waits for it. A lane takes the lock for some microseconds after
 every operation of a network; with Python's default of 5 ms a busy event loop delays every lane."""
@@ -177,8 +146,7 @@ class Server:
         wanted = settings.lane_processes == "auto" and not settings.memory_budget_mib
         if wanted and should_use_processes(self._plan, usable_memory_bytes()):
             self._processes = LaneProcesses(self._store, self._plan)
-        self._frontend: Frontend | None = None
-        self._socket: UnixSocket | None = None
+        self._grpc: GrpcPort | None = None
         self._draining = False
         self._started = False
         self._began = time.monotonic()
@@ -209,7 +177,8 @@ class Server:
         try:
             await self._start()
         except BaseException:
-            self._remove_socket()
+            if self._grpc is not None:
+                self._grpc.remove_socket()
             raise
         loading = asyncio.create_task(self._load_wanted())
         loading.add_done_callback(_log_failure)
@@ -286,12 +255,23 @@ class Server:
             self._recorder,
             plan,
         )
-        self._grpc = make_server(self._grpc_server, use_frontend=await frontend_supported)
+        grpc_port = self._grpc = GrpcPort(
+            settings,
+            self._inference,
+            self._registry,
+            self._recorder,
+            self._access,
+            self._fine_tuning,
+            self._health,
+            self,
+            None if self._traces is None else self._traces.tracing.settings,
+            use_frontend=await frontend_supported,
+        )
         _watch_device_memory(self._recorder, plan, self._registry)
 
         tls = self._tls
         credentials = None if tls is None else server_credentials(lambda: tls.certificate)
-        port, self._socket = bind(self._grpc, settings, credentials)
+        grpc_port.bind(credentials)
         self._http = open_http(settings, metrics, lambda: (self.live, self.ready), tls, self._access.may_read_metrics)
         if tls is not None:
             tls.start(self._recorder)
@@ -304,10 +284,8 @@ class Server:
         await self._health.settle()
         await self._fine_tuning.start()
         self._http.start()
-        await self._grpc.start()
-        if self._frontend is not None:
-            self._frontend.start()
-        self._port = port
+        await grpc_port.start()
+        port = self._port = grpc_port.number
         address = host_and_port(settings.host, port)
         log.info(
             "live",
@@ -319,57 +297,6 @@ class Server:
             pid=os.getpid(),
         )
         banner.show_live(settings.host, port, self._http.port, self._wanted, tls=tls is not None)
-
-    def _grpc_server(self, use_frontend: bool) -> aio.Server:
-        """The server with all services, not started. Raises Unsupported where the frontend cannot be used."""
-        limit = self._settings.max_message_mib * 1024 * 1024
-        server = aio.server(
-            options=[
-                ("grpc.max_receive_message_length", limit),
-                ("grpc.max_send_message_length", limit),
-                # Windows that grow with the bandwidth let unread calls fill the server's memory.
-                ("grpc.http2.bdp_probe", 0),
-                ("grpc.so_reuseport", 0),  # a second server on the same port must fail
-                *keepalive(self._settings),
-                *connection_limits(self._settings),
-            ],
-        )
-        guard = self._access.guard
-        # Generated code calls two methods of a server.
-        counted: Any = CountedServer(server, self._recorder, guard, self._access.audit)
-        prediction = PredictionServicer(self._inference, self._recorder, guard)
-        prediction_pb2_grpc.add_PredictionServicer_to_server(prediction, counted)
-        models_pb2_grpc.add_ModelsServicer_to_server(
-            ModelsServicer(self._registry, self._fine_tuning.jobs.owner_of_version), counted
-        )
-        access_pb2_grpc.add_AccessServicer_to_server(self._access.servicer, counted)
-        fine_tuning_pb2_grpc.add_FineTuningServicer_to_server(self._fine_tuning.servicer, counted)
-        open_inference = servicer.OpenInferenceServicer(
-            self._inference,
-            self._registry,
-            self._recorder,
-            self,
-            __version__,
-            self._regions(limit),
-            guard,
-            None if self._traces is None else self._traces.tracing.settings,
-        )
-        servicer.add_to_server(open_inference, counted)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, counted)
-        if self._settings.reflection != "off":
-            add_reflection((*SERVICES, "grpc.health.v1.Health"), counted)
-        if use_frontend:
-            methods = (prediction, open_inference.calls)
-            self._frontend = make_frontend(self._settings, server, self._recorder, self._inference, methods, guard)
-        return server
-
-    def _remove_socket(self) -> None:
-        if self._socket is not None:
-            self._socket.remove()
-
-    def _regions(self, most_bytes: int) -> Regions | None:
-        """The regions of shared memory; None where the extension is off."""
-        return None if self._settings.shared_memory == "off" else Regions(most_bytes)
 
     async def _load_wanted(self) -> None:
         """Loads the models of the settings one after another, then sets the server ready."""
@@ -438,10 +365,8 @@ class Server:
             await asyncio.wait_for(self._health.settle(), HEALTH_NOTICE_S)
         await asyncio.sleep(settings.drain_notice_s)  # load balancers probe again; the server still takes work
         answered = await self._inference.drain(settings.drain_grace_s)
+        assert self._grpc is not None
         await self._grpc.stop(LAST_REPLIES_S)
-        if self._frontend is not None:
-            await asyncio.to_thread(self._frontend.stop)
-        self._remove_socket()
         await jobs_stopped
         await self._registry.close()
         self._scheduler.stop()

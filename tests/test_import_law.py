@@ -34,6 +34,7 @@ ORDER = (
 )
 """Left may import right. Two of one layer are one folder, or know each other anyway."""
 TOP = (
+    "service.grpc_port",
     "service.server",
     "service.startup",
     "service.access_control",
@@ -61,6 +62,7 @@ GRPC = {"grpc", "grpc_health", "grpc_reflection", "grpc_status", "google", "serv
 GRPC_LIVES_IN = (
     "service.wire",
     "service.client",
+    "service.grpc_port",
     "service.server",
     "service.startup",
     "service.pb",
