@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -165,6 +166,8 @@ def _engine(url: URL) -> Engine:
     if url.database:
         with suppress(OSError):  # `open` reports that the file cannot be opened
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+            # For this user alone: it has names and digests. SQLite gives its log the same permissions.
+            os.close(os.open(url.database, os.O_CREAT | os.O_RDWR, 0o600))
     engine = create_engine(url, pool_size=THREADS, max_overflow=0, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

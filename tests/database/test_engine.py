@@ -175,3 +175,14 @@ async def test_full_disk_is_reported_and_later_reads_succeed(tmp_path: Path) -> 
         await database.write(fill)
     assert await database.read(lambda c: c.execute(select(aliases)).all()) == []
     database.close()
+
+
+@pytest.mark.asyncio
+async def test_new_file_is_readable_by_its_user_alone(tmp_path: Path) -> None:
+    database = opened(f"sqlite:///{tmp_path / 'zoo.db'}")
+    await database.open()
+    await database.write(lambda c: c.execute(insert(aliases).values(ROW)))
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    database.close()
+    assert "zoo.db" in modes
+    assert set(modes.values()) == {0o600}, modes
