@@ -11,6 +11,7 @@
 #   make bench-gpu     tests and loads on a machine with CUDA
 #   make sbom          the software bill of materials of the server, or with IMAGE=… of an image
 #   make deploy-test   builds and runs the containers
+#   make wheel         the wheel, into dist/                  make wheel-test installs it into empty environments and tests it there
 
 PYTHON ?= python3
 VENV := .venv
@@ -23,7 +24,7 @@ ARGS ?=
 # Models to fine-tune that the default set does not serve.
 BASES := mobilenetv2_100 speaker_lstm char_lstm
 
-.PHONY: setup serve test test-fast unit aio stock-clients frontend-versions recorded check fix demo bench bench-setup bench-peers bench-gpu bench-report bench-finetune bench-access bench-tenants simulate protos client docs-metrics dashboards sbom deploy-test clean
+.PHONY: setup serve test test-fast unit aio stock-clients frontend-versions recorded check fix demo bench bench-setup bench-peers bench-gpu bench-report bench-finetune bench-access bench-tenants simulate protos client docs-metrics dashboards sbom deploy-test wheel wheel-test clean
 .DEFAULT_GOAL := serve
 
 # ── set-up ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -82,12 +83,12 @@ test: unit
 	@$(MAKE) --no-print-directory -j2 aio stock-clients
 
 test-fast: $(VENV)/.dev
-	$(PYTEST) $(PARALLEL) -m "not slow" --ignore=tests/stock_clients --ignore=tests/recorded/test_recorded_replies.py $(ARGS)
+	$(PYTEST) $(PARALLEL) -m "not slow" --ignore=tests/stock_clients --ignore=tests/wheel --ignore=tests/recorded/test_recorded_replies.py $(ARGS)
 
 # The stock clients' tests run last, in an environment without Zoo; they know only the path of its command.
 unit: $(VENV)/.dev
 	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull --default $(BASES)
-	$(PYTEST) $(PARALLEL) --durations=20 --ignore=tests/stock_clients --ignore=tests/recorded/test_recorded_replies.py $(ARGS)
+	$(PYTEST) $(PARALLEL) --durations=20 --ignore=tests/stock_clients --ignore=tests/wheel --ignore=tests/recorded/test_recorded_replies.py $(ARGS)
 
 stock-clients: $(VENV)/.dev $(CLIENTS)/.installed
 	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull --default $(BASES)
@@ -216,5 +217,21 @@ endif
 deploy-test: $(VENV)/.server
 	tests/deploy/run.sh
 
+wheel: $(VENV)/.server
+	rm -rf dist build
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
+# Both environments are made anew, so that nothing of the checkout or of an earlier run is in them.
+wheel-test: wheel $(VENV)/.dev
+	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull efficientnet_lite0
+	rm -rf .venv-wheel .venv-wheel-client
+	@echo "Installing the wheel into two empty environments: about three minutes."
+	$(PYTHON) -m venv .venv-wheel-client
+	.venv-wheel-client/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
+	$(PYTHON) -m venv .venv-wheel
+	.venv-wheel/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH_INDEX) -c $(VENV)/torch-constraints.txt -c constraints.txt \
+		"$$(echo dist/*.whl)[server]"
+	$(PYTEST) tests/wheel $(ARGS)
+
 clean:
-	rm -rf $(VENV) $(CLIENTS) .venv-perf .venv-triton .venv-litserve .venv-mlserver .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info
+	rm -rf $(VENV) $(CLIENTS) .venv-wheel .venv-wheel-client .venv-perf .venv-triton .venv-litserve .venv-mlserver .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info

@@ -10,7 +10,8 @@
     ├── ConversionFailed     a file is the right one, but does not fit the architecture on the card
     ├── StoreUnusable        ``ZOO_HOME`` cannot be written, or its disk is full
     ├── UnknownVersion       a model has no fine-tuned version of that number
-    └── VersionDamaged       a version's files differ from those that were published
+    ├── VersionDamaged       a version's files differ from those that were published
+    └── VersionTooNew        a newer Zoo published a version, and its card has what this Zoo does not know
 
 Messages are written for users: they name the model, the file and the next step. They hold no stack trace and no absolute path, so
 they may be sent to a client.
@@ -104,6 +105,20 @@ class UnknownVersion(ZooModelError):
 
     def __init__(self, model: str, number: int) -> None:
         super().__init__(f"model {model!r} has no version {number}")
+        self.model = model
+        self.number = number
+
+
+class VersionTooNew(ZooModelError):
+    """The card of a version has fields or choices that only a newer Zoo knows; that Zoo can serve it.
+
+    Attributes:
+        reason: the cause alone.
+    """
+
+    def __init__(self, model: str, number: int, fields: Sequence[str]) -> None:
+        self.reason = f"it needs the newer Zoo that published it, for {', '.join(fields)} of its card"
+        super().__init__(f"version {number} of {model!r} cannot be served: {self.reason}")
         self.model = model
         self.number = number
 

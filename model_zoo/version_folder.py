@@ -22,12 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from model_zoo import strict_json
 from model_zoo.cards.card import Card
 from model_zoo.cards.weight_source import TunedSource
-from model_zoo.errors import VersionDamaged
+from model_zoo.errors import VersionDamaged, VersionTooNew
 from model_zoo.golden.held_out import HELD_OUT
 from model_zoo.materialised import Materialised
 from model_zoo.sources.digest import sha256_of_file
@@ -90,6 +88,7 @@ class VersionFolder:
 
         Raises:
             VersionDamaged: a file is not as the manifest says, or the card does not validate.
+            VersionTooNew: the card has what only a newer Zoo knows.
         """
         files, size_bytes = self.files()
         try:
@@ -98,6 +97,8 @@ class VersionFolder:
             if not lineage:
                 raise self._damaged("its lineage cannot be read")
             created = float(lineage.get("created") or self._path.stat().st_mtime)
+        except strict_json.NewerDocument as error:
+            raise VersionTooNew(self._model, self._number, error.fields) from error
         except (OSError, ValueError, TypeError) as error:
             raise self._damaged("its card or its lineage cannot be read") from error
         self._check_card(card)
@@ -157,7 +158,7 @@ class VersionFolder:
         self.files()
         try:
             card = self.card()
-        except (OSError, ValidationError) as error:
+        except (OSError, ValueError) as error:
             raise self._damaged("its card cannot be read") from error
         self._check_card(card)
 

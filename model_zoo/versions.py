@@ -83,6 +83,7 @@ class Versions:
         Raises:
             UnknownVersion: there is none of that name and number.
             VersionDamaged: a file is not as the manifest says, or the card does not validate.
+            VersionTooNew: a newer Zoo published it, and its card has what this Zoo does not know.
         """
         return self._version(model, number).read()
 

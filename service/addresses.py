@@ -1,4 +1,4 @@
-"""Addresses of a server: `host:port`, and `unix:PATH` for a Unix socket, as gRPC writes both."""
+"""Addresses of a server: `host:port`, and `unix:PATH` for a Unix socket, as gRPC writes both; and targets of several servers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 UNIX = "unix:"
+BALANCED = ("dns:", "ipv4:", "ipv6:")
+"""Schemes of gRPC's targets that may name several servers."""
 LONGEST_PATH = 103
 """Bytes of the path of a socket. Linux allows 107, other systems 103."""
 
@@ -36,6 +38,21 @@ def host_and_port(host: str, port: int) -> str:
     if is_unix(host):
         return host
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_balanced(target: str) -> bool:
+    """Whether a client's target may stand for several servers: `dns:///NAME:PORT`, `ipv4:HOST:PORT,HOST:PORT`, `ipv6:…`."""
+    return target.startswith(BALANCED)
+
+
+def endpoints(target: str) -> tuple[str, ...]:
+    """The addresses, `host:port` or `unix:PATH`, that a client's target names."""
+    if not is_balanced(target):
+        return (target,)
+    scheme, _, rest = target.partition(":")
+    if scheme == "dns":
+        return (rest.rpartition("/")[2],)  # dns://SERVER/NAME:PORT asks this server of the DNS
+    return tuple(part.strip() for part in rest.split(","))
 
 
 def unix_address(text: str) -> str:

@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from service.addresses import LONGEST_PATH, host_and_port, is_grpc_endpoint, is_loopback, is_unix, unix_address
+from service.addresses import (
+    LONGEST_PATH,
+    endpoints,
+    host_and_port,
+    is_grpc_endpoint,
+    is_loopback,
+    is_unix,
+    unix_address,
+)
+from service.client.channel import is_loopback_target
 
 
 @pytest.mark.parametrize(
@@ -97,3 +106,22 @@ def test_loopback_is_where_only_this_machine_connects(host: str, loopback: bool 
 )
 def test_endpoint_of_a_collector_is_a_scheme_a_host_and_a_port(text: str, valid: bool) -> None:
     assert is_grpc_endpoint(text) is valid
+
+
+@pytest.mark.parametrize(
+    ("target", "addresses", "loopback"),
+    [
+        ("zoo.example:8001", ("zoo.example:8001",), False),
+        ("dns:///zoo.example:8001", ("zoo.example:8001",), False),
+        ("dns://192.0.2.1/zoo.example:8001", ("zoo.example:8001",), False),
+        ("dns:zoo.example:8001", ("zoo.example:8001",), False),
+        ("dns:///localhost:8001", ("localhost:8001",), True),
+        ("ipv4:127.0.0.1:8001,127.0.0.1:8011", ("127.0.0.1:8001", "127.0.0.1:8011"), True),
+        ("ipv4:127.0.0.1:8001, 192.0.2.7:8001", ("127.0.0.1:8001", "192.0.2.7:8001"), False),
+        ("ipv6:[::1]:8001,[2001:db8::1]:8001", ("[::1]:8001", "[2001:db8::1]:8001"), False),
+        ("unix:/run/zoo.sock", ("unix:/run/zoo.sock",), True),
+    ],
+)
+def test_target_names_one_server_or_several(target: str, addresses: tuple[str, ...], loopback: bool) -> None:
+    assert endpoints(target) == addresses
+    assert is_loopback_target(target) is loopback

@@ -1,7 +1,8 @@
 """Channel options of the SDK: message sizes, retries, proxies, default timeouts.
 
 gRPC itself retries UNAVAILABLE with exponential backoff and jitter, by service config (gRFC A6), and Predict on
-RESOURCE_EXHAUSTED as well. Where the server says when to try again, or that a retry does not help, gRPC does as it says. It does
+RESOURCE_EXHAUSTED as well. CANCELLED is retried, too: gRPC's servers end calls with it that come while they close the port, and
+a call that the caller cancels is not tried again. Where the server says when to try again, or that a retry does not help, gRPC does as it says. It does
 not retry:
 
 - the health service, so that a probe of an absent server is answered at once;
@@ -9,6 +10,9 @@ not retry:
 - RollbackModel and CreateToken, which are not idempotent;
 - StreamPredict, UploadDataset and WatchJob, which the SDK opens again by itself (`backoff.py`). gRPC keeps the requests of a
   stream for a retry and can wait for ever after the server was killed.
+
+A target that may name several servers (`dns:///NAME:PORT`, `ipv4:HOST:PORT,HOST:PORT`) gets each call to the next one whose health
+service says SERVING: a server that drains says so first, and gets no more calls.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from service.addresses import is_unix
+from service.addresses import endpoints, is_balanced, is_unix
 from service.client.errors import BadInput
 
 DEFAULT_TARGET = "127.0.0.1:8001"
@@ -75,9 +79,9 @@ def model_metadata(model: str, version: str) -> Metadata:
 
 
 def channel_options(target: str, retry: Retry) -> list[tuple[str, str | int]]:
-    """Channel arguments for `target` (`host:port` or `unix:PATH`), the same for both clients."""
+    """Channel arguments for `target` (see `service/addresses.py`), the same for both clients."""
     options: list[tuple[str, str | int]] = [
-        ("grpc.service_config", _service_config(retry)),
+        ("grpc.service_config", _service_config(retry, is_balanced(target))),
         # The server limits message sizes and reports it; the client adds no limit.
         ("grpc.max_send_message_length", -1),
         ("grpc.max_receive_message_length", -1),
@@ -93,7 +97,7 @@ def channel_options(target: str, retry: Retry) -> list[tuple[str, str | int]]:
     return options
 
 
-def _service_config(retry: Retry) -> str:
+def _service_config(retry: Retry, balanced: bool) -> str:
     def retried(methods: Sequence[Mapping[str, str]], *codes: str) -> dict[str, object]:
         policy = {
             "maxAttempts": retry.attempts,
@@ -105,16 +109,21 @@ def _service_config(retry: Retry) -> str:
         return {"name": methods} | ({"retryPolicy": policy} if retry.attempts > 1 else {})
 
     methods = [
-        retried(_RETRIED_WHEN_FULL, "UNAVAILABLE", "RESOURCE_EXHAUSTED"),
-        retried(_RETRIED, "UNAVAILABLE"),
+        retried(_RETRIED_WHEN_FULL, "UNAVAILABLE", "CANCELLED", "RESOURCE_EXHAUSTED"),
+        retried(_RETRIED, "UNAVAILABLE", "CANCELLED"),
         {"name": _NOT_RETRIED},
     ]
-    return json.dumps({"methodConfig": methods}, allow_nan=False)
+    balancing = {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}
+    return json.dumps({"methodConfig": methods} | (balancing if balanced else {}), allow_nan=False)
 
 
 def is_loopback_target(target: str) -> bool:
     """Whether a target is on this machine, as its text shows it."""
-    if is_unix(target):
+    return all(_is_loopback(address) for address in endpoints(target))
+
+
+def _is_loopback(address: str) -> bool:
+    if is_unix(address):
         return True
-    host = target.rpartition(":")[0].strip("[]")
+    host = address.rpartition(":")[0].strip("[]")
     return host in ("localhost", "::1") or host.startswith("127.")

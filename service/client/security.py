@@ -23,7 +23,7 @@ from pathlib import Path
 
 import grpc
 
-from service.addresses import is_unix
+from service.addresses import endpoints, is_unix
 from service.client.channel import Metadata, is_loopback_target
 from service.client.errors import BadInput
 
@@ -97,7 +97,7 @@ def speaks_tls(target: str) -> bool:
     """Whether the server at `target` answers a TLS handshake. Blocks for PROBE_TIMEOUT_S at most; sends nothing else."""
     if is_unix(target):
         return False
-    host, _, port = target.rpartition(":")
+    host, _, port = endpoints(target)[0].rpartition(":")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # only whether, not with whom
     context.set_alpn_protocols(["h2"])

@@ -145,3 +145,10 @@ version_owners = Table(  # of versions whose jobs were deleted; a job that is th
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("owner", String(128), nullable=False),
 )
+
+schema_compatibility = Table(  # one row, which `migrate.py` writes
+    "schema_compatibility",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("oldest_compatible", String(32), nullable=False),  # a server that knows this migration can use the tables
+)

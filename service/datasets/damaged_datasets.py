@@ -127,7 +127,8 @@ def _document(path: Path, name: str) -> Any:
 
 def _info(document: object) -> DatasetInfo:
     try:
-        return DatasetInfo.model_validate(document)
+        # A newer Zoo may have added fields; what examples mean is in those that every Zoo knows.
+        return strict_json.validated(DatasetInfo, document, ignore_unknown=True)
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"][:2])
         field = f": {where[:MAX_FIELD_CHARACTERS]!r} is missing or wrong" if where else ""

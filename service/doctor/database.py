@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import stat
 from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +13,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, inspe
 
 from service.database import DatabaseError, database_url
 from service.database.engine import decode_text, redacted
-from service.database.migrate import newest, revision
+from service.database.migrate import newest, revision, usable_by_this
 from service.database.tables import aliases, checkpoints, events, jobs, traffic
 from service.doctor.findings import Report
 from service.jobs.persistence.row_mapping import (
@@ -22,6 +23,8 @@ from service.jobs.persistence.row_mapping import (
     job_of,
 )
 
+SAME_TABLES_SINCE = "0002"
+"""The first migration with all the tables that are checked; the later ones add others."""
 MOST_FAULTS = 10
 """Faults of SQLite's own check that are reported."""
 
@@ -51,6 +54,8 @@ def open_tables(given: str, home: Path, report: Report) -> Tables | None:
         return None
     if path is not None and not _check_sqlite(path, report):
         return None
+    if path is not None and path.stat().st_mode & stat.S_IROTH:
+        report.note("database", path.name, "every user of this machine may read it; `chmod 0600` changes this", path)
     engine = _engine(url, path)
     name = path.name if path is not None else redacted(url)
     try:
@@ -109,6 +114,9 @@ def _check_schema(connection: Connection, name: str, report: Report) -> bool:
         else:
             report.note("database", name, "is empty; the next start of a server creates its tables")
         return False
+    if current not in known and usable_by_this(connection):
+        report.note("database", name, f"its tables are those of a newer Zoo ({current!r}), which this one can use")
+        return True
     if current not in known:
         report.damage("database", name, f"was written by a newer Zoo (its tables are at {current!r})")
         return False
@@ -116,7 +124,7 @@ def _check_schema(connection: Connection, name: str, report: Report) -> bool:
         report.note(
             "database", name, f"its tables are at {current!r}; the next start of a server brings them to {head!r}"
         )
-        return current == "0002"
+        return current >= SAME_TABLES_SINCE
     return True
 
 

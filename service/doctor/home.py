@@ -13,7 +13,7 @@ from pathlib import Path
 
 from model_zoo import strict_json
 from model_zoo.catalog import Catalog
-from model_zoo.errors import UnknownVersion, VersionDamaged
+from model_zoo.errors import UnknownVersion, VersionDamaged, VersionTooNew
 from model_zoo.sources.digest import sha256_of_file
 from model_zoo.version_folder import MODEL_NAME
 from model_zoo.versions import Versions
@@ -144,6 +144,8 @@ def check_versions(home: Path, report: Report, cards: Collection[str], *, digest
                     versions.verify(model.name, int(path.name))
             except UnknownVersion:
                 report.note("leftover", f"{model.name} {path.name}", "is not a version's folder", path)
+            except VersionTooNew as error:
+                report.note("version", f"{model.name} {path.name}", error.reason, path)
             except VersionDamaged as error:
                 report.damage("version", f"{model.name} {path.name}", error.reason, path)
 

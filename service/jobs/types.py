@@ -119,7 +119,9 @@ class Job:
     damaged: str = ""
     """What cannot be read of it, in one clause; empty for a sound one."""
     workable: bool = True
-    """Whether a server can work on it: its spec can be read."""
+    """Whether this server can work on it: its spec can be read, and has nothing that only a newer Zoo knows."""
+    newer: bool = False
+    """Whether its spec has what only a newer Zoo knows: this server leaves it to the servers of that one."""
 
     def with_damage(self, why: str, *, workable: bool) -> Job:
         """A copy that states the damage."""

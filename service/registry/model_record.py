@@ -53,7 +53,7 @@ class ModelRecord:
         self.observer: TrafficObserver | None = None
         """Set while traffic is split."""
         self.damaged: Mapping[int, str] = {}
-        """Versions whose files cannot be read, and why."""
+        """Versions whose files cannot be read, and what is wrong with each, as the rest of a sentence on it."""
         self.reported_state: ModelState | None = None
         """The state that listeners know."""
         self._canary_due = 0.0
@@ -165,7 +165,7 @@ class ModelRecord:
         number = int(version) if _is_number(version) else self.stored.aliases.targets.get(version or STABLE, 0)
         if number in self.damaged:
             which = "it" if version == str(number) else f"version {number}, which it names,"
-            return NotFound("version", version or STABLE, known=f"{which} is damaged: {self.damaged[number]}")
+            return NotFound("version", version or STABLE, known=f"{which} {self.damaged[number]}")
         if not self.tuned:
             known = f"model {self.name!r} has version {FIRST_VERSION}, which is {STABLE!r}"
             return NotFound("version", version[:64], known=known)

@@ -1,9 +1,13 @@
 """Retries, proxies, message sizes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 
 from service.client import AsyncClient, Client, NotFound, Retry, ServerUnreachable, Tensors, Unavailable
+from tests.support.end_to_end.server_process import until
 from tests.support.fake_zoo.server import FakeZoo
 
 
@@ -70,3 +74,43 @@ def test_messages_above_four_megabytes_pass_in_both_directions(client: Client) -
     [answer] = client.predict("efficientnet_lite0", {"x": large})
     assert isinstance(answer, Tensors)
     assert answer.tensors["x"].shape == large.shape
+
+
+def test_call_that_a_closing_port_cancelled_is_retried(zoo: FakeZoo, client: Client) -> None:
+    zoo.fail_next("GetModel", "CANCELLED", "", times=2)
+    assert client.model("silero_vad").name == "silero_vad"
+    assert len(zoo.calls["GetModel"]) == 3
+
+
+def test_calls_to_several_servers_go_to_those_that_are_ready(zoo: FakeZoo, retry: Retry) -> None:
+    other = FakeZoo()
+    other.start()
+    with closing_zoo(other), Client(f"ipv4:{zoo.target},{other.target}", retry=retry) as client:
+        for _ in range(50):
+            client.model("silero_vad")
+        first, second = len(zoo.calls["GetModel"]), len(other.calls["GetModel"])
+        assert min(first, second) > 0
+        other.set_ready(False)
+        until(lambda: goes_to_one(client, zoo, other), "the client's notice of it")
+        zoo.set_ready(False)
+        other.set_ready(True)
+        until(lambda: goes_to_one(client, other, zoo), "the client's notice of it")
+
+
+@contextmanager
+def closing_zoo(zoo: FakeZoo) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        zoo.stop()
+
+
+def goes_to_one(client: Client, one: FakeZoo, other: FakeZoo) -> bool:
+    """Whether all of ten calls reach one of two servers."""
+    before, of_other = len(one.calls["GetModel"]), len(other.calls["GetModel"])
+    try:
+        for _ in range(10):
+            client.model("silero_vad")
+    except Unavailable:  # neither looks ready for a moment
+        return False
+    return (len(one.calls["GetModel"]) - before, len(other.calls["GetModel"]) - of_other) == (10, 0)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import math
+from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from model_zoo import strict_json
 
@@ -106,3 +107,46 @@ def test_no_module_writes_json_without_strict_json() -> None:
 )
 def test_line_that_writes_json_otherwise_is_detected(line: str) -> None:
     assert writes_json(line)
+
+
+class Choice(StrEnum):
+    ONE = "one"
+
+
+class Chosen(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    choice: Choice = Choice.ONE
+    parts: list["Part"] = []
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    size: int = 0
+
+
+@pytest.mark.parametrize(
+    ("document", "fields"),
+    [
+        ('{"colour": 1}', ("colour",)),
+        ('{"choice": "two"}', ("choice",)),
+        ('{"parts": [{"size": 1, "colour": 2}]}', ("parts.0.colour",)),
+    ],
+)
+def test_document_that_is_sound_apart_from_new_fields_is_of_a_newer_zoo(document: str, fields: tuple[str, ...]) -> None:
+    with pytest.raises(strict_json.NewerDocument) as caught:
+        strict_json.read_model(Chosen, document)
+    assert caught.value.fields == fields
+
+
+@pytest.mark.parametrize("document", ['{"colour": 1, "parts": 2}', '{"parts": [{"size": "much"}]}', "[]", "{"])
+def test_document_that_is_wrong_as_well_is_not_of_a_newer_zoo(document: str) -> None:
+    with pytest.raises(ValueError, match=r".") as caught:
+        strict_json.read_model(Chosen, document)
+    assert not isinstance(caught.value, strict_json.NewerDocument)
+
+
+def test_new_fields_are_left_out_where_they_may_be() -> None:
+    read = strict_json.read_model(Chosen, '{"parts": [{"size": 1, "colour": 2}], "colour": 3}', ignore_unknown=True)
+    assert read == Chosen(parts=[Part(size=1)])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from model_zoo.cards.card import Card
-from model_zoo.errors import StoreUnusable, UnknownVersion, VersionDamaged
+from model_zoo.errors import StoreUnusable, UnknownVersion, VersionDamaged, VersionTooNew
 from model_zoo.store import Store
 from model_zoo.versions import Versions
 from tests.support.registry.tuned_versions import publish, result_folder, write_manifest
@@ -251,3 +251,13 @@ def test_versions_of_equal_weights_have_files_of_their_own(tmp_path: Path) -> No
         found = Store(tmp_path).find(Versions(tmp_path).open("mood", number).card)
         assert found is not None
         assert (found.folder / "labels.txt").read_text() == label
+
+
+def test_version_with_a_card_that_only_a_newer_zoo_knows_is_not_damaged(tmp_path: Path) -> None:
+    publish(tmp_path, "mood", 1.0)
+    folder = tmp_path / "versions" / "mood" / "1"
+    document = json.loads((folder / "card.json").read_text()) | {"hologram": True}
+    (folder / "card.json").write_text(json.dumps(document))
+    write_manifest(folder)
+    with pytest.raises(VersionTooNew, match="it needs the newer Zoo that published it, for hologram of its card"):
+        Versions(tmp_path).open("mood", 1)

@@ -33,7 +33,9 @@ from service.client.versions import FineTuned, RolledBack, VersionReport, Versio
 
 
 class Client:
-    """Calls one server, at `host:port` or `unix:PATH`. Raises ZooClientError.
+    """Calls one server, at `host:port` or `unix:PATH`, or several that share a home and a database. Raises ZooClientError.
+
+    `dns:///NAME:PORT` and `ipv4:HOST:PORT,HOST:PORT` name several: each call goes to the next one that is ready.
 
     A timeout is in seconds over all attempts; None waits for ever. Methods that return an iterator start the call at its first
     step. Threads may share a `Client`; an `AsyncClient` belongs to the event loop in which it is made.

@@ -48,7 +48,7 @@ class Leases:
         self.clock = clock
 
     async def claim(self, server: str, device: str, lease_s: float) -> Lease | None:
-        """The next job, RUNNING and leased to `server`: by priority, then by age. None where no job is due."""
+        """The next job, RUNNING and leased to `server`: by priority, then by age. None where no job is due that it can run."""
 
         def change(connection: Connection) -> Lease | None:
             now = self.clock()
@@ -59,10 +59,14 @@ class Leases:
                 .limit(1)
                 .with_for_update(skip_locked=True)  # PostgreSQL: skips a job that another server is about to claim
             )
-            while (row := connection.execute(due).first()) is not None:
+            newer: list[str] = []  # jobs that are left to the servers of a newer Zoo
+            while (row := connection.execute(due.where(jobs.c.id.not_in(newer))).first()) is not None:
                 job = job_of(row)
                 if job.workable:
                     break
+                if job.newer:
+                    newer.append(row.id)
+                    continue
                 fail_damaged(connection, row, job.damaged, now)
             else:
                 return None

@@ -2,12 +2,16 @@
 
 A damaged row is read as far as possible: a part that cannot be read gets a neutral value, and `damaged` names it in one clause.
 One damaged row affects no other.
+
+A newer Zoo may have written a row, while its servers and older ones share the database. A job with a spec that this Zoo does not
+know in full waits for a server of the newer one. Fields of figures and events that this Zoo does not know are left out.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -26,12 +30,15 @@ from service.jobs.types import (
     Progress,
     StateChanged,
 )
+from service.training.hyperparameters import Hyperparameters
 from service.training.job_spec import Method, Promotion
 
 T = TypeVar("T")
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 UNREADABLE = "what happened cannot be read"
+NEWER = "waits for a server of the newer Zoo that created it"
+"""Reason of a QUEUED job whose spec this Zoo does not know in full."""
 LARGEST_32, LARGEST_64 = 2**31 - 1, 2**63 - 1
 FAULTS = (ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError)
 
@@ -55,13 +62,16 @@ def job_of(row: Row[Any]) -> Job:
     """The job of a row of `jobs`."""
     reader = _RowReader()
     part = reader.part
-    spec = part("spec", lambda: strict_json.read_model(JobSpec, _text(row.spec)), None)
+    spec, newer = _spec_of(row, reader)
+    readable = not reader.damaged
+    state = part("state", lambda: JobState(row.state), JobState.FAILED)
+    waits = newer and state is JobState.QUEUED
     job = Job(
         id=str(row.id),
-        spec=spec or _partial_spec(row),
-        state=part("state", lambda: JobState(row.state), JobState.FAILED),
+        spec=spec,
+        state=state,
         created=part("time of creation", lambda: moment(row.created), EPOCH),
-        state_reason=part("reason", lambda: _text(row.reason), ""),
+        state_reason=NEWER if waits else part("reason", lambda: _text(row.reason), ""),
         progress=part("progress", lambda: _progress(row.progress), None),
         metrics=part("metrics", lambda: _metrics(row.metrics), {}),
         version=part("version", lambda: None if row.version is None else _whole(row.version), None),
@@ -72,6 +82,8 @@ def job_of(row: Row[Any]) -> Job:
         yielding=bool(row.yielding),
         owner=part("owner", lambda: _text(row.owner), ""),
         last_event=part("last event", lambda: _whole(row.last_event), 0),
+        newer=newer,
+        workable=not newer,
     )
     for name, column in (
         ("place in the queue", row.not_before),
@@ -81,7 +93,7 @@ def job_of(row: Row[Any]) -> Job:
         part(name, lambda value=column: _number(value), 0.0)  # type: ignore[misc]
     part("count of deaths", lambda: _whole(row.deaths), 0)
     part("lease", lambda: _text(row.lease_owner), "")
-    return job if not reader.damaged else job.with_damage(reader.damaged, workable=spec is not None)
+    return job if not reader.damaged else job.with_damage(reader.damaged, workable=readable and not newer)
 
 
 def deaths_of(row: Row[Any]) -> int:
@@ -182,6 +194,22 @@ def moment(seconds: float) -> datetime:
 # ── parts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def _spec_of(row: Row[Any], reader: _RowReader) -> tuple[JobSpec, bool]:
+    """The spec of a job, and whether it has what only a newer Zoo knows."""
+    try:
+        document = strict_json.read(_text(row.spec))
+        try:
+            spec = strict_json.validated(JobSpec, document)
+            return spec, not spec.hyperparameters.keys() <= Hyperparameters.model_fields.keys()
+        except strict_json.NewerDocument:
+            with suppress(ValueError):
+                return strict_json.validated(JobSpec, document, ignore_unknown=True), True
+            return _partial_spec(row), True
+    except FAULTS:
+        reader.damaged = "its spec cannot be read"
+        return _partial_spec(row), False
+
+
 def _partial_spec(row: Row[Any]) -> JobSpec:
     """The spec of a job as far as other columns have it, where the spec itself is damaged."""
 
@@ -203,7 +231,7 @@ def _partial_spec(row: Row[Any]) -> JobSpec:
 
 
 def _progress(text: object) -> Progress | None:
-    return None if text is None else strict_json.read_model(Progress, _text(text))
+    return None if text is None else strict_json.read_model(Progress, _text(text), ignore_unknown=True)
 
 
 def _metrics(text: object) -> dict[str, float]:
@@ -219,9 +247,9 @@ def _event(kind: object, text: object, time: datetime) -> EventPayload:
         case "state":
             return StateChanged(JobState(body["state"]), _text(body["reason"]))
         case "progress":
-            return Progress.model_validate(body)
+            return strict_json.validated(Progress, body, ignore_unknown=True)
         case "metric":
-            return Metric.model_validate(body)
+            return strict_json.validated(Metric, body, ignore_unknown=True)
         case "checkpoint":
             metrics: Mapping[str, Any] = body["metrics"]
             return Checkpoint(
@@ -233,7 +261,7 @@ def _event(kind: object, text: object, time: datetime) -> EventPayload:
                 time,
             )
         case "log":
-            return Log.model_validate(body)
+            return strict_json.validated(Log, body, ignore_unknown=True)
     raise ValueError(kind)
 
 

@@ -1,4 +1,6 @@
-"""Versions and models whose files cannot be read: they are listed and can be deleted, and cannot be served."""
+"""Versions and models whose files cannot be read: they are listed and can be deleted, and cannot be served.
+
+A version with a card that only a newer Zoo knows is one of them, though nothing of it is damaged."""
 
 from __future__ import annotations
 
@@ -22,13 +24,20 @@ class DamagedVersion:
     created: float
     """When its folder was last changed, in seconds since 1970."""
     size_bytes: int
+    newer: bool = False
+    """Whether its files are sound, and a newer Zoo can serve it."""
+
+    @property
+    def clause(self) -> str:
+        """What is wrong, as the rest of a sentence on the version."""
+        return f"cannot be served: {self.reason}" if self.newer else f"is damaged: {self.reason}"
 
     def status(self, aliases: tuple[str, ...] = ()) -> VersionStatus:
         """The version in a list of versions."""
         return VersionStatus(
             number=self.number,
             state=ModelState.UNAVAILABLE,
-            reason=f"damaged: {self.reason}",
+            reason=self.reason if self.newer else f"damaged: {self.reason}",
             aliases=aliases,
             created=self.created,
             size_bytes=self.size_bytes,
@@ -44,13 +53,13 @@ class DamagedVersions:
         self._damaged_cards = dict(damaged_cards or {})
         self._found: dict[tuple[str, int], DamagedVersion] = {}
 
-    def note(self, versions: Versions, model: str, number: int, reason: str) -> None:
+    def note(self, versions: Versions, model: str, number: int, reason: str, *, newer: bool = False) -> None:
         """Adds a version. Blocks."""
         try:
             created, size = versions.changed_and_size(model, number)
         except UnknownVersion:
             return
-        self._found[model, number] = DamagedVersion(model, number, reason, created, size)
+        self._found[model, number] = DamagedVersion(model, number, reason, created, size, newer)
 
     def forget(self, model: str, number: int) -> None:
         """Removes a version that was deleted, or that can be read again."""
@@ -78,4 +87,6 @@ def outline(damaged: Collection[DamagedVersion]) -> str:
     newest = max(damaged, key=lambda one: one.number)
     others = len(damaged) - 1
     more = f", and so {'is 1 other' if others == 1 else f'are {others} others'}" if others else ""
-    return f"version {newest.number} is damaged: {newest.reason}{more}"
+    if newest.newer and others:
+        more = f"; {others} more cannot be read"
+    return f"version {newest.number} {newest.clause}{more}"

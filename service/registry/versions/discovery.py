@@ -84,7 +84,7 @@ class Discovery:
     def note_damage(self) -> None:
         """Tells every record which of its versions are damaged, so that a caller of one learns the reason."""
         for record in self._table.tuned_records():
-            record.damaged = {number: one.reason for number, one in self._folders.damaged.of(record.name).items()}
+            record.damaged = {number: one.clause for number, one in self._folders.damaged.of(record.name).items()}
 
     def damaged_models(self) -> dict[str, str]:
         """Models of which nothing can be read, by name, and why: a card of the catalog, or all versions of a tuned model."""

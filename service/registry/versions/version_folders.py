@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from model_zoo.errors import StoreUnusable, UnknownVersion, VersionDamaged, ZooModelError
+from model_zoo.errors import StoreUnusable, UnknownVersion, VersionDamaged, VersionTooNew, ZooModelError
 from model_zoo.version_folder import Version
 from model_zoo.versions import Versions
 from service.errors import NotFound, NotReady
@@ -51,6 +51,10 @@ class VersionFolders:
                 self.damaged.forget(model, number)
             except UnknownVersion:  # deleted since it was listed
                 self.damaged.forget(model, number)
+            except VersionTooNew as error:
+                self.damaged.note(self.versions, model, number, error.reason, newer=True)
+                if self.first_report(model, number):
+                    log.warning("a version is left to the servers of a newer Zoo", model=model, version=number, reason=str(error))
             except ZooModelError as error:
                 reason = error.reason if isinstance(error, VersionDamaged) else str(error)
                 self.damaged.note(self.versions, model, number, reason)

@@ -7,15 +7,17 @@ tests of jobs use SQLite, except those of takeover and of competing servers.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from model_zoo.strict_json import NotFinite
 from service.database import Database
+from service.database.tables import events as event_rows
 from service.database.tables import jobs
 from service.errors import AlreadyExists, IllegalMove, InvalidInput, NotFound, PermissionDenied, QuotaExceeded
 from service.jobs.desired_state import DesiredState
@@ -25,6 +27,7 @@ from service.jobs.persistence.event_store import EventStore
 from service.jobs.persistence.job_store import JobStore
 from service.jobs.persistence.leases import Leases
 from service.jobs.persistence.retention import Retention
+from service.jobs.persistence.row_mapping import spec_text
 from service.jobs.persistence.transitions import LeaseLost
 from service.jobs.types import Checkpoint, Job, JobState, Log, Metric, Progress, StateChanged
 from tests.support.jobs.fakes import DATA, spec, states_of
@@ -328,6 +331,51 @@ async def test_claims_go_by_priority_and_then_by_age(database: Database) -> None
     while (lease := await leases.claim("one", "cpu", 30.0)) is not None:
         claimed.append(lease.job.spec.model)
     assert claimed == ["urgent", "early", "late", "idle"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda document: document | {"hologram": {"depth": 3}},
+        lambda document: document | {"method": "prefix"},
+        lambda document: document | {"hyperparameters": {"warp": 9}},
+    ],
+    ids=["field", "choice", "hyperparameter"],
+)
+async def test_job_that_only_a_newer_zoo_knows_is_left_to_its_servers(
+    database: Database, change: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
+    store, leases = JobStore(database), Leases(database)
+    newer, other = await create(store), await create(store)
+    document = change(json.loads(spec_text(newer.spec)))
+    await database.write(lambda c: c.execute(update(jobs).where(jobs.c.id == newer.id).values(spec=json.dumps(document))))
+    lease = await leases.claim("here", "cpu", 30.0)
+    assert lease is not None
+    assert lease.job.id == other.id
+    assert await leases.claim("here", "cpu", 30.0) is None
+    left = await store.get(newer.id)
+    assert (left.state, left.damaged, left.newer) == (QUEUED, "", True)
+    assert left.state_reason == "waits for a server of the newer Zoo that created it"
+    assert (left.spec.model, left.spec.base) == (newer.spec.model, newer.spec.base)
+    assert (await store.cancel(newer.id)).state is CANCELLED
+
+
+async def test_fields_of_events_that_only_a_newer_zoo_knows_are_left_out(database: Database) -> None:
+    store, event_store = JobStore(database), EventStore(database)
+    job = await create(store)
+    await Leases(database).claim("here", "cpu", 30.0)
+    wanted = [
+        Log(level="info", text="a"),
+        Metric(name="loss", split="train", value=0.5, step=1),
+        Progress(phase="training", ratio=0.5, step=1),
+    ]
+    await event_store.append(job.id, "here", [(5.0, what) for what in wanted])
+    for row in await database.read(lambda c: c.execute(select(event_rows).where(event_rows.c.sequence > 2)).all()):
+        body = json.dumps(json.loads(row.body) | {"hologram": 1})
+        same = event_rows.c.sequence == row.sequence
+        await database.write(lambda c, same=same, body=body: c.execute(update(event_rows).where(same).values(body=body)))
+    _, stored = await event_store.after(job.id, 0, 100)
+    assert [event.what for event in stored][2:] == wanted
 
 
 async def test_lease_holds_while_it_is_renewed_and_is_then_taken_over(database: Database) -> None:

@@ -88,7 +88,7 @@ class ServerProcess:
         cold: bool = False,
         **settings: str,
     ) -> None:
-        """`command`: see PreloadedProcess. `cold`: a new interpreter and no fork."""
+        """`command`: see PreloadedProcess. `cold`: a new interpreter and no fork; then it may be the path of another command."""
         self.out: list[str] = []
         self.err: list[str] = []
         self.events: list[dict[str, Any]] = []
@@ -98,7 +98,10 @@ class ServerProcess:
         given: Any = {"cwd": cwd, "env": environment(**settings), "stdout": PIPE, "stderr": PIPE}
         self.process: PreloadedProcess | subprocess.Popen[str]
         if cold:
-            start = [str(ZOO), *line[1:]] if line[0] == "zoo" else [str(PYTHON), *line]
+            if line[0] == "zoo":
+                start = [str(ZOO), *line[1:]]
+            else:
+                start = line if Path(line[0]).is_absolute() else [str(PYTHON), *line]
             self.process = subprocess.Popen(start, text=True, **given)
         else:
             self.process = PreloadedProcess(line, **given)

@@ -1,0 +1,203 @@
+"""Two servers on one home and one database are replaced one after the other, to the next release and back, under traffic.
+
+A balancer spreads the calls: the client's own, or a real Envoy with the configuration of deploy/. No call may fail.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from service.client import Client
+from service.database.migrate import newest
+from service.pb import open_inference_pb2, open_inference_pb2_grpc
+from tests.support.database.postgres import running
+from tests.support.end_to_end.bare_server import free_ports
+from tests.support.end_to_end.envoy import envoy
+from tests.support.end_to_end.next_release import REVISION, VERSION, next_release, serve_next_release
+from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess, run_zoo, until, zoo_home
+from tests.support.end_to_end.steady_traffic import SteadyTraffic
+from tests.support.end_to_end.stubs import RNN, Scrape, infer, outputs, stubs_of
+from tests.support.end_to_end.user_data import flats_csv
+
+FLAT = {"size": 80.0, "age": 10.0, "part": "centre"}
+TONE = np.sin(np.arange(512, dtype=np.float32) / 5)
+FRAMES_BETWEEN = 40
+"""Calls that are answered between two steps, at least."""
+
+
+class Fleet:
+    """Two servers behind a balancer, each of either release."""
+
+    def __init__(self, ports: list[int], release: Path, settings: dict[str, str]) -> None:
+        self._ports, self._release, self._settings = ports, release, settings
+        self.servers = [self.start(place, new=False) for place in range(2)]
+        for server in self.servers:
+            server.ready()
+
+    def start(self, place: int, *, new: bool) -> ServerProcess:
+        line = ("--port", str(self._ports[place]))
+        return (
+            serve_next_release(self._release, *line, **self._settings) if new else ServerProcess(*line, **self._settings)
+        )
+
+    def replace(self, place: int, *, new: bool) -> None:
+        """Ends one server as a container runtime does, and starts one of the other release in its place."""
+        self.servers[place].terminate()
+        assert self.servers[place].wait() == 0
+        self.servers[place].assert_log_is_clean()
+        self.servers[place] = self.start(place, new=new).ready()
+
+    def versions(self) -> set[str]:
+        """The versions that the servers say they are of."""
+        found = set()
+        for server in self.servers:
+            with stubs_of(server) as stubs:
+                reply = stubs.inference.ServerMetadata(open_inference_pb2.ServerMetadataRequest(), timeout=TIMEOUT_S)
+            found.add(reply.version)
+        return found
+
+    def answered(self, place: int) -> float:
+        return Scrape(self.servers[place]).value("zoo_requests_total", model=RNN, code="OK")
+
+    def close(self) -> None:
+        for server in self.servers:
+            if server.process.poll() is None:
+                server.terminate()
+        assert [server.wait() for server in self.servers] == [0, 0]
+
+
+@pytest.fixture(params=["client", "envoy"])
+def fleet(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Fleet, str]]:
+    """The servers, and the target of their balancer."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "weights").symlink_to(zoo_home() / "weights")
+    release = next_release(tmp_path / "release", newest()[0])
+    with ExitStack() as stack:
+        url = stack.enter_context(stack.enter_context(running()).fresh())
+        settings = {"ZOO_HOME": str(home), "ZOO_DATABASE_URL": url, "ZOO_MODELS": RNN}
+        settings |= {"ZOO_FOLLOW_INTERVAL_S": "0.5", "ZOO_JOB_WORKER_READY_S": "0", "ZOO_DRAIN_NOTICE_S": "1.5"}
+        ports = free_ports(2)
+        made = Fleet(ports, release, settings)
+        stack.callback(made.close)
+        target = f"ipv4:127.0.0.1:{ports[0]},127.0.0.1:{ports[1]}"
+        if request.param == "envoy":
+            target = stack.enter_context(envoy(tmp_path, ports))
+        yield made, target
+
+
+@contextmanager
+def stock_stub(target: str) -> Iterator[Any]:
+    """A stub of a stock client: behind Envoy without any retry, else balancing and retrying as gRPC itself can."""
+    options: list[tuple[str, Any]] = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
+    if target.startswith("ipv4:"):
+        policy = {
+            "maxAttempts": 5,
+            "initialBackoff": "0.05s",
+            "maxBackoff": "1s",
+            "backoffMultiplier": 2,
+            "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
+        }
+        config = {
+            "loadBalancingConfig": [{"round_robin": {}}],
+            "healthCheckConfig": {"serviceName": ""},
+            "methodConfig": [{"name": [{"service": "inference.GRPCInferenceService"}], "retryPolicy": policy}],
+        }
+        options.append(("grpc.service_config", json.dumps(config)))
+    else:
+        options.append(("grpc.enable_retries", 0))
+    with grpc.insecure_channel(target, options) as channel:
+        yield open_inference_pb2_grpc.GRPCInferenceServiceStub(channel)
+
+
+@pytest.mark.component
+def test_upgrade_and_rollback_of_one_server_after_the_other_lose_no_request(
+    fleet: tuple[Fleet, str], tmp_path: Path
+) -> None:
+    servers, target = fleet
+    with ExitStack() as stack:
+        client = stack.enter_context(Client(target))
+        stub = stack.enter_context(stock_stub(target))
+        wanted = outputs(stub.ModelInfer(infer(RNN, samples=TONE[None]), timeout=TIMEOUT_S))
+
+        def by_stock_client() -> None:
+            got = outputs(stub.ModelInfer(infer(RNN, samples=TONE[None]), timeout=TIMEOUT_S))
+            assert got.keys() == wanted.keys()
+            for name, values in got.items():
+                np.testing.assert_allclose(values, wanted[name], rtol=1e-5, atol=1e-6)
+
+        def by_sdk() -> None:
+            [found] = client.predict("flats", FLAT)
+            assert found.version in (1, 2), found
+
+        data = client.upload_dataset(flats_csv(tmp_path / "flats.csv"), columns={"target": "rent"})
+
+        def job(epochs: int) -> str:
+            made = client.create_job(
+                "tabular_mlp", data.id, "flats", hyperparameters={"epochs": epochs, "patience": epochs}, promote=True
+            )
+            return made.id
+
+        def state(job_id: str) -> str:
+            return client.job(job_id).state
+
+        first = job(10)
+        until(lambda: state(first) == "SUCCEEDED", "the first job")
+        traffic = stack.enter_context(SteadyTraffic([by_stock_client, by_stock_client, by_stock_client, by_sdk]))
+        long = job(400)
+        until(lambda: state(long) == "RUNNING", "the second job")
+        for place in range(2):
+            traffic.flows(FRAMES_BETWEEN)
+            servers.replace(place, new=True)
+            traffic.flows(FRAMES_BETWEEN)
+            until(lambda place=place: servers.answered(place) > 0, "calls to the new server")
+        assert servers.versions() == {VERSION}
+        until(lambda: state(long) == "SUCCEEDED", "the second job, which the next release continued")
+
+        of_next_release = job(10_000)
+        until(lambda: state(of_next_release) == "RUNNING", "the third job")
+        for place in range(2):
+            servers.replace(place, new=False)
+            assert servers.servers[place].wait_for("the tables are those of a newer Zoo, which this one can use")[
+                "tables"
+            ] == REVISION
+            traffic.flows(FRAMES_BETWEEN)
+            until(lambda place=place: servers.answered(place) > 0, "calls to the old server")
+        assert state(long) == state(first) == "SUCCEEDED"
+        waiting = client.job(of_next_release)
+        assert (waiting.state, waiting.damaged) == ("QUEUED", "")
+        assert waiting.state_reason == "waits for a server of the newer Zoo that created it"
+        after = job(10)
+        until(lambda: state(after) == "SUCCEEDED", "a job of the old release")
+        client.cancel_job(of_next_release)
+        assert state(of_next_release) == "CANCELLED"
+        traffic.stop()
+        assert traffic.failures == []
+
+
+def test_old_release_starts_again_on_the_sqlite_database_of_the_next(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "weights").symlink_to(zoo_home() / "weights")
+    release = next_release(tmp_path / "release", newest()[0])
+    settings = {"ZOO_HOME": str(home), "ZOO_MODELS": RNN, "ZOO_JOB_WORKER_READY_S": "0"}
+    with serve_next_release(release, **settings) as server, Client(server.ready().target) as client:
+        data = client.upload_dataset(flats_csv(tmp_path / "flats.csv"), columns={"target": "rent"})
+        job = client.create_job("tabular_mlp", data.id, "flats", hyperparameters={"epochs": 5})
+        until(lambda: client.job(job.id).state == "SUCCEEDED", "the job")
+        [before] = client.predict("flats", FLAT)
+    with ServerProcess(**settings) as server, Client(server.ready().target) as client:
+        until(lambda: client.predict("flats", FLAT) == [before], "the version that the next release trained")
+        assert client.job(job.id).state == "SUCCEEDED"
+        assert [event.sequence for event in client.watch_job(job.id)][0] == 1
+    checked = run_zoo("doctor", "--digests", ZOO_HOME=str(home))
+    assert checked.returncode == 0, checked.stdout
+    assert f"its tables are those of a newer Zoo ('{REVISION}'), which this one can use" in " ".join(checked.stdout.split())
