@@ -114,7 +114,6 @@ DAMAGES: dict[str, Damage] = {
     "field missing": with_fields(kind=None),
     "kind unknown": with_fields(kind="hologram"),
     "field of a wrong type": with_fields(report="none"),
-    "field unknown": with_fields(surprise=1),
     "time wrong": with_fields(created="yesterday"),
     "number out of range": with_fields(size_bytes=10**30),
     "count out of range": with_fields(report__class_counts={"good": 2**70}),
@@ -160,6 +159,13 @@ async def test_damaged_dataset_is_listed_and_deleted_without_harm_to_others(home
         assert [d.id for d in left.datasets] == [WHOLE]
         assert sorted(path.name for path in (home / "datasets").iterdir()) == [WHOLE]
         assert await code_of(h.fine_tuning.GetDataset(pb.GetDatasetRequest(id=HURT))) is grpc.StatusCode.NOT_FOUND
+
+
+async def test_dataset_with_a_field_of_a_newer_zoo_is_intact(home: Path) -> None:
+    with_fields(surprise=1)(home / "datasets" / HURT)
+    async with fault_server(home) as h:
+        for dataset in (await h.fine_tuning.ListDatasets(pb.ListDatasetsRequest())).datasets:
+            assert (dataset.state, dataset.damaged) == (pb.DATASET_STATE_READY, "")
 
 
 async def test_dataset_damage_and_repair_at_run_time_are_noticed(home: Path) -> None:

@@ -322,3 +322,17 @@ async def test_intact_home_reports_no_damage(home: Path) -> None:
         assert not any(v.damaged for v in (await listed(h)).values())
         assert not any(m.damaged for m in (await h.models.ListModels(pb.ListModelsRequest())).models)
     assert not Catalog.readable().damaged
+
+
+async def test_version_that_needs_a_newer_zoo_is_said_so_while_the_others_serve(home: Path) -> None:
+    async with fault_server(home) as h:
+        await h.models.SetAlias(pb.SetAliasRequest(model=MODEL, alias="stable", version=2))
+        await h.models.SetAlias(pb.SetAliasRequest(model=MODEL, alias="next", version=1))
+    with_fields("card.json", hologram=1)(home / "versions" / MODEL / "1")
+    why = "it needs the newer Zoo that published it, for hologram of its card"
+    async with fault_server(home) as h:
+        newer = (await listed(h))[1]
+        assert (newer.state, newer.state_reason) == (pb.MODEL_STATE_UNAVAILABLE, why)
+        with pytest.raises(NotFound, match=f"version 1, which it names, cannot be served: {why}"):
+            await h.world.registry.acquire(MODEL, "next")
+        assert (await h.world.registry.acquire(MODEL)).version == 2

@@ -33,6 +33,7 @@ from tests.support.registry.damaged_home import (
     make_jobs,
     make_versions,
 )
+from tests.support.registry.tuned_versions import write_manifest
 
 Damage = Callable[[Path], object]
 
@@ -210,9 +211,38 @@ def test_doctor_names_a_damaged_database_page(home: Path) -> None:
 
 def test_doctor_names_tables_of_a_newer_zoo(home: Path) -> None:
     execute(home, "UPDATE alembic_version SET version_num = '9999'")
+    execute(home, "UPDATE schema_compatibility SET oldest_compatible = '9999'")
     code, said = doctor()
     assert code == 1
     assert said["damaged"][0]["reason"] == "was written by a newer Zoo (its tables are at '9999')"
+
+
+def test_doctor_leaves_what_a_newer_zoo_wrote_where_it_is(home: Path) -> None:
+    execute(home, "UPDATE alembic_version SET version_num = '9999'")
+    execute(home, "UPDATE jobs SET spec = json_set(spec, '$.hologram', 1) WHERE id = 'c1'")
+    with_new_field(home / "datasets" / HURT, "dataset.json")
+    with_new_field(home / "versions" / MODEL / "1", "card.json")
+    write_manifest(home / "versions" / MODEL / "1")
+    code, said = doctor("--digests", "--quarantine")
+    assert (code, said["damaged"], said["quarantined"]) == (0, [], [])
+    assert {(one["kind"], one["reason"]) for one in said["notes"]} == {
+        ("database", "its tables are those of a newer Zoo ('9999'), which this one can use"),
+        ("version", "it needs the newer Zoo that published it, for hologram of its card"),
+    }
+
+
+def with_new_field(folder: Path, name: str) -> None:
+    document = json.loads((folder / name).read_text())
+    (folder / name).write_text(json.dumps(document | {"hologram": 1}))
+
+
+def test_doctor_notes_a_database_that_every_user_may_read(home: Path) -> None:
+    (home / "zoo.db").chmod(0o644)
+    code, said = doctor()
+    assert code == 0
+    assert [one["reason"] for one in said["notes"]] == [
+        "every user of this machine may read it; `chmod 0600` changes this"
+    ]
 
 
 def test_quarantine_while_a_server_runs_is_refused(home: Path) -> None:

@@ -1,32 +1,21 @@
-"""The settings of the server. Each is an environment variable: `ZOO_` and its name in capitals.
-
-Names end in their unit. Each setting has a default; the sentence under it says what it does and when to change it.
-"""
+"""Every setting: its type, its bounds, its default, and what it does."""
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import json
-import os
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.addresses import is_grpc_endpoint, is_unix, unix_address
-
-LONGEST_SHOWN = 100
-"""Characters of a wrong value that its error repeats."""
-
-
-class SettingsError(Exception):
-    """A setting is wrong. The text has one sentence a line and can be printed as it is."""
+from service.settings.machine import usable_cores
+from service.settings.model_options import ModelOptions, Optimize, Precision
 
 
 def _default_home() -> Path:
@@ -34,40 +23,6 @@ def _default_home() -> Path:
         return Path(platformdirs.user_data_dir("zoo", appauthor=False))
     except RuntimeError:  # HOME is not set, and the system does not know the user
         return Path("~")  # the validator of `home` fails on it, with a message
-
-
-Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
-Optimize = Literal["auto", "off"]
-
-
-class ModelOptions(BaseModel):
-    """Options of one model. `None` takes the server's setting, or the card's value."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    max_batch_size: int | None = Field(default=None, ge=1, le=4096)
-    """Most rows in a batch, up to the card's limit. Lower it to bound memory or the time of a batch."""
-
-    max_queue_size: int | None = Field(default=None, ge=1, le=1_000_000)
-    """Most rows of the model that wait or run; further requests are rejected at once."""
-
-    max_queue_delay_ms: float | None = Field(default=None, ge=0.0, le=10_000.0)
-    """How long an idle device waits for a fuller batch."""
-
-    default_timeout_ms: float | None = Field(default=None, gt=0.0, le=3_600_000.0)
-    """Deadline of requests to this model that have none."""
-
-    weight: float = Field(default=1.0, gt=0.0, le=1000.0)
-    """Share of a busy device, relative to the weights of other models. Raise it for the model that matters most."""
-
-    pinned: bool = False
-    """Whether the model stays loaded when other models need its memory."""
-
-    precision: Precision | None = None
-    """Number format of the network; `auto` takes the fastest that passes the checks."""
-
-    optimize: Optimize | None = None
-    """`auto` compiles the network in the background and swaps it in if it passes the checks and is faster."""
 
 
 class Settings(BaseSettings):
@@ -428,126 +383,3 @@ def _is_utf8(text: str) -> bool:
     except UnicodeEncodeError:  # the environment held bytes that are not UTF-8
         return False
     return True
-
-
-def printable_path(path: Path) -> str:
-    """A path in a message, on one line for any name."""
-    text = str(path)
-    return text if text.isprintable() else repr(text)
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on, at least 1: by CPU affinity and by the CPU quota of the container."""
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    return max(1, min(affinity, _cgroup_cores(affinity)))
-
-
-def _cgroup_cores(fallback: int) -> int:
-    """Whole cores of the cgroup's CPU quota (v2, else v1). torch and os.cpu_count() count all cores of the host."""
-    for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
-        try:
-            quota, period = " ".join((Path("/sys/fs/cgroup") / file).read_text() for file in files).split()
-            return fallback if quota in ("max", "-1") else max(1, int(quota) // int(period))
-        except (OSError, ValueError, ZeroDivisionError):
-            continue
-    return fallback
-
-
-def usable_memory_bytes() -> int:
-    """Memory that this process may use: the machine's memory, or the limit of the container if it is lower."""
-    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for file in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroup v2, else v1
-        try:
-            return min(whole, int((Path("/sys/fs/cgroup") / file).read_text()))
-        except (OSError, ValueError):  # not there, or "max"
-            continue
-    return whole
-
-
-def load_settings(**overrides: Any) -> Settings:
-    """Settings from the environment. Values of `overrides` that are not `None` take precedence.
-
-    Raises SettingsError with a sentence for each wrong setting.
-    """
-    given = {name: value for name, value in overrides.items() if value is not None}
-    ignored = {name: Settings.model_fields[name].default for name in service_variables()}
-    try:
-        return Settings(**(ignored | given))
-    except ValidationError as error:
-        raise SettingsError("\n".join(_sentence(e, given) for e in error.errors())) from None
-
-
-_SERVICE_URL = re.compile(r"(tcp|udp|sctp)://\S+:\d+")
-_PORTS = ("port", "http_port")
-
-
-def service_variables() -> dict[str, str]:
-    """Variables that are not settings of ports: setting → variable. Kubernetes sets `ZOO_PORT=tcp://ADDRESS:PORT` in every
-    container if a Service is called `zoo`, and `ZOO_HTTP_PORT` if a Service is called `zoo-http`."""
-    return {
-        name.lower().removeprefix("zoo_"): name
-        for name, value in os.environ.items()
-        if name.lower().removeprefix("zoo_") in _PORTS
-        and name.lower().startswith("zoo_")
-        and _SERVICE_URL.fullmatch(value)
-    }
-
-
-def with_options(options: Mapping[str, ModelOptions], assignments: Iterable[str]) -> dict[str, Any]:
-    """`options` with those of `assignments` in their place, each written MODEL.OPTION=VALUE. `load_settings` checks the values.
-
-    Raises SettingsError for an assignment of another form.
-    """
-    merged: dict[str, Any] = {name: given.model_dump(exclude_unset=True) for name, given in options.items()}
-    for text in assignments:
-        path, equals, value = text.partition("=")
-        model, dot, option = path.strip().partition(".")
-        if not (model and dot and option and equals):
-            raise SettingsError(
-                f"--set is {_shown(text)}: expected MODEL.OPTION=VALUE, for example silero_vad.weight=2"
-            )
-        merged.setdefault(model, {})[option] = value.strip()
-    return merged
-
-
-def validation_problem(error: Mapping[str, Any]) -> str:
-    """An error of pydantic as "expected …, got …"."""
-    problem = str(error["msg"])
-    if error["type"] in ("model_type", "dict_type", "model_attributes_type"):
-        problem = "Input should be an object of options"
-    if not problem.startswith("Input should be "):
-        return problem[0].lower() + problem[1:]
-    expected = problem.removeprefix("Input should be ").split(", unable")[0].split(", got")[0]
-    return f"expected {'a number ' if expected.split()[0] in ('greater', 'less') else ''}{expected}, got {_shown(error['input'])}"
-
-
-def unknown_option_problem(name: str) -> str:
-    """The problem with the name of an unknown option."""
-    near = difflib.get_close_matches(name[:64], ModelOptions.model_fields, n=1)
-    known = f"did you mean {near[0]!r}?" if near else f"options are {', '.join(ModelOptions.model_fields)}"
-    return f"no such option; {known}"
-
-
-HOME_FOLDERS = ("datasets", "jobs", "uploads", "versions", "weights")
-"""Folders of ZOO_HOME that a server needs."""
-HOME_LOCK = ".lock"
-"""File in ZOO_HOME that every server locks while it runs."""
-
-_FLAGS = {"models": "--model", "model_options": "--set"}
-"""Setting → its flag of `zoo serve`, where the name differs."""
-
-
-def _sentence(error: Mapping[str, Any], given: Mapping[str, Any]) -> str:
-    name, *path = (str(part) for part in error["loc"] or ("",))
-    source = _FLAGS.get(name, "--" + name.replace("_", "-")) if name in given else "ZOO_" + name.upper()
-    if not path:
-        problem = str(error["msg"])
-        return f"{source} is {_shown(error.get('input'))}: {problem[0].lower() + problem[1:]}"
-    where = ".".join(part[:64] for part in path)
-    problem = unknown_option_problem(path[-1]) if error["type"] == "extra_forbidden" else validation_problem(error)
-    return f"{source} has a wrong {where!r}: {problem}"
-
-
-def _shown(value: object) -> str:
-    text = repr(str(value) if isinstance(value, Path) else value)
-    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…"
