@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     M = TypeVar("M", bound=BaseModel)
 
-__all__ = ["NotFinite", "NewerDocument", "read", "read_model", "read_object", "text", "validated", "with_nulls"]
+__all__ = ["NewerDocument", "NotFinite", "read", "read_model", "read_object", "text", "validated", "with_nulls"]
 
 
 class NotFinite(ValueError):

@@ -2,8 +2,8 @@
 
 gRPC itself retries UNAVAILABLE with exponential backoff and jitter, by service config (gRFC A6), and Predict on
 RESOURCE_EXHAUSTED as well. CANCELLED is retried, too: gRPC's servers end calls with it that come while they close the port, and
-a call that the caller cancels is not tried again. Where the server says when to try again, or that a retry does not help, gRPC does as it says. It does
-not retry:
+a call that the caller cancels is not tried again. Where the server says when to try again, or that a retry does not help, gRPC
+does as it says. It does not retry:
 
 - the health service, so that a probe of an absent server is answered at once;
 - LoadModel, whose failures are UNAVAILABLE too: a retry would fetch and convert gigabytes again to fail for the same reason;
@@ -11,8 +11,8 @@ not retry:
 - StreamPredict, UploadDataset and WatchJob, which the SDK opens again by itself (`backoff.py`). gRPC keeps the requests of a
   stream for a retry and can wait for ever after the server was killed.
 
-A target that may name several servers (`dns:///NAME:PORT`, `ipv4:HOST:PORT,HOST:PORT`) gets each call to the next one whose health
-service says SERVING: a server that drains says so first, and gets no more calls.
+A target that may name several servers (`dns:///NAME:PORT`, `ipv4:HOST:PORT,HOST:PORT`) gets each call to the next one whose
+health service says SERVING: a server that drains says so first, and gets no more calls.
 """
 
 from __future__ import annotations

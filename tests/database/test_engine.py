@@ -182,7 +182,11 @@ async def test_new_file_is_readable_by_its_user_alone(tmp_path: Path) -> None:
     database = opened(f"sqlite:///{tmp_path / 'zoo.db'}")
     await database.open()
     await database.write(lambda c: c.execute(insert(aliases).values(ROW)))
-    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    modes = await asyncio.to_thread(permissions, tmp_path)
     database.close()
     assert "zoo.db" in modes
     assert set(modes.values()) == {0o600}, modes
+
+
+def permissions(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}

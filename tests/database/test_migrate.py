@@ -156,7 +156,7 @@ async def test_migrations_only_add_what_the_releases_that_they_name_can_do_witho
         assert columns.items() <= columns_of(after).items()
         tables = {table for table, _ in columns}
         assert {rule for rule in rules_of(after) if rule[0] in tables} == rules
-        for (table, name), (_, may_be_null, has_default) in (columns_of(after).items() - columns.items()):
+        for (table, name), (_, may_be_null, has_default) in columns_of(after).items() - columns.items():
             assert table not in tables or may_be_null or has_default, (table, name)
     database.close()
 

@@ -117,7 +117,7 @@ class Chosen(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     choice: Choice = Choice.ONE
-    parts: list["Part"] = []
+    parts: list[Part] = []
 
 
 class Part(BaseModel):

@@ -11,7 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.end_to_end.server_process import EXAMPLES, REPOSITORY, TIMEOUT_S, ServerProcess, environment, zoo_home
+from tests.support.end_to_end.server_process import (
+    EXAMPLES,
+    REPOSITORY,
+    TIMEOUT_S,
+    ServerProcess,
+    environment,
+    zoo_home,
+)
 from tests.support.end_to_end.user_data import flats_csv
 
 SERVER = REPOSITORY / ".venv-wheel" / "bin"

@@ -54,7 +54,12 @@ class VersionFolders:
             except VersionTooNew as error:
                 self.damaged.note(self.versions, model, number, error.reason, newer=True)
                 if self.first_report(model, number):
-                    log.warning("a version is left to the servers of a newer Zoo", model=model, version=number, reason=str(error))
+                    log.warning(
+                        "a version is left to the servers of a newer Zoo",
+                        model=model,
+                        version=number,
+                        reason=str(error),
+                    )
             except ZooModelError as error:
                 reason = error.reason if isinstance(error, VersionDamaged) else str(error)
                 self.damaged.note(self.versions, model, number, reason)

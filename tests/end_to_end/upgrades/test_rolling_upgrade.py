@@ -45,7 +45,9 @@ class Fleet:
     def start(self, place: int, *, new: bool) -> ServerProcess:
         line = ("--port", str(self._ports[place]))
         return (
-            serve_next_release(self._release, *line, **self._settings) if new else ServerProcess(*line, **self._settings)
+            serve_next_release(self._release, *line, **self._settings)
+            if new
+            else ServerProcess(*line, **self._settings)
         )
 
     def replace(self, place: int, *, new: bool) -> None:
@@ -166,9 +168,10 @@ def test_upgrade_and_rollback_of_one_server_after_the_other_lose_no_request(
         until(lambda: state(of_next_release) == "RUNNING", "the third job")
         for place in range(2):
             servers.replace(place, new=False)
-            assert servers.servers[place].wait_for("the tables are those of a newer Zoo, which this one can use")[
-                "tables"
-            ] == REVISION
+            assert (
+                servers.servers[place].wait_for("the tables are those of a newer Zoo, which this one can use")["tables"]
+                == REVISION
+            )
             traffic.flows(FRAMES_BETWEEN)
             until(lambda place=place: servers.answered(place) > 0, "calls to the old server")
         assert state(long) == state(first) == "SUCCEEDED"
@@ -197,7 +200,9 @@ def test_old_release_starts_again_on_the_sqlite_database_of_the_next(tmp_path: P
     with ServerProcess(**settings) as server, Client(server.ready().target) as client:
         until(lambda: client.predict("flats", FLAT) == [before], "the version that the next release trained")
         assert client.job(job.id).state == "SUCCEEDED"
-        assert [event.sequence for event in client.watch_job(job.id)][0] == 1
+        assert next(event.sequence for event in client.watch_job(job.id)) == 1
     checked = run_zoo("doctor", "--digests", ZOO_HOME=str(home))
     assert checked.returncode == 0, checked.stdout
-    assert f"its tables are those of a newer Zoo ('{REVISION}'), which this one can use" in " ".join(checked.stdout.split())
+    assert f"its tables are those of a newer Zoo ('{REVISION}'), which this one can use" in " ".join(
+        checked.stdout.split()
+    )

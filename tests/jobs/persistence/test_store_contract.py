@@ -348,7 +348,9 @@ async def test_job_that_only_a_newer_zoo_knows_is_left_to_its_servers(
     store, leases = JobStore(database), Leases(database)
     newer, other = await create(store), await create(store)
     document = change(json.loads(spec_text(newer.spec)))
-    await database.write(lambda c: c.execute(update(jobs).where(jobs.c.id == newer.id).values(spec=json.dumps(document))))
+    await database.write(
+        lambda c: c.execute(update(jobs).where(jobs.c.id == newer.id).values(spec=json.dumps(document)))
+    )
     lease = await leases.claim("here", "cpu", 30.0)
     assert lease is not None
     assert lease.job.id == other.id
@@ -373,7 +375,9 @@ async def test_fields_of_events_that_only_a_newer_zoo_knows_are_left_out(databas
     for row in await database.read(lambda c: c.execute(select(event_rows).where(event_rows.c.sequence > 2)).all()):
         body = json.dumps(json.loads(row.body) | {"hologram": 1})
         same = event_rows.c.sequence == row.sequence
-        await database.write(lambda c, same=same, body=body: c.execute(update(event_rows).where(same).values(body=body)))
+        await database.write(
+            lambda c, same=same, body=body: c.execute(update(event_rows).where(same).values(body=body))
+        )
     _, stored = await event_store.after(job.id, 0, 100)
     assert [event.what for event in stored][2:] == wanted
 

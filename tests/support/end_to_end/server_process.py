@@ -98,10 +98,9 @@ class ServerProcess:
         given: Any = {"cwd": cwd, "env": environment(**settings), "stdout": PIPE, "stderr": PIPE}
         self.process: PreloadedProcess | subprocess.Popen[str]
         if cold:
+            start = line if Path(line[0]).is_absolute() else [str(PYTHON), *line]
             if line[0] == "zoo":
                 start = [str(ZOO), *line[1:]]
-            else:
-                start = line if Path(line[0]).is_absolute() else [str(PYTHON), *line]
             self.process = subprocess.Popen(start, text=True, **given)
         else:
             self.process = PreloadedProcess(line, **given)
