@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from service import settings as module
 from service.settings import (
     ModelOptions,
     Settings,
@@ -19,6 +18,8 @@ from service.settings import (
     usable_cores,
     with_options,
 )
+from service.settings import definitions as module
+from service.settings import machine
 from tests.support.end_to_end.preloaded import run_preloaded
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -329,8 +330,8 @@ def test_cores_are_the_setting_or_the_usable_cores() -> None:
     ],
 )
 def test_container_quota_limits_the_cores(monkeypatch: pytest.MonkeyPatch, quota: str, cores: int) -> None:
-    monkeypatch.setattr(module.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    monkeypatch.setattr(module.Path, "read_text", lambda self: f"{quota}\n")
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(machine.Path, "read_text", lambda self: f"{quota}\n")
     assert usable_cores() == cores
 
 
@@ -338,8 +339,8 @@ def test_cores_without_quota_are_those_of_the_affinity(monkeypatch: pytest.Monke
     def nothing(self: Path) -> str:
         raise FileNotFoundError
 
-    monkeypatch.setattr(module.os, "sched_getaffinity", lambda _: {1, 5, 7}, raising=False)
-    monkeypatch.setattr(module.Path, "read_text", nothing)
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: {1, 5, 7}, raising=False)
+    monkeypatch.setattr(machine.Path, "read_text", nothing)
     assert usable_cores() == 3
 
 

@@ -89,6 +89,8 @@ def channel_options(target: str, retry: Retry) -> list[tuple[str, str | int]]:
         ("grpc.per_rpc_retry_buffer_size", 64 * _MIB),
         # Connect again at the pace of the retries; the default is one second.
         ("grpc.initial_reconnect_backoff_ms", 100),
+        # A server that was away for a while is called again this soon; the default is two minutes.
+        ("grpc.max_reconnect_backoff_ms", 2000),
         # Despite its name also the timeout of one connection attempt; 20 s, the default, is long for a wrong address.
         ("grpc.min_reconnect_backoff_ms", 3000),
     ]

@@ -30,7 +30,6 @@ from service.jobs.types import (
     Progress,
     StateChanged,
 )
-from service.training.hyperparameters import Hyperparameters
 from service.training.job_spec import Method, Promotion
 
 T = TypeVar("T")
@@ -199,8 +198,7 @@ def _spec_of(row: Row[Any], reader: _RowReader) -> tuple[JobSpec, bool]:
     try:
         document = strict_json.read(_text(row.spec))
         try:
-            spec = strict_json.validated(JobSpec, document)
-            return spec, not spec.hyperparameters.keys() <= Hyperparameters.model_fields.keys()
+            return strict_json.validated(JobSpec, document), False
         except strict_json.NewerDocument:
             with suppress(ValueError):
                 return strict_json.validated(JobSpec, document, ignore_unknown=True), True

@@ -338,9 +338,8 @@ async def test_claims_go_by_priority_and_then_by_age(database: Database) -> None
     [
         lambda document: document | {"hologram": {"depth": 3}},
         lambda document: document | {"method": "prefix"},
-        lambda document: document | {"hyperparameters": {"warp": 9}},
     ],
-    ids=["field", "choice", "hyperparameter"],
+    ids=["field", "choice"],
 )
 async def test_job_that_only_a_newer_zoo_knows_is_left_to_its_servers(
     database: Database, change: Callable[[dict[str, Any]], dict[str, Any]]

@@ -1,4 +1,4 @@
-"""Callers that call without a pause while something else happens to the servers."""
+"""Callers that call all the time while something else happens to the servers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Self
 
 from tests.support.end_to_end.server_process import until
 
+PAUSE_S = 0.01
+"""Of a caller between two calls: callers without a pause would leave no core to jobs."""
 MOST_FAILURES = 20
 """Failures after which a caller gives up."""
 
@@ -48,6 +50,7 @@ class SteadyTraffic:
                 self.failures.append(f"{type(error).__name__}: {error}"[:600])
             else:
                 self._answered[place] += 1
+            self._stopped.wait(PAUSE_S)
 
     def __enter__(self) -> Self:
         for thread in self._threads:
