@@ -18,6 +18,7 @@ From a name to a network::
 * ``version_checks``   stores the measurements of servers beside a version
 * ``locking``          lock files, between threads and between processes
 * ``strict_json``      JSON without NaN and infinity
+* ``release``          whether a newer release wrote a document
 * ``sources``          artifacts of weights; today from Python package indexes
 * ``formats``          source files → ``model.safetensors``, labels, tokenizer; imports torch
 * ``architectures``    torch modules that timm and transformers lack, and the wrappers of all served networks

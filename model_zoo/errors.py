@@ -110,14 +110,14 @@ class UnknownVersion(ZooModelError):
 
 
 class VersionTooNew(ZooModelError):
-    """The card of a version has fields or choices that only a newer Zoo knows; that Zoo can serve it.
+    """A newer Zoo published a version, and its card is none that this Zoo understands; that Zoo can serve it.
 
     Attributes:
         reason: the cause alone.
     """
 
-    def __init__(self, model: str, number: int, fields: Sequence[str]) -> None:
-        self.reason = f"it needs the newer Zoo that published it, for {', '.join(fields)} of its card"
+    def __init__(self, model: str, number: int, release: str) -> None:
+        self.reason = f"it needs Zoo {release} or newer, which published it"
         super().__init__(f"version {number} of {model!r} cannot be served: {self.reason}")
         self.model = model
         self.number = number

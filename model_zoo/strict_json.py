@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     M = TypeVar("M", bound=BaseModel)
 
-__all__ = ["NewerDocument", "NotFinite", "read", "read_model", "read_object", "text", "validated", "with_nulls"]
+__all__ = ["NotFinite", "read", "read_model", "read_object", "text", "validated", "with_nulls"]
 
 
 class NotFinite(ValueError):
@@ -28,18 +28,6 @@ class NotFinite(ValueError):
     def __init__(self, path: str, figure: str) -> None:
         super().__init__(f"{path or 'the document'} is {figure}; expected a finite number")
         self.path = path
-
-
-class NewerDocument(ValueError):
-    """A document is sound, apart from fields or choices that its model does not have: a newer Zoo wrote it.
-
-    Attributes:
-        fields: dotted paths of these fields.
-    """
-
-    def __init__(self, fields: tuple[str, ...]) -> None:
-        super().__init__(f"a newer Zoo wrote it, with {', '.join(fields)}")
-        self.fields = fields
 
 
 def text(
@@ -82,22 +70,14 @@ def read(data: str | bytes) -> Any:
 def read_model(kind: "type[M]", data: str | bytes, *, ignore_unknown: bool = False) -> "M":
     """A document as a pydantic model. With ``ignore_unknown``, fields that the model does not have are left out.
 
-    Raises:
-        NewerDocument: it has fields or choices that the model does not have, and nothing else is wrong with it.
-        ValueError: as ``read``, or it does not fit the model.
+    Raises ValueError as ``read``, and if the document does not fit the model.
     """
     return validated(kind, read(data), ignore_unknown=ignore_unknown)
 
 
 def validated(kind: "type[M]", document: Any, *, ignore_unknown: bool = False) -> "M":
     """As ``read_model``, of a document that is parsed already."""
-    try:
-        return kind.model_validate(document, extra="ignore" if ignore_unknown else None)
-    except ValueError as error:
-        faults = error.errors(include_url=False) if hasattr(error, "errors") else []
-        if not faults or any(fault["type"] not in ("extra_forbidden", "enum") for fault in faults):
-            raise
-        raise NewerDocument(tuple(".".join(map(str, fault["loc"])) for fault in faults)) from error
+    return kind.model_validate(document, extra="ignore" if ignore_unknown else None)
 
 
 def read_object(path: Path) -> dict[str, Any] | None:

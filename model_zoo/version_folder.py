@@ -28,6 +28,7 @@ from model_zoo.cards.weight_source import TunedSource
 from model_zoo.errors import VersionDamaged, VersionTooNew
 from model_zoo.golden.held_out import HELD_OUT
 from model_zoo.materialised import Materialised
+from model_zoo.release import is_newer
 from model_zoo.sources.digest import sha256_of_file
 
 __all__ = ["GOLDEN", "LINEAGE", "MANIFEST", "MODEL_NAME", "PAGE", "REPORT", "Version", "VersionFolder", "is_model_name"]
@@ -97,9 +98,10 @@ class VersionFolder:
             if not lineage:
                 raise self._damaged("its lineage cannot be read")
             created = float(lineage.get("created") or self._path.stat().st_mtime)
-        except strict_json.NewerDocument as error:
-            raise VersionTooNew(self._model, self._number, error.fields) from error
         except (OSError, ValueError, TypeError) as error:
+            release = self._object(LINEAGE).get("zoo_version")
+            if is_newer(release):
+                raise VersionTooNew(self._model, self._number, str(release)) from error
             raise self._damaged("its card or its lineage cannot be read") from error
         self._check_card(card)
         return Version(self._model, self._number, card, files, lineage, created, size_bytes)

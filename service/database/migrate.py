@@ -8,20 +8,24 @@ tables that it leaves; the value of the last one is stored in the database, for 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, delete, insert, inspect, select, text
 
 from service.database.errors import DatabaseError
-from service.database.tables import schema_compatibility
+from service.database.tables import metadata, schema_compatibility
 from service.observability.log import logger
 
 log = logger(__name__)
 
+REVISION = re.compile(r"[0-9]{4}")
+"""The whole name of a migration."""
 LOCK = 0x7A6F6F  # "zoo": Zoo's own number among PostgreSQL's advisory locks
 
 
@@ -37,6 +41,8 @@ def upgrade(engine: Engine) -> None:
         # On SQLite, `BEGIN IMMEDIATE` is the lock.
         scripts = ScriptDirectory.from_config(config)
         current = revision(connection)
+        if current is not None and not REVISION.fullmatch(current):
+            raise DatabaseError("the database does not say which version its tables have; `zoo doctor` says more")
         if current is not None and current not in _known(scripts):
             if not usable_by_this(connection):
                 raise DatabaseError(
@@ -62,15 +68,25 @@ def newest() -> tuple[str, frozenset[str]]:
 
 def usable_by_this(connection: Connection) -> bool:
     """Whether this Zoo can use the tables of a newer one, as that one states."""
-    if not inspect(connection).has_table(schema_compatibility.name):
+    inspected = inspect(connection)
+    if not all(
+        inspected.has_table(table.name)
+        and {column.name for column in table.columns} <= {str(c["name"]) for c in inspected.get_columns(table.name)}
+        for table in metadata.tables.values()
+    ):
         return False
-    oldest = connection.execute(select(schema_compatibility.c.oldest_compatible)).scalar()
+    kept = schema_compatibility.c
+    oldest = connection.execute(select(kept.oldest_compatible).where(kept.id == 1)).scalar()
     return oldest in newest()[1]
 
 
 def revision(connection: Connection) -> str | None:
-    """The migration of a database's tables; None for an empty database."""
-    return MigrationContext.configure(connection).get_current_revision()
+    """The migration of a database's tables; None for an empty database, "" where it cannot be told."""
+    try:
+        found = MigrationContext.configure(connection).get_current_revision()
+    except CommandError:  # several rows
+        return ""
+    return found if found is None or isinstance(found, str) else ""
 
 
 def _known(scripts: ScriptDirectory) -> frozenset[str]:

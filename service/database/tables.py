@@ -61,6 +61,7 @@ jobs = Table(
     Column("last_event", Integer, nullable=False),
     Column("lease_owner", String(64), nullable=False),  # the server that works on the job, or ""
     Column("lease_until", Double, nullable=False),  # another server may take the job after this time
+    Column("zoo_version", String(32)),  # the newest release that worked on the job; NULL: one that did not say so
     UniqueConstraint("owner", "request_id"),
     Index(None, "state", "priority", "created"),
     Index(None, "created", "id"),

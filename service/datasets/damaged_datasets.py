@@ -129,9 +129,6 @@ def _info(document: object) -> DatasetInfo:
     try:
         # A newer Zoo may have added fields; what examples mean is in those that every Zoo knows.
         return strict_json.validated(DatasetInfo, document, ignore_unknown=True)
-    except strict_json.NewerDocument as error:
-        field = error.fields[0][:MAX_FIELD_CHARACTERS]
-        raise _FileFault(f"its {INFO_FILE} has a {field!r} that only a newer Zoo knows, if any") from None
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"][:2])
         field = f": {where[:MAX_FIELD_CHARACTERS]!r} is missing or wrong" if where else ""

@@ -23,8 +23,9 @@ class HomeInUseError(Exception):
     """A server uses the home, so nothing in it may be moved. The text is one sentence."""
 
 
-def run_checkup(home: Path, database: str = "", *, digests: bool = False) -> Report:
-    """Checks everything. `database`: the URL of the setting. `digests`: whether the contents of files are read as well."""
+def run_checkup(home: Path, database: str = "", *, digests: bool = False, alone: bool = False) -> Report:
+    """Checks everything. `database`: the URL of the setting. `digests`: whether the contents of files are read as well. `alone`:
+    whether the caller has exclusive access."""
     report = Report()
     exists = check_home(home, report)
     tables = database_checks.open_tables(database, home, report) if exists or database else None
@@ -46,7 +47,7 @@ def run_checkup(home: Path, database: str = "", *, digests: bool = False) -> Rep
     finally:
         if tables is not None:
             tables.close()
-    if exists and server_is_running(home):
+    if exists and not alone and server_is_running(home):
         report.note("home", str(home), "a server runs on it; files that it writes now may look unfinished", home)
     return report
 

@@ -11,19 +11,21 @@ from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, inspect, select
 
+from model_zoo.release import is_newer
 from service.database import DatabaseError, database_url
 from service.database.engine import decode_text, redacted
-from service.database.migrate import newest, revision, usable_by_this
+from service.database.migrate import REVISION, newest, revision, usable_by_this
 from service.database.tables import aliases, checkpoints, events, jobs, traffic
 from service.doctor.findings import Report
 from service.jobs.persistence.row_mapping import (
+    NEWER,
     checkpoint_of,
     event_of,
     is_damaged,
     job_of,
 )
 
-SAME_TABLES_SINCE = "0002"
+SAME_TABLES_SINCE = "0005"
 """The first migration with all the tables that are checked; the later ones add others."""
 MOST_FAULTS = 10
 """Faults of SQLite's own check that are reported."""
@@ -114,6 +116,9 @@ def _check_schema(connection: Connection, name: str, report: Report) -> bool:
         else:
             report.note("database", name, "is empty; the next start of a server creates its tables")
         return False
+    if not isinstance(current, str) or not REVISION.fullmatch(current):
+        report.damage("database", name, "does not say which version its tables have")
+        return False
     if current not in known and usable_by_this(connection):
         report.note("database", name, f"its tables are those of a newer Zoo ({current!r}), which this one can use")
         return True
@@ -131,16 +136,21 @@ def _check_schema(connection: Connection, name: str, report: Report) -> bool:
 def check_job_rows(tables: Tables, report: Report) -> frozenset[str]:
     """Checks every job, event and checkpoint, and gives the ids of the jobs."""
     known: set[str] = set()
+    newer: set[str] = set()  # jobs of a newer release, which may have events that this one does not know
     with tables.engine.connect() as connection:
         for row in connection.execute(select(jobs)):
             job = job_of(row)
             known.add(job.id)
             report.count("job")
-            if job.damaged:
+            if is_newer(row.zoo_version):
+                newer.add(row.id)
+            if job.newer:
+                report.note("job", job.id, NEWER)
+            elif job.damaged:
                 report.damage("job", job.id, job.damaged, rows=(row.id,))
         for row in connection.execute(select(events).order_by(events.c.job_id, events.c.sequence)):
             report.count("event")
-            if is_damaged(event_of(row)):
+            if is_damaged(event_of(row)) and row.job_id not in newer:
                 name = f"{row.sequence} of job {row.job_id}"
                 report.damage("event", name, "what happened cannot be read", rows=(row.job_id, row.sequence))
         for row in connection.execute(select(checkpoints)):

@@ -22,6 +22,8 @@ from service.jobs.job_folder import job_folder
 from service.jobs.persistence.row_mapping import event_columns
 from service.jobs.types import Log
 
+JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""An id that may be the name of a folder: a damaged row may hold a path."""
 QUARANTINE = "quarantine"
 LIST = "findings.json"
 REPLACED_EVENT = "this event was damaged; `zoo doctor` has put it into quarantine"
@@ -39,7 +41,11 @@ def move_to_quarantine(home: Path, database: str, findings: Sequence[Finding]) -
         where = ""
         if finding.rows:
             where = saved.get(finding, "")
-            if finding.kind == "job" and (place := job_folder(home, finding.name)).exists():
+            if (
+                finding.kind == "job"
+                and JOB_ID.fullmatch(finding.name)
+                and (place := job_folder(home, finding.name)).exists()
+            ):
                 _move(place, folder / "jobs" / place.name)
         elif (
             finding.path is not None and finding.kind not in ("home", "database") and finding.path.is_relative_to(home)

@@ -121,7 +121,7 @@ class Job:
     workable: bool = True
     """Whether this server can work on it: its spec can be read, and has nothing that only a newer Zoo knows."""
     newer: bool = False
-    """Whether its spec has what only a newer Zoo knows: this server leaves it to the servers of that one."""
+    """Whether a newer release wrote it in a way that this one does not understand: it is left to the servers of that release."""
 
     def with_damage(self, why: str, *, workable: bool) -> Job:
         """A copy that states the damage."""

@@ -109,6 +109,29 @@ async def test_database_of_a_newer_zoo_that_older_ones_can_use_is_used_as_it_is(
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "damage", ["UPDATE alembic_version SET version_num = ''", "INSERT INTO alembic_version VALUES ('0001')"]
+)
+async def test_database_that_does_not_say_its_revision_is_rejected(url: str, damage: str) -> None:
+    database = opened(url)
+    await database.open()
+    await database.write(lambda c: c.execute(text(damage)))
+    with pytest.raises(DatabaseError, match="does not say which version its tables have"):
+        await database.open()
+    database.close()
+
+
+@pytest.mark.asyncio
+async def test_database_of_a_newer_zoo_without_a_column_of_this_one_is_rejected(url: str) -> None:
+    database = opened(url)
+    await of_newer_zoo(database, newest()[0])
+    await database.write(lambda c: c.execute(text("ALTER TABLE jobs DROP COLUMN zoo_version")))
+    with pytest.raises(DatabaseError, match=r"newer Zoo.*'9999'"):
+        await database.open()
+    database.close()
+
+
+@pytest.mark.asyncio
 async def test_tables_say_which_older_releases_can_use_them(url: str) -> None:
     database = opened(url)
     await database.open()

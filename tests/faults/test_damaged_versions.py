@@ -329,7 +329,8 @@ async def test_version_that_needs_a_newer_zoo_is_said_so_while_the_others_serve(
         await h.models.SetAlias(pb.SetAliasRequest(model=MODEL, alias="stable", version=2))
         await h.models.SetAlias(pb.SetAliasRequest(model=MODEL, alias="next", version=1))
     with_fields("card.json", hologram=1)(home / "versions" / MODEL / "1")
-    why = "it needs the newer Zoo that published it, for hologram of its card"
+    with_fields("lineage.json", zoo_version="99.0.0")(home / "versions" / MODEL / "1")
+    why = "it needs Zoo 99.0.0 or newer, which published it"
     async with fault_server(home) as h:
         newer = (await listed(h))[1]
         assert (newer.state, newer.state_reason) == (pb.MODEL_STATE_UNAVAILABLE, why)

@@ -219,21 +219,40 @@ def test_doctor_names_tables_of_a_newer_zoo(home: Path) -> None:
 
 def test_doctor_leaves_what_a_newer_zoo_wrote_where_it_is(home: Path) -> None:
     execute(home, "UPDATE alembic_version SET version_num = '9999'")
-    execute(home, "UPDATE jobs SET spec = json_set(spec, '$.hologram', 1) WHERE id = 'c1'")
+    execute(home, "UPDATE jobs SET spec = json_set(spec, '$.hologram', 1), zoo_version = '99.0.0' WHERE id = 'c1'")
+    execute(home, "UPDATE jobs SET state = 'dreaming', zoo_version = '99.0.0' WHERE id != 'c1'")
+    execute(home, "UPDATE events SET kind = 'dream' WHERE sequence = 3")
     with_new_field(home / "datasets" / HURT, "dataset.json")
     with_new_field(home / "versions" / MODEL / "1", "card.json")
+    with_new_field(home / "versions" / MODEL / "1", "lineage.json", zoo_version="99.0.0")
     write_manifest(home / "versions" / MODEL / "1")
     code, said = doctor("--digests", "--quarantine")
     assert (code, said["damaged"], said["quarantined"]) == (0, [], [])
     assert {(one["kind"], one["reason"]) for one in said["notes"]} == {
         ("database", "its tables are those of a newer Zoo ('9999'), which this one can use"),
-        ("version", "it needs the newer Zoo that published it, for hologram of its card"),
+        ("job", "waits for a server of the newer Zoo that created it"),
+        ("version", "it needs Zoo 99.0.0 or newer, which published it"),
     }
 
 
-def with_new_field(folder: Path, name: str) -> None:
+def with_new_field(folder: Path, name: str, **fields: str) -> None:
     document = json.loads((folder / name).read_text())
-    (folder / name).write_text(json.dumps(document | {"hologram": 1}))
+    (folder / name).write_text(json.dumps(document | {"hologram": 1} | fields))
+
+
+@pytest.mark.parametrize("name", ["../datasets", "..", ".", "a/b"])
+def test_quarantine_of_a_job_whose_id_is_a_path_moves_no_folder(home: Path, name: str) -> None:
+    clone_job(home, "c1", "c2")
+    execute(home, "DELETE FROM events WHERE job_id = 'c2'")
+    execute(home, "DELETE FROM checkpoints WHERE job_id = 'c2'")
+    execute(home, "UPDATE jobs SET spec = 'x', id = ? WHERE id = 'c2'", name)
+    before = folders(home)
+    assert [one["kind"] for one in doctor("--quarantine")[1]["quarantined"]] == ["job"]
+    assert before <= folders(home)
+
+
+def folders(home: Path) -> set[Path]:
+    return {path.relative_to(home) for path in home.rglob("*") if path.is_dir() and "quarantine" not in path.parts}
 
 
 def test_doctor_notes_a_database_that_every_user_may_read(home: Path) -> None:

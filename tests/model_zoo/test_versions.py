@@ -253,11 +253,16 @@ def test_versions_of_equal_weights_have_files_of_their_own(tmp_path: Path) -> No
         assert (found.folder / "labels.txt").read_text() == label
 
 
-def test_version_with_a_card_that_only_a_newer_zoo_knows_is_not_damaged(tmp_path: Path) -> None:
+def test_version_of_a_newer_release_with_a_card_of_its_own_is_not_damaged(tmp_path: Path) -> None:
     publish(tmp_path, "mood", 1.0)
     folder = tmp_path / "versions" / "mood" / "1"
     document = json.loads((folder / "card.json").read_text()) | {"hologram": True}
     (folder / "card.json").write_text(json.dumps(document))
     write_manifest(folder)
-    with pytest.raises(VersionTooNew, match="it needs the newer Zoo that published it, for hologram of its card"):
+    with pytest.raises(VersionDamaged, match="its card or its lineage cannot be read"):
+        Versions(tmp_path).open("mood", 1)
+    lineage = json.loads((folder / "lineage.json").read_text()) | {"zoo_version": "99.1.0"}
+    (folder / "lineage.json").write_text(json.dumps(lineage))
+    write_manifest(folder)
+    with pytest.raises(VersionTooNew, match=r"it needs Zoo 99\.1\.0 or newer, which published it"):
         Versions(tmp_path).open("mood", 1)

@@ -50,10 +50,10 @@ def doctor(
     if quarantine and home.is_dir():
         try:
             with exclusive_access(home, settings.database_url):
-                report = run_checkup(home, settings.database_url, digests=digests)
+                report = run_checkup(home, settings.database_url, digests=digests, alone=True)
                 if report.damaged:
                     folder, moved = move_to_quarantine(home, settings.database_url, report.damaged)
-                    report = run_checkup(home, settings.database_url, digests=digests)
+                    report = run_checkup(home, settings.database_url, digests=digests, alone=True)
         except HomeInUseError as error:
             print_error(str(error))
             raise typer.Exit(IN_USE) from None

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, case, func, insert, select, text, update
 
+from model_zoo.release import own_release
 from service.database import Database
 from service.database.tables import checkpoints, jobs, version_owners
 from service.disk import FullDisk
@@ -79,6 +80,7 @@ class JobStore:
                     dataset_id=spec.dataset_id,
                     priority=spec.priority,
                     state=JobState.QUEUED,
+                    zoo_version=own_release()[:32],
                     created=self._clock(),
                 )
             )

@@ -9,12 +9,13 @@ within a few seconds.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, select, update
 
+from model_zoo.release import is_newer, own_release
 from service.database import Database
 from service.database.tables import jobs
 from service.jobs.desired_state import DesiredState
@@ -27,6 +28,9 @@ from service.jobs.persistence.transitions import (
     row_of,
 )
 from service.jobs.types import Job, JobState
+
+MOST_LOOKED_AT = 1000
+"""Queued jobs among which one claim looks for a job that this server can run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,41 +56,17 @@ class Leases:
 
         def change(connection: Connection) -> Lease | None:
             now = self.clock()
-            due = (
-                select(jobs)
-                .where(jobs.c.state == JobState.QUEUED, jobs.c.not_before <= now)
-                .order_by(jobs.c.priority, jobs.c.created, jobs.c.id)
-                .limit(1)
-                .with_for_update(skip_locked=True)  # PostgreSQL: skips a job that another server is about to claim
-            )
-            newer: list[str] = []  # jobs that are left to the servers of a newer Zoo
-            while (row := connection.execute(due.where(jobs.c.id.not_in(newer))).first()) is not None:
+            for row in _due(connection, now):
                 job = job_of(row)
-                if job.workable:
-                    break
                 if job.newer:
-                    newer.append(row.id)
                     continue
-                fail_damaged(connection, row, job.damaged, now)
-            else:
-                return None
-            attempts = job.attempts
-            make_move(
-                connection,
-                row,
-                JobState.RUNNING,
-                now,
-                "" if attempts == 0 else "goes on from its last checkpoint",
-                **repaired_columns(row)
-                | {
-                    "device": device,
-                    "attempts": attempts + 1,
-                    "started": now if job.started is None else row.started,
-                    "lease_owner": server,
-                    "lease_until": now + lease_s,
-                },
-            )
-            return _lease_of(row_of(connection, row.id), deaths_of(row))
+                try:
+                    if job.workable:
+                        return _claimed(connection, row, job, server, device, now, lease_s)
+                    fail_damaged(connection, row, job.damaged, now)
+                except LeaseLost:  # its id cannot be read, so no statement finds its row
+                    continue
+            return None
 
         return await self._database.write(change)
 
@@ -146,6 +126,44 @@ class Leases:
             return _lease_of(row_of(connection, job_id))
 
         return await self._database.write(change)
+
+
+def _due(connection: Connection, now: float) -> Iterator[Row[Any]]:
+    """The jobs that are due, in their order: the first alone, and only then the others, of which one may be claimed instead."""
+    due = (
+        select(jobs)
+        .where(jobs.c.state == JobState.QUEUED, jobs.c.not_before <= now)
+        .order_by(jobs.c.priority, jobs.c.created, jobs.c.id)
+        .with_for_update(skip_locked=True)  # PostgreSQL: skips a job that another server is about to claim
+    )
+    first = connection.execute(due.limit(1)).first()
+    if first is not None:
+        yield first
+        yield from connection.execute(due.limit(MOST_LOOKED_AT)).all()
+
+
+def _claimed(
+    connection: Connection, row: Row[Any], job: Job, server: str, device: str, now: float, lease_s: float
+) -> Lease:
+    """Moves a due job to RUNNING. Raises LeaseLost where its row is not found."""
+    release = row.zoo_version if is_newer(row.zoo_version) else own_release()[:32]
+    make_move(
+        connection,
+        row,
+        JobState.RUNNING,
+        now,
+        "" if job.attempts == 0 else "goes on from its last checkpoint",
+        **repaired_columns(row)
+        | {
+            "device": device,
+            "attempts": job.attempts + 1,
+            "started": now if job.started is None else row.started,
+            "lease_owner": server,
+            "lease_until": now + lease_s,
+            "zoo_version": release,
+        },
+    )
+    return _lease_of(row_of(connection, row.id), deaths_of(row))
 
 
 def _lease_of(row: Row[Any], deaths: int | None = None) -> Lease:

@@ -3,21 +3,22 @@
 A damaged row is read as far as possible: a part that cannot be read gets a neutral value, and `damaged` names it in one clause.
 One damaged row affects no other.
 
-A newer Zoo may have written a row, while its servers and older ones share the database. A job with a spec that this Zoo does not
-know in full waits for a server of the newer one. Fields of figures and events that this Zoo does not know are left out.
+A newer Zoo may have written a row, while its servers and older ones share the database. A job of a newer release that this Zoo
+does not understand waits for a server of that one. Fields of figures and events that this Zoo does not know are left out.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
 from sqlalchemy import Row
 
 from model_zoo import strict_json
+from model_zoo.release import is_newer
 from service.jobs.types import (
     Checkpoint,
     Event,
@@ -30,6 +31,7 @@ from service.jobs.types import (
     Progress,
     StateChanged,
 )
+from service.training.hyperparameters import AUTO, Hyperparameters
 from service.training.job_spec import Method, Promotion
 
 T = TypeVar("T")
@@ -37,7 +39,7 @@ T = TypeVar("T")
 EPOCH = datetime.fromtimestamp(0, UTC)
 UNREADABLE = "what happened cannot be read"
 NEWER = "waits for a server of the newer Zoo that created it"
-"""Reason of a QUEUED job whose spec this Zoo does not know in full."""
+"""Reason of a QUEUED job of a newer release that this Zoo does not understand."""
 LARGEST_32, LARGEST_64 = 2**31 - 1, 2**63 - 1
 FAULTS = (ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError)
 
@@ -61,13 +63,16 @@ def job_of(row: Row[Any]) -> Job:
     """The job of a row of `jobs`."""
     reader = _RowReader()
     part = reader.part
-    spec, newer = _spec_of(row, reader)
-    readable = not reader.damaged
+    spec = part("spec", lambda: strict_json.read_model(JobSpec, _text(row.spec)), None)
     state = part("state", lambda: JobState(row.state), JobState.FAILED)
-    waits = newer and state is JobState.QUEUED
+    newer = is_newer(row.zoo_version) and (bool(reader.damaged) or not _knows_hyperparameters(spec))
+    if newer:
+        reader.damaged = ""
+    readable = spec is not None
+    waits = newer and row.state == JobState.QUEUED
     job = Job(
         id=str(row.id),
-        spec=spec,
+        spec=spec or _partial_spec(row),
         state=state,
         created=part("time of creation", lambda: moment(row.created), EPOCH),
         state_reason=NEWER if waits else part("reason", lambda: _text(row.reason), ""),
@@ -193,19 +198,17 @@ def moment(seconds: float) -> datetime:
 # ── parts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _spec_of(row: Row[Any], reader: _RowReader) -> tuple[JobSpec, bool]:
-    """The spec of a job, and whether it has what only a newer Zoo knows."""
+def _knows_hyperparameters(spec: JobSpec | None) -> bool:
+    """Whether this Zoo has all hyperparameters of a spec, with such values."""
     try:
-        document = strict_json.read(_text(row.spec))
-        try:
-            return strict_json.validated(JobSpec, document), False
-        except strict_json.NewerDocument:
-            with suppress(ValueError):
-                return strict_json.validated(JobSpec, document, ignore_unknown=True), True
-            return _partial_spec(row), True
-    except FAULTS:
-        reader.damaged = "its spec cannot be read"
-        return _partial_spec(row), False
+        Hyperparameters.model_validate({} if spec is None else _given(spec))
+    except ValidationError:
+        return False
+    return True
+
+
+def _given(spec: JobSpec) -> dict[str, Any]:
+    return {name: value for name, value in spec.hyperparameters.items() if value != AUTO}
 
 
 def _partial_spec(row: Row[Any]) -> JobSpec:

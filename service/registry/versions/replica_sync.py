@@ -84,7 +84,9 @@ class ReplicaSync:
             record.stored = stored.get(model, NO_ALIASES)
             record.active = restrict_to(record.stored.aliases, record.versions)
             for alias, number in record.stored.aliases.targets.items() - record.active.targets.items():
-                log.error("an alias names a version that is gone", model=model, alias=alias, version=number)
+                unreadable = self._folders.damaged.of(model).get(number)
+                why = unreadable.clause if unreadable is not None else "is gone"
+                log.error(f"a version that an alias names {why}", model=model, alias=alias, version=number)
             self._table.add(record)
             self._canaries.observe(record)
         self._discovery.note_damage()

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
+from model_zoo.release import own_release
 from model_zoo.strict_json import NotFinite
 from service.database import Database
 from service.database.tables import events as event_rows
@@ -30,6 +31,7 @@ from service.jobs.persistence.retention import Retention
 from service.jobs.persistence.row_mapping import spec_text
 from service.jobs.persistence.transitions import LeaseLost
 from service.jobs.types import Checkpoint, Job, JobState, Log, Metric, Progress, StateChanged
+from tests.support.database.fixtures import opened
 from tests.support.jobs.fakes import DATA, spec, states_of
 from tests.support.jobs.stores import QUOTAS, Clock, create
 
@@ -333,23 +335,29 @@ async def test_claims_go_by_priority_and_then_by_age(database: Database) -> None
     assert claimed == ["urgent", "early", "late", "idle"]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda document: document | {"hologram": {"depth": 3}},
-        lambda document: document | {"method": "prefix"},
-    ],
-    ids=["field", "choice"],
-)
-async def test_job_that_only_a_newer_zoo_knows_is_left_to_its_servers(
-    database: Database, change: Callable[[dict[str, Any]], dict[str, Any]]
+NEW_CONTENT: dict[str, dict[str, Any]] = {
+    "field": {"hologram": {"depth": 3}},
+    "choice": {"method": "prefix"},
+    "bound": {"priority": 99},
+    "hyperparameter": {"hyperparameters": {"warp": 9}},
+    "value of a hyperparameter": {"hyperparameters": {"epochs": 10**6}},
+}
+
+
+async def written(database: Database, job: Job, release: str | None, **content: Any) -> None:
+    """Lets the row of a job be written by another release, with other content of its spec."""
+    spec_now = json.dumps(json.loads(spec_text(job.spec)) | content)
+    change = update(jobs).where(jobs.c.id == job.id).values(spec=spec_now, zoo_version=release)
+    await database.write(lambda c: c.execute(change))
+
+
+@pytest.mark.parametrize("content", NEW_CONTENT.values(), ids=NEW_CONTENT)
+async def test_job_that_only_a_newer_release_understands_is_left_to_its_servers(
+    database: Database, content: dict[str, Any]
 ) -> None:
     store, leases = JobStore(database), Leases(database)
     newer, other = await create(store), await create(store)
-    document = change(json.loads(spec_text(newer.spec)))
-    await database.write(
-        lambda c: c.execute(update(jobs).where(jobs.c.id == newer.id).values(spec=json.dumps(document)))
-    )
+    await written(database, newer, "99.0.0", **content)
     lease = await leases.claim("here", "cpu", 30.0)
     assert lease is not None
     assert lease.job.id == other.id
@@ -359,6 +367,50 @@ async def test_job_that_only_a_newer_zoo_knows_is_left_to_its_servers(
     assert left.state_reason == "waits for a server of the newer Zoo that created it"
     assert (left.spec.model, left.spec.base) == (newer.spec.model, newer.spec.base)
     assert (await store.cancel(newer.id)).state is CANCELLED
+
+
+@pytest.mark.parametrize("release", [None, "0.0.1", own_release(), "new", ""])
+async def test_wrong_spec_of_no_newer_release_fails_its_job(database: Database, release: str | None) -> None:
+    store = JobStore(database)
+    job = await create(store)
+    await written(database, job, release, hologram=1)
+    assert await Leases(database).claim("here", "cpu", 30.0) is None
+    assert (await store.get(job.id)).state is FAILED
+
+
+async def test_job_of_a_newer_release_that_this_one_understands_is_claimed_and_keeps_its_release(
+    database: Database,
+) -> None:
+    store = JobStore(database)
+    job = await create(store)
+    await written(database, job, "99.0.0", hyperparameters={"epochs": 3})
+    lease = await Leases(database).claim("here", "cpu", 30.0)
+    assert lease is not None
+    query = select(jobs.c.zoo_version).where(jobs.c.id == job.id)
+    assert await database.read(lambda c: c.execute(query).scalar()) == "99.0.0"
+
+
+async def test_row_with_an_id_that_cannot_be_read_stops_no_claim(tmp_path: Path) -> None:
+    database = opened(f"sqlite:///{tmp_path / 'zoo.db'}")
+    await database.open()
+    store, leases = JobStore(database), Leases(database)
+    hurt, damaged, whole = await create(store), await create(store), await create(store)
+    await written(database, damaged, None, hologram=1)
+    for number, job in enumerate((hurt, damaged)):
+        statements = [
+            f"INSERT INTO jobs SELECT CAST(x'ff61{number:02}' AS TEXT), {OTHER_COLUMNS} FROM jobs WHERE id = '{job.id}'",
+            f"DELETE FROM jobs WHERE id = '{job.id}'",
+        ]
+        for statement in statements:
+            await database.write(lambda c, statement=statement: c.execute(text(statement)))
+    lease = await leases.claim("here", "cpu", 30.0)
+    assert lease is not None
+    assert lease.job.id == whole.id
+    assert await leases.claim("here", "cpu", 30.0) is None
+    database.close()
+
+
+OTHER_COLUMNS = ", ".join(column.name for column in jobs.columns if column.name != "id")
 
 
 async def test_fields_of_events_that_only_a_newer_zoo_knows_are_left_out(database: Database) -> None:

@@ -11,7 +11,8 @@ oldest_compatible = "0005"
 
 
 def upgrade() -> None:
-    """`migrate.py` writes the one row."""
+    """`migrate.py` writes the one row. Jobs say which release wrote them."""
+    op.add_column("jobs", sa.Column("zoo_version", sa.String(length=32), nullable=True))
     op.create_table(
         "schema_compatibility",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
