@@ -14,6 +14,15 @@ BALANCED = ("dns:", "ipv4:", "ipv6:")
 """Schemes of gRPC's targets that may name several servers."""
 LONGEST_PATH = 103
 """Bytes of the path of a socket. Linux allows 107, other systems 103."""
+LONGEST_SHOWN = 100
+"""Characters of a wrong address that its error repeats."""
+HIGHEST_PORT = 65535
+_DNS_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})")
+_EXPECTED = {
+    "ipv4": "addresses such as 192.0.2.7:8001, separated by commas without spaces",
+    "ipv6": "addresses such as [2001:db8::7]:8001, separated by commas without spaces",
+    "dns": "dns:///NAME:PORT",
+}
 
 # gRPC reads the address as a URI, in which other characters have a meaning, and people paste it into a shell.
 _PLAIN = re.compile(r"[A-Za-z0-9._~@+=,:/-]+")
@@ -51,8 +60,40 @@ def endpoints(target: str) -> tuple[str, ...]:
         return (target,)
     scheme, _, rest = target.partition(":")
     if scheme == "dns":
-        return (rest.rpartition("/")[2],)  # dns://SERVER/NAME:PORT asks this server of the DNS
-    return tuple(part.strip() for part in rest.split(","))
+        return (rest.removeprefix("///"),)
+    return tuple(rest.split(","))
+
+
+def target_problem(target: str) -> str:
+    """What is wrong with a client's target that may name several servers; empty for a sound one, and for any other target."""
+    if not is_balanced(target):
+        return ""
+    scheme = target.partition(":")[0]
+    for address in endpoints(target):
+        host, colon, port = address.rpartition(":")
+        if not colon or not port.isascii() or not port.isdigit() or len(port) > 5 or not 0 < int(port) <= HIGHEST_PORT:
+            return f"expected a port after each address, got {address[:LONGEST_SHOWN]!r}"
+        try:
+            if scheme == "ipv4":
+                ipaddress.IPv4Address(host)
+            elif scheme == "ipv6":
+                ipaddress.IPv6Address(host.removeprefix("[").removesuffix("]"))
+            elif not _DNS_NAME.fullmatch(host):
+                raise ValueError
+        except ValueError:
+            return f"expected {_EXPECTED[scheme]}, got {address[:LONGEST_SHOWN]!r}"
+    return ""
+
+
+def is_loopback_address(address: str) -> bool:
+    """Whether `host:port` or `unix:PATH` is this machine's own by its text: no name but `localhost` is."""
+    if is_unix(address):
+        return True
+    host = address.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def unix_address(text: str) -> str:

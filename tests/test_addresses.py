@@ -11,9 +11,12 @@ from service.addresses import (
     is_grpc_endpoint,
     is_loopback,
     is_unix,
+    target_problem,
     unix_address,
 )
 from service.client.channel import is_loopback_target
+from service.client.errors import BadInput
+from service.client.security import Tls, security_of
 
 
 @pytest.mark.parametrize(
@@ -113,11 +116,16 @@ def test_endpoint_of_a_collector_is_a_scheme_a_host_and_a_port(text: str, valid:
     [
         ("zoo.example:8001", ("zoo.example:8001",), False),
         ("dns:///zoo.example:8001", ("zoo.example:8001",), False),
-        ("dns://192.0.2.1/zoo.example:8001", ("zoo.example:8001",), False),
+        ("dns://192.0.2.1/localhost:8001", ("//192.0.2.1/localhost:8001",), False),
         ("dns:zoo.example:8001", ("zoo.example:8001",), False),
         ("dns:///localhost:8001", ("localhost:8001",), True),
         ("ipv4:127.0.0.1:8001,127.0.0.1:8011", ("127.0.0.1:8001", "127.0.0.1:8011"), True),
-        ("ipv4:127.0.0.1:8001, 192.0.2.7:8001", ("127.0.0.1:8001", "192.0.2.7:8001"), False),
+        ("ipv4:127.0.0.1:8001,192.0.2.7:8001", ("127.0.0.1:8001", "192.0.2.7:8001"), False),
+        ("127.0.0.2:8001", ("127.0.0.2:8001",), True),
+        ("127.evil.example:8001", ("127.evil.example:8001",), False),
+        ("127.0.0.1.evil.example:8001", ("127.0.0.1.evil.example:8001",), False),
+        ("127.0.0.1:1#@evil:80", ("127.0.0.1:1#@evil:80",), False),
+        ("dns:///127.evil.example:8001", ("127.evil.example:8001",), False),
         ("ipv6:[::1]:8001,[2001:db8::1]:8001", ("[::1]:8001", "[2001:db8::1]:8001"), False),
         ("unix:/run/zoo.sock", ("unix:/run/zoo.sock",), True),
     ],
@@ -125,3 +133,53 @@ def test_endpoint_of_a_collector_is_a_scheme_a_host_and_a_port(text: str, valid:
 def test_target_names_one_server_or_several(target: str, addresses: tuple[str, ...], loopback: bool) -> None:
     assert endpoints(target) == addresses
     assert is_loopback_target(target) is loopback
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "ipv4:",
+        "ipv4:,",
+        "ipv4:300.1.1.1:1",
+        "ipv4:127.0.0.1",
+        "ipv4:127.0.0.1:99999",
+        "ipv4:127.0.0.1:0",
+        "ipv4:127.0.0.1:8001, 127.0.0.1:8011",
+        "ipv4:localhost:8001",
+        "ipv4:unix:/run/zoo.sock",
+        "ipv6:[::g]:8001",
+        "dns:",
+        "dns:///",
+        "dns:///zoo.example",
+        "dns:///localhost:99999",
+        "dns:///a b:8001",
+        "dns://192.0.2.1/localhost:8001",
+        "dns:///zoo.example:8001?x=1",
+        "dns:///zoo.example:٣",
+    ],
+)
+def test_target_that_names_no_servers_is_refused_by_client_and_command(target: str) -> None:
+    assert target_problem(target).startswith("expected ")
+    with pytest.raises(BadInput, match="server: expected "):
+        security_of(target)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "dns:///zoo.example:8001",
+        "dns:zoo.example:8001",
+        "ipv4:192.0.2.7:8001,192.0.2.8:8001",
+        "ipv6:[2001:db8::1]:80",
+        "x:1",
+    ],
+)
+def test_target_that_names_servers_is_accepted(target: str) -> None:
+    assert target_problem(target) == ""
+
+
+def test_several_addresses_with_tls_need_the_name_in_their_certificates() -> None:
+    with pytest.raises(BadInput, match="ZOO_TLS_SERVER_NAME"):
+        security_of("ipv4:192.0.2.7:8001,192.0.2.8:8001", tls=True)
+    security_of("ipv4:192.0.2.7:8001,192.0.2.8:8001", tls=Tls(server_name="zoo.example"))
+    security_of("dns:///zoo.example:8001", tls=True)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from service.addresses import endpoints, is_balanced, is_unix, unix_address
+from service.addresses import is_balanced, is_unix, target_problem, unix_address
 from service.cli.rendering.console import quoted
 
 DEFAULT_PORT = "8001"
@@ -31,24 +31,15 @@ def _address(value: str) -> str:
         except ValueError as error:
             raise typer.BadParameter(f"{error}, got {quoted(value)}") from None
     if is_balanced(value.strip()):
-        return _several(value.strip())
+        if problem := target_problem(value.strip()):
+            raise typer.BadParameter(problem)
+        return value.strip()
     host, port = _split_address(value.strip())
     if not _is_host(host) or not _is_port(port):
         raise typer.BadParameter(
             f"expected HOST:PORT, for example {DEFAULT_SERVER} or [::1]:8001, or unix:PATH, got {quoted(value)}"
         )
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _several(value: str) -> str:
-    """A target that may name several servers, as it is: gRPC reads it. Each address needs its port."""
-    for address in endpoints(value):
-        host, port = _split_address(address)
-        if not (_is_host(host) and _is_port(port) and address.endswith(f":{port}")):
-            raise typer.BadParameter(
-                f"expected dns:///HOST:PORT, or ipv4:HOST:PORT,HOST:PORT for several servers, got {quoted(value)}"
-            )
-    return value
 
 
 def _split_address(value: str) -> tuple[str, str]:

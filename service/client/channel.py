@@ -22,7 +22,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from service.addresses import endpoints, is_balanced, is_unix
+from service.addresses import endpoints, is_balanced, is_loopback_address
 from service.client.errors import BadInput
 
 DEFAULT_TARGET = "127.0.0.1:8001"
@@ -121,11 +121,4 @@ def _service_config(retry: Retry, balanced: bool) -> str:
 
 def is_loopback_target(target: str) -> bool:
     """Whether a target is on this machine, as its text shows it."""
-    return all(_is_loopback(address) for address in endpoints(target))
-
-
-def _is_loopback(address: str) -> bool:
-    if is_unix(address):
-        return True
-    host = address.rpartition(":")[0].strip("[]")
-    return host in ("localhost", "::1") or host.startswith("127.")
+    return all(is_loopback_address(address) for address in endpoints(target))

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import grpc
 
-from service.addresses import endpoints, is_unix
+from service.addresses import endpoints, is_unix, target_problem
 from service.client.channel import Metadata, is_loopback_target
 from service.client.errors import BadInput
 
@@ -70,8 +70,11 @@ def security_of(
 ) -> Security:
     """The security of a connection to `target`. None takes what the environment says; `tls=False` and `token=""` take nothing.
 
-    Raises BadInput for files that cannot be used, and for a token that would leave this machine in plain text.
+    Raises BadInput for a target that names no servers, for files that cannot be used, and for a token that would leave this
+    machine in plain text.
     """
+    if problem := target_problem(target):
+        raise BadInput(f"server: {problem}")
     given = os.environ if environment is None else environment
     chosen = tls_of_environment(given) if tls is None else Tls() if tls is True else tls or None
     secret = _token_of(given) if token is None else token
@@ -86,6 +89,10 @@ def security_of(
             "ZOO_ALLOW_PLAINTEXT_BEYOND_LOOPBACK=true if the network is private"
         )
     name = chosen.server_name if chosen else ""
+    if chosen is not None and not name and len(endpoints(target)) > 1:
+        raise BadInput(
+            "with TLS several addresses need the name that is in the certificates of all: ZOO_TLS_SERVER_NAME; or use dns:///NAME:PORT"
+        )
     return Security(
         credentials=None if chosen is None else _credentials(chosen),
         options=(("grpc.ssl_target_name_override", name), ("grpc.default_authority", name)) if name else (),
