@@ -24,6 +24,7 @@ from service.jobs.persistence.row_mapping import (
     is_damaged,
     job_of,
 )
+from service.jobs.types import JobState
 
 SAME_TABLES_SINCE = "0005"
 """The first migration with all the tables that are checked; the later ones add others."""
@@ -145,7 +146,8 @@ def check_job_rows(tables: Tables, report: Report) -> frozenset[str]:
             if is_newer(row.zoo_version):
                 newer.add(row.id)
             if job.newer:
-                report.note("job", job.id, NEWER)
+                if row.state == JobState.QUEUED:
+                    report.note("job", job.id, NEWER)
             elif job.damaged:
                 report.damage("job", job.id, job.damaged, rows=(row.id,))
         for row in connection.execute(select(events).order_by(events.c.job_id, events.c.sequence)):
