@@ -219,7 +219,10 @@ def test_doctor_names_tables_of_a_newer_zoo(home: Path) -> None:
 
 def test_doctor_leaves_what_a_newer_zoo_wrote_where_it_is(home: Path) -> None:
     execute(home, "UPDATE alembic_version SET version_num = '9999'")
-    execute(home, "UPDATE jobs SET spec = json_set(spec, '$.hologram', 1), zoo_version = '99.0.0' WHERE id = 'c1'")
+    execute(
+        home,
+        "UPDATE jobs SET spec = json_set(spec, '$.hologram', 1), zoo_version = '99.0.0', state = 'queued' WHERE id = 'c1'",
+    )
     execute(home, "UPDATE jobs SET state = 'dreaming', zoo_version = '99.0.0' WHERE id != 'c1'")
     execute(home, "UPDATE events SET kind = 'dream' WHERE sequence = 3")
     with_new_field(home / "datasets" / HURT, "dataset.json")
