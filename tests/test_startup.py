@@ -71,9 +71,11 @@ def test_collector_without_the_packages_of_opentelemetry_is_rejected(monkeypatch
         open_traces(load_settings(otlp_endpoint="http://127.0.0.1:4317"), lambda _model: "")
 
 
-async def test_port_that_grpc_does_not_open_under_tls_names_the_files_too() -> None:
-    credentials = grpc.ssl_server_credentials([(b"no key", b"no certificate")])
+def test_port_that_grpc_does_not_open_under_tls_names_the_files_too() -> None:
+    async def attempt() -> None:
+        bind(aio.server(), load_settings(port=0), grpc.ssl_server_credentials([(b"no key", b"no certificate")]))
+
     with pytest.raises(
         SettingsError, match=r"or can gRPC not use the files of ZOO_TLS_CERT_FILE and ZOO_TLS_KEY_FILE\?$"
     ):
-        bind(aio.server(), load_settings(port=0), credentials)
+        asyncio.run(attempt())

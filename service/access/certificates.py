@@ -256,8 +256,8 @@ def _check_authorities(certificates: list[x509.Certificate]) -> None:
         if not any(isinstance(e.value, x509.BasicConstraints) and e.value.ca for e in certificate.extensions):
             raise CertificateProblem(
                 _SETTINGS["client_ca"],
-                f"the certificate of {certificate.subject.rfc4514_string()[:128]!r} is not one of a CA; expected only certificates "
-                "with basicConstraints CA:TRUE",
+                f"the certificate of {certificate.subject.rfc4514_string()[:128]!r} is not one of a CA; expected only "
+                "certificates with basicConstraints CA:TRUE",
             )
 
 

@@ -26,7 +26,7 @@ from service.access.certificates import (
     check_contents,
     read_files,
 )
-from tests.support.certificates import DAY, HOUR, Authority, Issued, contents, der, pem_of, with_public_key, write_key
+from tests.support.certificates import DAY, HOUR, Authority, Issued, der, inside, pem_of, with_public_key, write_key
 
 CA = Authority()
 
@@ -130,7 +130,7 @@ def test_rsa_key_with_a_long_exponent_is_rejected() -> None:
 
 def _rsa_pss(key: bytes) -> bytes:
     algorithm = bytes.fromhex("300d06092a864886f70d0101010500")  # rsaEncryption, NULL
-    return der(0x30, contents(key).replace(algorithm, bytes.fromhex("300b06092a864886f70d01010a")))
+    return der(0x30, inside(key).replace(algorithm, bytes.fromhex("300b06092a864886f70d01010a")))
 
 
 def _explicit_parameters(key: bytes) -> bytes:
@@ -146,7 +146,7 @@ def _explicit_parameters(key: bytes) -> bytes:
     point = der(0x04, bytes.fromhex(base)) + der(0x02, bytes.fromhex(order)) + der(0x02, b"\1")
     explicit = der(0x30, der(0x02, b"\1") + field + curve + point)
     named = bytes.fromhex("301306072a8648ce3d020106082a8648ce3d030107")
-    return der(0x30, contents(key).replace(named, der(0x30, bytes.fromhex("06072a8648ce3d0201") + explicit)))
+    return der(0x30, inside(key).replace(named, der(0x30, bytes.fromhex("06072a8648ce3d0201") + explicit)))
 
 
 @pytest.mark.parametrize(

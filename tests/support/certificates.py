@@ -97,12 +97,13 @@ def with_public_key(pem: bytes, encode: Callable[[bytes], bytes]) -> bytes:
     key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     whole, signed = certificate.public_bytes(Encoding.DER), certificate.tbs_certificate_bytes
     after = whole[whole.index(signed) + len(signed) :]
-    changed = der(0x30, contents(signed).replace(key, encode(key)))
-    return (
-        b"-----BEGIN CERTIFICATE-----\n"
-        + base64.encodebytes(der(0x30, changed + after))
-        + b"-----END CERTIFICATE-----\n"
-    )
+    changed = der(0x30, inside(signed).replace(key, encode(key)))
+    return pem_of(der(0x30, changed + after))
+
+
+def pem_of(encoded: bytes) -> bytes:
+    """A certificate of DER as PEM; nothing is checked."""
+    return b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(encoded) + b"-----END CERTIFICATE-----\n"
 
 
 def der(tag: int, data: bytes) -> bytes:
@@ -113,7 +114,7 @@ def der(tag: int, data: bytes) -> bytes:
     return bytes([tag, 0x81]) + size[1:] + data if len(data) < 256 else bytes([tag, 0x82]) + size + data
 
 
-def contents(element: bytes) -> bytes:
+def inside(element: bytes) -> bytes:
     """What an element of DER holds."""
     return element[2 + (element[1] & 0x7F if element[1] & 0x80 else 0) :]
 
