@@ -14,12 +14,12 @@ from service.settings import (
     Settings,
     SettingsError,
     load_settings,
+    machine,
     service_variables,
     usable_cores,
     with_options,
 )
 from service.settings import definitions as module
-from service.settings import machine
 from tests.support.end_to_end.preloaded import run_preloaded
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
