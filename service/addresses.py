@@ -42,6 +42,22 @@ def is_loopback(host: str) -> bool | None:
     return all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in found)
 
 
+def is_host_name(text: str) -> bool:
+    """Whether a text is a name or an IPv4 address in its usual form. The system reads `127.1` and `2130706433` as addresses too,
+    and gRPC does not."""
+    labels = text.removesuffix(".").split(".")
+    if not all(label and all(character.isalnum() or character in "-_" for character in label) for label in labels):
+        return False
+    last = labels[-1]
+    if not (last.isdecimal() or last.lower().startswith("0x")):  # no name ends in a number
+        return True
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def host_and_port(host: str, port: int) -> str:
     """An address with its port; an IPv6 address gets brackets. A Unix socket has no port."""
     if is_unix(host):

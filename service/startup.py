@@ -182,7 +182,8 @@ def bind(
     except RuntimeError:
         port = 0
     if not port:
-        raise SettingsError(f"cannot listen on {where}; is another server running there?")
+        or_tls = ", or can gRPC not use the files of ZOO_TLS_CERT_FILE and ZOO_TLS_KEY_FILE" if credentials else ""
+        raise SettingsError(f"cannot listen on {where}; is another server running there{or_tls}?")
     return port, None
 
 

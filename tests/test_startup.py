@@ -4,10 +4,12 @@ import asyncio
 import sys
 from pathlib import Path
 
+import grpc
 import pytest
+from grpc import aio
 
 from service.settings import SettingsError, load_settings
-from service.startup import check_shared_memory, open_database, open_traces
+from service.startup import bind, check_shared_memory, open_database, open_traces
 
 
 @pytest.mark.parametrize("below", ["", "further/down"])
@@ -67,3 +69,13 @@ def test_collector_without_the_packages_of_opentelemetry_is_rejected(monkeypatch
     monkeypatch.setitem(sys.modules, "service.observability.tracing.otlp", None)
     with pytest.raises(SettingsError, match=r"^ZOO_OTLP_ENDPOINT: the packages of OpenTelemetry are missing"):
         open_traces(load_settings(otlp_endpoint="http://127.0.0.1:4317"), lambda _model: "")
+
+
+def test_port_that_grpc_does_not_open_under_tls_names_the_files_too() -> None:
+    async def attempt() -> None:
+        bind(aio.server(), load_settings(port=0), grpc.ssl_server_credentials([(b"no key", b"no certificate")]))
+
+    with pytest.raises(
+        SettingsError, match=r"or can gRPC not use the files of ZOO_TLS_CERT_FILE and ZOO_TLS_KEY_FILE\?$"
+    ):
+        asyncio.run(attempt())

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from service.settings import printable_path
 
@@ -28,9 +31,17 @@ LARGEST_FILE = 1024 * 1024
 """Bytes. A bundle of all public CAs has a fifth of it."""
 SMALLEST_RSA_KEY = 2048
 """Bits; TLS libraries refuse smaller ones."""
+LARGEST_RSA_KEY = 8192
+"""Bits; gRPC's own TLS library refuses larger ones."""
+LONGEST_RSA_EXPONENT = 33
+"""Bits; gRPC's own TLS library refuses longer ones."""
+LONGEST_CHAIN = 10
+"""Certificates. Clients refuse longer chains, and each handshake sends the whole chain."""
 _CURVES = (ec.SECP256R1, ec.SECP384R1)
 """Clients that use gRPC's own TLS library accept no certificate on another curve, not even on P-521."""
 _SETTINGS = {"cert": "ZOO_TLS_CERT_FILE", "key": "ZOO_TLS_KEY_FILE", "client_ca": "ZOO_TLS_CLIENT_CA_FILE"}
+
+_SERVER_USAGES = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
@@ -88,11 +99,21 @@ def read_files(files: CertificateFiles) -> FileContents:
 
 def check_contents(contents: FileContents, now: datetime) -> ServerCertificate:
     """The certificate, if a server can use it at the time `now`. Raises CertificateProblem."""
-    chain = _certificates(_SETTINGS["cert"], contents.cert)
+    setting = _SETTINGS["cert"]
+    chain = _certificates(setting, contents.cert)
+    if len(chain) > LONGEST_CHAIN:
+        raise CertificateProblem(
+            setting,
+            f"the file has {len(chain)} certificates; expected at most {LONGEST_CHAIN}: the server's, then its CAs",
+        )
     key = _private_key(contents.key)
-    _check_that_key_fits(key, chain)
-    _check_time(_SETTINGS["cert"], chain[0], now)
+    with _reading(setting):
+        _check_that_key_fits(key, chain)
+        _check_that_grpc_takes_key(chain[0])
+        _check_usage(chain[0])
+    _check_time(setting, chain[0], now)
     clients = [] if contents.client_ca is None else _certificates(_SETTINGS["client_ca"], contents.client_ca)
+    _check_authorities(clients)
     lasting = max((ca.not_valid_after_utc for ca in clients), default=None)
     if lasting is not None and lasting <= now:
         raise CertificateProblem(_SETTINGS["client_ca"], f"its last certificate expired on {_day(lasting)}")
@@ -141,9 +162,33 @@ def _reason(error: Exception) -> str:
 
 def _certificates(setting: str, data: bytes) -> list[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificates(data)
-    except ValueError:
+        found = x509.load_pem_x509_certificates(data)
+    except Exception:  # the package documents ValueError, and has others
         raise CertificateProblem(setting, "the file holds no certificate in PEM, or a damaged one") from None
+    with _reading(setting):
+        for certificate in found:  # the package reads these only when they are asked for
+            certificate.subject.rfc4514_string()
+            certificate.issuer.rfc4514_string()
+            certificate.public_key()
+            list(certificate.extensions)
+    return found
+
+
+@contextmanager
+def _reading(setting: str) -> Iterator[None]:
+    """Each error of the package becomes a CertificateProblem."""
+    try:
+        yield
+    except CertificateProblem:
+        raise
+    except UnsupportedAlgorithm:
+        raise CertificateProblem(
+            setting, "a certificate of the file has a key or curve that is not supported"
+        ) from None
+    except Exception:  # the package documents ValueError, and has others
+        raise CertificateProblem(
+            setting, "a certificate of the file is damaged: its key, a name or an extension cannot be read"
+        ) from None
 
 
 def _private_key(data: bytes) -> PrivateKey:
@@ -152,12 +197,17 @@ def _private_key(data: bytes) -> PrivateKey:
         key = load_pem_private_key(data, None)
     except TypeError:
         raise CertificateProblem(setting, "the key has a passphrase; expected one without") from None
-    except (ValueError, UnsupportedAlgorithm):
+    except Exception:  # the package documents ValueError and UnsupportedAlgorithm, and has others
         raise CertificateProblem(setting, "the file holds no private key in PEM, or a damaged one") from None
     if isinstance(key, rsa.RSAPrivateKey):
-        if key.key_size < SMALLEST_RSA_KEY:
+        if not SMALLEST_RSA_KEY <= key.key_size <= LARGEST_RSA_KEY:
             raise CertificateProblem(
-                setting, f"expected an RSA key of at least {SMALLEST_RSA_KEY} bits, got {key.key_size}"
+                setting, f"expected an RSA key of {SMALLEST_RSA_KEY} to {LARGEST_RSA_KEY} bits, got {key.key_size}"
+            )
+        bits = key.public_key().public_numbers().e.bit_length()
+        if bits > LONGEST_RSA_EXPONENT:
+            raise CertificateProblem(
+                setting, f"expected an RSA key with an exponent of at most {LONGEST_RSA_EXPONENT} bits, got {bits}"
             )
         return key
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, _CURVES):
@@ -174,6 +224,41 @@ def _check_that_key_fits(key: PrivateKey, chain: list[x509.Certificate]) -> None
         raise CertificateProblem(
             _SETTINGS["cert"], "the server's certificate must be the first of the file, before those of its CAs"
         )
+
+
+def _check_that_grpc_takes_key(certificate: x509.Certificate) -> None:
+    """gRPC reads one encoding of a key only. `cryptography` reads others too, such as RSA-PSS and explicit parameters of a curve,
+    and writes the one that gRPC reads."""
+    if _public_bytes(certificate.public_key()) not in certificate.tbs_certificate_bytes:
+        raise CertificateProblem(
+            _SETTINGS["cert"],
+            "expected a certificate whose key gRPC can read: for RSA (rsaEncryption, not RSA-PSS), or for ECDSA "
+            "on the curve P-256 or P-384 by its name (no explicit parameters)",
+        )
+
+
+def _check_usage(certificate: x509.Certificate) -> None:
+    for extension in certificate.extensions:
+        value = extension.value
+        if isinstance(value, x509.ExtendedKeyUsage) and not any(usage in value for usage in _SERVER_USAGES):
+            raise CertificateProblem(
+                _SETTINGS["cert"], "the certificate is not one for servers: its extended key usage lacks serverAuth"
+            )
+        if isinstance(value, x509.KeyUsage) and not value.digital_signature:
+            raise CertificateProblem(
+                _SETTINGS["cert"], "the certificate is not one for TLS: its key usage lacks digitalSignature"
+            )
+
+
+def _check_authorities(certificates: list[x509.Certificate]) -> None:
+    """gRPC would trust any certificate of the file to sign those of clients, also that of a client."""
+    for certificate in certificates:
+        if not any(isinstance(e.value, x509.BasicConstraints) and e.value.ca for e in certificate.extensions):
+            raise CertificateProblem(
+                _SETTINGS["client_ca"],
+                f"the certificate of {certificate.subject.rfc4514_string()[:128]!r} is not one of a CA; expected only "
+                "certificates with basicConstraints CA:TRUE",
+            )
 
 
 def _public_bytes(key: object) -> bytes:

@@ -28,6 +28,8 @@ log = logger(__name__)
 
 CHECK_INTERVAL_S = 1.0
 """Between two looks at the files: three reads of some kilobytes."""
+UNSETTLED_LOOKS = 5
+"""So many failed looks in a row are reported, even if the files are others at each."""
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2, for HTTP: forward secrecy and authenticated encryption only, as TLS 1.3 and gRPC's defaults have it."""
 
@@ -53,6 +55,7 @@ class Tls:
             raise SettingsError(str(problem)) from None
         self._suspect: object = None  # what could not be used at the last look
         self._reported: object = None  # what was reported last
+        self._failed_looks = 0  # in a row
         self._expiry_reported = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="certificates", daemon=True)
@@ -95,15 +98,15 @@ class Tls:
         try:
             contents = read_files(self._files)
             if contents == self._served.contents:
-                self._suspect = self._reported = None
+                self._forget_failures()
                 self._report_expiry()
                 return
             self._served = self._load(contents)
-        except CertificateProblem as problem:
-            self._report((contents, str(problem)), problem)
+        except Exception as error:  # one that is not foreseen must not end the reports of those that are
+            self._report(contents, error)
             self._report_expiry()
             return
-        self._suspect = self._reported = None
+        self._forget_failures()
         self._expiry_reported = False
         if self._recorder is not None:
             self._recorder.certificate_reloaded(ok=True)
@@ -111,15 +114,28 @@ class Tls:
         certificate = self._served.certificate
         log.info("TLS certificate reloaded", subject=certificate.subject, expires=certificate.expires.isoformat())
 
-    def _report(self, suspect: object, problem: CertificateProblem) -> None:
+    def _report(self, contents: FileContents | None, error: Exception) -> None:
         """Reports what cannot be used, once, when a second look finds it unchanged: certificate and key are two files, which
-        nobody can replace at the same moment."""
-        if suspect == self._suspect and suspect != self._reported:
+        nobody can replace at the same moment. Files that never settle are reported once too."""
+        foreseen = isinstance(error, CertificateProblem)
+        reason = str(error) if foreseen else f"an error that was not foreseen: {type(error).__name__}"
+        suspect = contents, reason
+        self._failed_looks += 1
+        settled = suspect == self._suspect and suspect != self._reported
+        if settled or (self._reported is None and self._failed_looks >= UNSETTLED_LOOKS):
             self._reported = suspect
             if self._recorder is not None:
                 self._recorder.certificate_reloaded(ok=False)
-            log.error("the new TLS files cannot be used; the certificate in use stays", reason=str(problem))
+            log.error(
+                "the new TLS files cannot be used; the certificate in use stays",
+                reason=reason,
+                exc_info=None if foreseen else error,
+            )
         self._suspect = suspect
+
+    def _forget_failures(self) -> None:
+        self._suspect = self._reported = None
+        self._failed_looks = 0
 
     def _report_expiry(self) -> None:
         if not self._expiry_reported and self.certificate.expires <= self._clock():
@@ -165,12 +181,20 @@ def _context(files: CertificateFiles, certificate: ServerCertificate) -> ssl.SSL
     context.set_alpn_protocols(["http/1.1"])
     try:
         context.load_cert_chain(files.cert, files.key, password=lambda: "")  # never asks on a terminal
-        if certificate.client_ca is not None:
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise CertificateProblem("ZOO_TLS_CERT_FILE", f"the certificate cannot be used: {_reason(error)}") from None
+    if certificate.client_ca is not None:
+        try:
             context.load_verify_locations(cadata=certificate.client_ca.decode("ascii"))
-            context.verify_mode = ssl.CERT_OPTIONAL
-    except (ssl.SSLError, OSError) as error:
-        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or "unknown reason"
-        raise CertificateProblem(
-            "ZOO_TLS_CERT_FILE", f"the certificate cannot be used: {str(reason).lower().replace('_', ' ')}"
-        ) from None
+        except (OSError, ValueError) as error:
+            raise CertificateProblem(
+                "ZOO_TLS_CLIENT_CA_FILE", f"its certificates cannot be used: {_reason(error)}"
+            ) from None
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an intermediate CA may be the trusted one, as for gRPC
+        context.verify_mode = ssl.CERT_OPTIONAL
     return context
+
+
+def _reason(error: Exception) -> str:
+    reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or "unknown reason"
+    return str(reason).lower().replace("_", " ")

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from service.addresses import is_grpc_endpoint, is_unix, unix_address
+from service.addresses import is_grpc_endpoint, is_host_name, is_unix, unix_address
 from service.settings.machine import usable_cores
 from service.settings.model_options import ModelOptions, Optimize, Precision
 
@@ -348,8 +348,11 @@ class Settings(BaseSettings):
                     "not_a_host",
                     "expected an address or a name such as 127.0.0.1, ::1 or localhost; the port is a setting of its own",
                 ) from None
-        elif not inner.isprintable() or any(character in "/[]@ " for character in inner):
-            raise PydanticCustomError("not_a_host", "expected an address or a name such as 127.0.0.1, ::1 or localhost")
+        elif not is_host_name(inner):
+            raise PydanticCustomError(
+                "not_a_host",
+                "expected an address or a name such as 127.0.0.1, ::1 or localhost; 0.0.0.0 or :: stands for all addresses",
+            )
         return inner
 
     @property

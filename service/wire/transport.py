@@ -5,27 +5,36 @@ gRPC itself allows TLS 1.2 and 1.3 with forward secrecy and authenticated encryp
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import grpc
 
 from service.access.certificates import ServerCertificate
 
+SESSIONS_END_S = 3600.0
+"""gRPC cannot be told to give no TLS sessions, and does not check the certificate of a client that resumes one. Sessions end with
+the configuration that they began with, so a new one of equal contents ends them. Not at each handshake: gRPC replaces the
+configuration without a lock against handshakes that begin on other threads, so a replacement must stay rare."""
 
-def server_credentials(certificate: Callable[[], ServerCertificate]) -> grpc.ServerCredentials:
+
+def server_credentials(
+    certificate: Callable[[], ServerCertificate], clock: Callable[[], float] = time.monotonic
+) -> grpc.ServerCredentials:
     """Credentials for a port. `certificate` gives the one in use; gRPC asks at each handshake, on a thread of its own, so it
     must not block.
 
-    With CAs of clients, a client without a certificate of one of them is refused in the handshake.
+    With CAs of clients, a client without a certificate of one of them is refused in the handshake;
+    a session that a client resumes is at most SESSIONS_END_S old by `clock`, in seconds.
     """
-    given = certificate()
+    given, since = certificate(), clock()
 
     def changed() -> grpc.ServerCertificateConfiguration | None:
-        nonlocal given
-        latest = certificate()
-        if latest is given:
+        nonlocal given, since
+        latest, now = certificate(), clock()
+        if latest is given and (latest.client_ca is None or now - since < SESSIONS_END_S):
             return None
-        given = latest
+        given, since = latest, now
         return _configuration(latest)
 
     return grpc.dynamic_ssl_server_credentials(

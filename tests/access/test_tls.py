@@ -10,7 +10,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from service.access.certificates import CertificateFiles
-from service.access.tls import Tls, tls_of
+from service.access.tls import UNSETTLED_LOOKS, Tls, tls_of
 from service.observability.metrics import Metrics
 from service.observability.recorder import Recorder
 from service.observability.statistics import Statistics
@@ -150,6 +150,36 @@ def test_each_change_that_cannot_be_used_is_reported(watched: Watched) -> None:
     watched.check()
     watched.check()
     assert watched.reloads("failed") == 3
+
+
+def test_files_that_never_settle_are_reported_once(watched: Watched) -> None:
+    with structlog.testing.capture_logs() as lines:
+        for look in range(3 * UNSETTLED_LOOKS):
+            watched.files.cert.write_bytes(b"%d" % look)
+            watched.check()
+            assert watched.reloads("failed") == (look + 1 >= UNSETTLED_LOOKS)
+    assert [line["log_level"] for line in lines] == ["error"]
+    watched.put(CA.issue("second"))
+    watched.check()
+    assert watched.subject == "CN=second"
+
+
+def test_error_that_is_not_foreseen_is_reported_once_and_counted(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("secret")
+
+    with monkeypatch.context() as patched, structlog.testing.capture_logs() as lines:
+        patched.setattr("service.access.tls.check_contents", fail)
+        watched.put(CA.issue("second"))
+        for _ in range(4):
+            watched.check()
+    [line] = lines
+    assert line["reason"] == "an error that was not foreseen: ZeroDivisionError"
+    assert (watched.subject, watched.reloads("failed")) == ("CN=first", 1)
+    watched.check()
+    assert watched.subject == "CN=second"
 
 
 def test_certificate_of_the_future_is_taken_when_its_time_has_come(watched: Watched) -> None:

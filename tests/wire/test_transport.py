@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from grpc import aio
 
 from service.access.certificates import CertificateFiles
 from service.access.tls import Tls
-from service.wire.transport import server_credentials
+from service.wire.transport import SESSIONS_END_S, server_credentials
 from tests.support.certificates import DAY, Authority, Issued, write_key
 from tests.support.wire.frontend_methods import UNARY, Methods
 from tests.support.wire.frontends import served_port
@@ -73,6 +74,7 @@ async def secured(
     client_ca: bytes | None = None,
     pair: Issued | None = None,
     options: Sequence[tuple[str, int]] = (),
+    clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[Secured]:
     cert, key = (pair or CA.issue("first")).write(folder, "server")
     ca = None
@@ -83,7 +85,8 @@ async def secured(
     tls = Tls(files)
     server = aio.server(options=options)
     server.add_generic_rpc_handlers((_Other(),))
-    async with served_port(server, Methods(), credentials=server_credentials(lambda: tls.certificate)) as port:
+    credentials = server_credentials(lambda: tls.certificate, clock)
+    async with served_port(server, Methods(), credentials=credentials) as port:
         yield Secured(files, tls, port.number)
 
 
@@ -182,6 +185,64 @@ async def test_client_without_a_valid_certificate_of_the_ca_is_refused(tmp_path:
         assert await server.call(client=CA.issue("client", client=True)) == [b"x", b"x"]
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("client_ca", [CA.pem, None], ids=["client certificates", "none"])
+async def test_session_of_a_client_with_a_certificate_ends_in_time(
+    tmp_path: Path, version: ssl.TLSVersion, client_ca: bytes | None
+) -> None:
+    """A session that is resumed does not check the certificate again, which may have expired."""
+    now = 0.0
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    context.minimum_version = context.maximum_version = version
+    context.load_cert_chain(*CA.issue("client", client=True).write(tmp_path, "client"))
+
+    async with secured(tmp_path, client_ca, clock=lambda: now) as server:
+
+        def connect(session: ssl.SSLSession | None = None) -> tuple[bool | None, ssl.SSLSession | None]:
+            plain = socket.create_connection(("127.0.0.1", server.port), PATIENCE_S)
+            with context.wrap_socket(plain, session=session) as connection:
+                connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
+                assert len(connection.recv(9)) == 9  # TLS 1.3 gives the session with the first data
+                return connection.session_reused, connection.session
+
+        _, session = await asyncio.to_thread(connect)
+        now = SESSIONS_END_S - 1
+        assert (await asyncio.to_thread(connect, session))[0] is True
+        now = SESSIONS_END_S
+        assert (await asyncio.to_thread(connect, session))[0] is (client_ca is None)
+        assert await server.call(client=CA.issue("client", client=True)) == [b"x", b"x"]
+
+
+async def test_client_of_an_intermediate_ca_that_is_the_trusted_one_is_let_in_on_both_ports(tmp_path: Path) -> None:
+    middle = Authority("Intermediate CA", parent=CA)
+    pair = middle.issue("client", client=True)
+    async with secured(tmp_path, middle.pem) as server:
+        assert await server.call(client=pair) == [b"x", b"x"]
+        context = ssl.create_default_context(cadata=CA.pem.decode())
+        context.load_cert_chain(*pair.write(tmp_path, "client"))
+        assert _shakes_hands(server.tls.context, context)
+
+
+def _shakes_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> bool:
+    """Whether both ends of a handshake in memory accept each other. Raises ssl.SSLError."""
+    up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [
+        client.wrap_bio(down, up, server_hostname="localhost"),
+        server.wrap_bio(up, down, server_side=True),
+    ]
+    finished: set[int] = set()
+    for _ in range(10):
+        for number, end in enumerate(ends):
+            try:
+                end.do_handshake()
+                finished.add(number)
+            except ssl.SSLWantReadError:
+                continue
+    return len(finished) == 2
+
+
 # ── reload ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -231,7 +292,13 @@ async def test_new_ca_of_clients_lets_its_clients_in_and_no_others(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "key", [rsa.generate_private_key(65537, 2048), ec.generate_private_key(ec.SECP384R1())], ids=["RSA", "P-384"]
+    "key",
+    [
+        rsa.generate_private_key(65537, 2048),
+        rsa.generate_private_key(3, 2048),
+        ec.generate_private_key(ec.SECP384R1()),
+    ],
+    ids=["RSA", "RSA with the exponent 3", "P-384"],
 )
 async def test_every_kind_of_key_that_is_accepted_serves(tmp_path: Path, key: object) -> None:
     async with secured(tmp_path, pair=CA.issue(key=key)) as server:
