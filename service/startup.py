@@ -23,6 +23,7 @@ from service.addresses import UNIX, host_and_port, is_loopback, is_unix
 from service.database import Database, DatabaseError, database_url
 from service.observability.http import Authorize, HttpAccess, HttpPort, anyone
 from service.observability.log import logger
+from service.observability.tracing.exporter_environment import environment_problem
 from service.observability.tracing.request_tracing import TracingService, open_tracing
 from service.registry.options import beyond_card
 from service.runtime.device import DevicePlan, DeviceUnavailable, limit_threads, plan_device
@@ -220,15 +221,22 @@ def open_traces(settings: Settings, task_of: Callable[[str], str]) -> TracingSer
     """Traces to the collector of the settings; None without one. No package of OpenTelemetry is imported then."""
     if not settings.otlp_endpoint:
         return None
+    if problem := environment_problem(settings.otlp_endpoint, os.environ):
+        raise SettingsError(problem)
     try:
-        return open_tracing(settings.otlp_endpoint, settings.trace_sample_ratio, task_of)
+        return open_tracing(
+            settings.otlp_endpoint,
+            settings.trace_sample_ratio,
+            task_of,
+            asks_for_tokens=settings.tokens == "required",
+        )
     except ImportError:
         raise SettingsError(
             "ZOO_OTLP_ENDPOINT: the packages of OpenTelemetry are missing; install zoo-serving[server]"
         ) from None
-    except (OSError, RuntimeError, ValueError):  # their texts may repeat values, which may be keys
+    except Exception:  # the exporter raises errors of any kind; their texts may repeat values, which may be keys
         raise SettingsError(
-            "ZOO_OTLP_ENDPOINT: a variable OTEL_EXPORTER_OTLP_… has a value that OpenTelemetry's exporter cannot use"
+            "ZOO_OTLP_ENDPOINT: a variable OTEL_… of the environment has a value that OpenTelemetry's exporter cannot use"
         ) from None
 
 

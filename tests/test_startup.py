@@ -60,9 +60,17 @@ def test_server_without_a_collector_traces_nothing() -> None:
 
 def test_exporters_variable_that_cannot_be_used_is_rejected_without_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "a secret")
-    with pytest.raises(SettingsError, match=r"^ZOO_OTLP_ENDPOINT: a variable OTEL_EXPORTER_OTLP") as caught:
+    with pytest.raises(SettingsError, match=r"^OTEL_EXPORTER_OTLP_TRACES_TIMEOUT: expected a number") as caught:
         open_traces(load_settings(otlp_endpoint="http://127.0.0.1:4317"), lambda _model: "")
     assert "a secret" not in str(caught.value)
+
+
+def test_exporters_error_of_any_kind_is_rejected_without_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_PYTHON_EXPORTER_OTLP_GRPC_RETRYABLE_ERROR_CODES", "a secret")
+    monkeypatch.setenv("_OTEL_PYTHON_EXPORTER_OTLP_GRPC_RETRYABLE_ERROR_CODES", "a secret")
+    with pytest.raises(SettingsError, match=r"^ZOO_OTLP_ENDPOINT: a variable OTEL_") as caught:
+        open_traces(load_settings(otlp_endpoint="http://127.0.0.1:4317"), lambda _model: "")
+    assert "secret" not in str(caught.value).lower()
 
 
 def test_collector_without_the_packages_of_opentelemetry_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:

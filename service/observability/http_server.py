@@ -7,6 +7,7 @@ a probe out.
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import threading
@@ -36,6 +37,8 @@ CHECK_INTERVAL_S = 0.05
 CERTIFIED = "zoo.client_certificate"
 """Key of the WSGI environment: whether the client has shown a certificate of one of the trusted CAs."""
 
+_PAGE = re.compile(r"/[a-z]{0,16}")
+"""Path of a page, as this port could serve it; too short and too plain for a token."""
 _TLS_HANDSHAKE = b"\x16"
 """First byte of a connection that begins with TLS."""
 _NOT_TLS = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nThis port speaks HTTPS.\n"
@@ -225,7 +228,7 @@ class _Handler(WSGIRequestHandler):
     def handle(self) -> None:
         """Answers the request."""
         reader, self.rfile = self.rfile, _Head(self.rfile)  # type: ignore[assignment]
-        self.requestline = self.request_version = self.command = ""  # for an error before they are known
+        self.requestline = self.request_version = self.command = self.path = ""  # for an error before they are known
         try:
             self.raw_requestline = self.rfile.readline(MAX_HEAD_BYTES + 1)
             complete = self.parse_request()
@@ -257,6 +260,17 @@ class _Handler(WSGIRequestHandler):
     def version_string(self) -> str:
         """The header `Server` of an error."""
         return "zoo"
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """At debug level. Of the request's line only what names a page is shown: someone may have put a token into the rest."""
+        path = self.path.partition("?")[0]
+        log.debug(
+            "http",
+            method=self.command if self.command in ("GET", "HEAD") else "another",
+            path=path if _PAGE.fullmatch(path) else "another",
+            status=str(code.value if isinstance(code, HTTPStatus) else code),
+            size=str(size),
+        )
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
         """At debug level."""

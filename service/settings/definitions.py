@@ -238,6 +238,10 @@ class Settings(BaseSettings):
     connection_age_grace_s: float = Field(default=60.0, ge=0.0, le=86_400.0)
     """How long the calls of a connection that was asked to end may go on."""
 
+    connection_idle_s: float = Field(default=300.0, ge=0.0, le=86_400.0)
+    """After this time without a call a connection is asked to end, so that clients that only connect do not hold all that may
+    be open; 0 sets no limit. A client connects again at its next call."""
+
     handshake_timeout_s: float = Field(default=10.0, ge=1.0, le=600.0)
     """How long a new connection may take to become one of HTTP/2, TLS included; then it is closed. By gRPC's default a silent
     client holds it for two minutes."""

@@ -218,6 +218,27 @@ def test_clients_that_leave_at_any_moment_are_not_logged_as_errors(capfd: pytest
     assert not [line for line in lines if line["log_level"] != "debug"]
 
 
+@pytest.mark.parametrize(
+    ("line", "path"),
+    [
+        ("GET /metrics?token=zoo_Ab1_secret HTTP/1.1", "/metrics"),
+        ("GET /metrics#zoo_Ab1_secret HTTP/1.1", "another"),
+        ("GET /zoo_Ab1_secret HTTP/1.1", "another"),
+        ("GET http://zoo_Ab1_secret@host/metrics HTTP/1.1", "another"),
+        ("zoo_Ab1_secret /metrics HTTP/1.1", "/metrics"),
+        ("GET /metrics zoo_Ab1_secret HTTP/1.1", None),
+        ("GET /metrics zoo_Ab1_secret", None),
+        ("zoo_Ab1_secret", None),
+    ],
+)
+def test_token_in_a_request_line_is_not_logged(line: str, path: str | None) -> None:
+    with structlog.testing.capture_logs() as lines, serving() as port:
+        assert status_of(port, f"{line}\r\nHost: zoo\r\n\r\n".encode()) in (200, 400, 404, 405, 501)
+    assert "secret" not in str(lines)
+    if path is not None:
+        assert path in [each.get("path") for each in lines]
+
+
 # ── TLS ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
 from service.settings import load_settings
-from service.wire.connection_limits import connection_limits
+from service.wire.connection_limits import NO_LIMIT_MS, connection_limits
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("clean_environment")]
 
@@ -100,6 +100,47 @@ async def test_connection_that_says_nothing_is_closed() -> None:
             while await reader.read(1000):  # the server's own settings come first
                 pass
         writer.close()
+
+
+async def idle_states(made: aio.Channel) -> AsyncIterator[grpc.ChannelConnectivity]:
+    """The states of a channel as they change."""
+    state = made.get_state(try_to_connect=True)
+    while True:
+        await made.wait_for_state_change(state)
+        state = made.get_state()
+        yield state
+
+
+async def test_connection_without_a_call_is_closed_and_its_room_is_given_back() -> None:
+    async with serving(connection_idle_s=0.2, max_connections=1) as address, channel(address) as made:
+        async with asyncio.timeout(PATIENCE_S):
+            seen = []
+            async for state in idle_states(made):
+                seen.append(state)
+                if state is grpc.ChannelConnectivity.IDLE:
+                    break
+            assert grpc.ChannelConnectivity.READY in seen
+            async with channel(address) as other:
+                await check(other, wait_for_ready=True)
+
+
+async def test_connection_with_a_call_is_not_idle() -> None:
+    async with serving(connection_idle_s=0.2) as address, channel(address) as made, channel(address) as witness:
+        watch = health_pb2_grpc.HealthStub(made).Watch(CHECK)
+        await watch.read()
+        async with asyncio.timeout(PATIENCE_S):
+            async for state in idle_states(witness):  # came later, and is closed before
+                if state is grpc.ChannelConnectivity.IDLE:
+                    break
+        assert made.get_state() is grpc.ChannelConnectivity.READY
+        watch.cancel()
+
+
+@pytest.mark.parametrize(("seconds", "milliseconds"), [(300.0, 300_000), (0.0, NO_LIMIT_MS)])
+async def test_idle_connection_is_closed_after_the_setting(seconds: float, milliseconds: int) -> None:
+    assert load_settings().connection_idle_s == 300.0
+    limits = dict(connection_limits(load_settings(connection_idle_s=seconds)))
+    assert limits["grpc.max_connection_idle_ms"] == milliseconds
 
 
 async def test_old_connection_is_asked_to_end_and_its_client_goes_on() -> None:

@@ -7,6 +7,7 @@ import pytest
 from grpc import aio
 from structlog.testing import capture_logs
 
+from service.access.scopes import Scope
 from service.observability.recorder import Call
 from service.observability.request_log import RequestLog
 from service.observability.tracing.request_spans import FinishedRequest, spans_of
@@ -14,12 +15,16 @@ from service.observability.tracing.request_tracing import Tracing
 from service.observability.tracing.span import Span
 from service.observability.tracing.trace_settings import TraceSettings
 from service.pb import open_inference_pb2 as pb
+from service.wire.access.guard import Guard
+from tests.support.wire.access import Access
 from tests.support.wire.open_inference import PATHS, asks, served
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("each_frontend")]
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SAMPLED = (("traceparent", f"00-{TRACE}-{PARENT}-01"), ("tracestate", "vendor=1"))
+OPEN = frozenset({"/inference.GRPCInferenceService/ServerMetadata"})
+"""Methods that need no token."""
 UNSAMPLED = (("traceparent", f"00-{TRACE}-{PARENT}-00"),)
 
 
@@ -49,8 +54,9 @@ def each_path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     return request.param
 
 
-def traces(sink: Sink, ratio: float = 0.0) -> Tracing:
-    return Tracing(TraceSettings(on=True, ratio=ratio), sink, lambda _model: "image-classification")
+def traces(sink: Sink, ratio: float = 0.0, *, asks_for_tokens: bool = False) -> Tracing:
+    settings = TraceSettings(on=True, ratio=ratio)
+    return Tracing(settings, sink, lambda _model: "image-classification", asks_for_tokens=asks_for_tokens)
 
 
 async def test_sampled_request_becomes_a_child_of_its_callers_span(sink: Sink, each_path: str) -> None:
@@ -125,6 +131,40 @@ async def test_sampled_call_notes_its_trace_for_the_metrics(sink: Sink, monkeypa
         await stub.ModelInfer(asks(1.0), metadata=SAMPLED)
         await stub.ModelInfer(asks(1.0), metadata=UNSAMPLED)
     assert seen == [TRACE, ""]
+
+
+async def test_flag_is_followed_only_for_callers_with_a_token_where_tokens_are_asked_for(sink: Sink) -> None:
+    access = Access()
+    bearer, other = await access.token(), await access.token("bob", Scope.FINETUNE)
+    async with served(guard=Guard(access.authenticator, OPEN), tracing=traces(sink, asks_for_tokens=True)) as (_, stub):
+        for metadata in ((), (("authorization", "Bearer nobody"),), other):
+            with pytest.raises(aio.AioRpcError):
+                await stub.ModelInfer(asks(1.0), metadata=(*metadata, *SAMPLED))
+        for refused in (
+            stub.ModelMetadata(pb.ModelMetadataRequest(name="adder"), metadata=SAMPLED),
+            stub.RepositoryModelLoad(pb.RepositoryModelLoadRequest(model_name="adder"), metadata=(*bearer, *SAMPLED)),
+        ):
+            with pytest.raises(aio.AioRpcError):
+                await refused
+        await stub.ServerMetadata(pb.ServerMetadataRequest(), metadata=SAMPLED)  # needs no token
+        assert not sink.requests
+        mine = (*bearer, *SAMPLED)
+        await stub.ModelMetadata(pb.ModelMetadataRequest(name="adder"), metadata=mine)
+        await stub.ModelInfer(asks(1.0), metadata=mine)
+        requests = [asks(1.0), asks(1.0, model="nobody")]
+        async for _reply in stub.ModelStreamInfer(iter(requests), metadata=mine):
+            pass
+    assert {request.context.trace_id for request in sink.requests} == {TRACE}
+    assert len(sink.requests) == 4
+
+
+async def test_call_of_a_stranger_has_a_part_in_the_ratio_and_a_trace_of_its_own(sink: Sink) -> None:
+    guard = Guard(Access().authenticator, OPEN)
+    async with served(guard=guard, tracing=traces(sink, 1.0, asks_for_tokens=True)) as (_, stub):
+        await stub.ServerMetadata(pb.ServerMetadataRequest(), metadata=SAMPLED)
+    (only,) = sink.requests
+    assert only.context.trace_id != TRACE
+    assert (only.context.span_id, only.context.state) == ("", "")
 
 
 async def test_slow_request_is_logged_with_its_stages(sink: Sink, each_path: str) -> None:

@@ -20,9 +20,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as PbSpan
 from opentelemetry.proto.trace.v1.trace_pb2 import SpanFlags, Status
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace.export import SpanExportResult
-from opentelemetry.trace import TraceState
 
 from service import __version__
+from service.observability.tracing.library_log import keep_to_our_log
 from service.observability.tracing.span import Attribute, Span
 
 TIMEOUT_S = 10.0
@@ -41,6 +41,7 @@ class OtlpCollector:
 
     def __init__(self, endpoint: str) -> None:
         """`endpoint`: `http://host:port`, or `https://…` for TLS. Nothing is connected yet."""
+        keep_to_our_log()
         self._reasons = _Reasons()
         logs = logging.getLogger(EXPORTER_LOG)
         logs.handlers, logs.propagate = [self._reasons], False
@@ -66,7 +67,7 @@ class _Exporter(OTLPSpanExporter):
     """OpenTelemetry's exporter, with its connection and its retries, for our spans: theirs take four times as long to encode."""
 
     def __init__(self, endpoint: str, resource: Mapping[str, Any]) -> None:
-        super().__init__(endpoint=endpoint, timeout=TIMEOUT_S)
+        super().__init__(endpoint=endpoint, insecure=not endpoint.startswith("https:"), timeout=TIMEOUT_S)
         self._resource = _attributes(resource)
 
     def _translate_data(self, data: Sequence[Span]) -> ExportTraceServiceRequest:  # type: ignore[override]
@@ -90,7 +91,7 @@ def _write(span: Span, to: PbSpan) -> None:
         if span.parent_is_remote:
             to.flags = _FLAGS | SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
     if span.state:
-        to.trace_state = TraceState.from_header([span.state]).to_header()  # empty for what a caller made up
+        to.trace_state = span.state
     if span.attributes:
         to.attributes.extend(_attributes(span.attributes))
     for event in span.events:

@@ -9,6 +9,7 @@ from typing import Protocol
 from service.observability.log import logger
 from service.observability.recorder import Call, CallContext
 from service.observability.tracing.export import SpanExport
+from service.observability.tracing.library_log import keep_to_our_log
 from service.observability.tracing.request_spans import FinishedRequest
 from service.observability.tracing.span import Span
 from service.observability.tracing.trace_settings import TraceSettings
@@ -33,11 +34,15 @@ class Tracing:
         task_of: Callable[[str], str] = lambda _model: "",
         clock: Callable[[], float] = time.monotonic,
         now_ns: Callable[[], int] = time.time_ns,
+        *,
+        asks_for_tokens: bool = False,
     ) -> None:
-        """`task_of`: the task of a model that a request was answered by, or an empty text."""
+        """`task_of`: the task of a model that a request was answered by, or an empty text. `asks_for_tokens`: only callers with a
+        token decide by their flag what is traced, or strangers would fill the export."""
         self.settings = settings
         self._sink, self._task_of = sink, task_of
         self._clock, self._now_ns = clock, now_ns
+        self._asks_for_tokens = asks_for_tokens
         self._methods: dict[str, str] = {}
 
     def add_methods(self, service: str, methods: Iterable[str]) -> None:
@@ -58,7 +63,8 @@ class Tracing:
             log.exception("a call could not be traced", method=method)
 
     def _trace(self, name: str, context: CallContext, call: Call, code: str, began: float, ended: float) -> None:
-        trace = self.settings.sample(context.invocation_metadata() or (), call.model)
+        refused = self._asks_for_tokens and (not call.principal or code == "PERMISSION_DENIED")
+        trace = self.settings.sample(context.invocation_metadata() or (), call.model, follow=not refused)
         if trace is None:
             return
         call.trace_id = trace.trace_id
@@ -105,9 +111,13 @@ class TracingService:
         self.export.stop(timeout_s)
 
 
-def open_tracing(endpoint: str, ratio: float, task_of: Callable[[str], str]) -> TracingService:
-    """Tracing to a collector. Raises ImportError where OpenTelemetry's packages are missing."""
+def open_tracing(
+    endpoint: str, ratio: float, task_of: Callable[[str], str], *, asks_for_tokens: bool
+) -> TracingService:
+    """Tracing to a collector; see Tracing. Raises ImportError where OpenTelemetry's packages are missing."""
+    keep_to_our_log()  # before the packages are imported
     from service.observability.tracing.otlp import OtlpCollector
 
     export = SpanExport(OtlpCollector(endpoint))
-    return TracingService(export, Tracing(TraceSettings(on=True, ratio=ratio), export, task_of))
+    settings = TraceSettings(on=True, ratio=ratio)
+    return TracingService(export, Tracing(settings, export, task_of, asks_for_tokens=asks_for_tokens))

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 TRACEPARENT, TRACESTATE = "traceparent", "tracestate"
 LONGEST_STATE = 512
 """Characters of `tracestate`, the least that the specification has everyone pass on. A longer one is left out."""
+MOST_MEMBERS = 32
+"""Of a `tracestate`, empty ones included. One with more is left out."""
 SAMPLED = 1
 """Bit of the trace flags."""
 
@@ -18,6 +20,11 @@ Metadata = Iterable[tuple[str, str | bytes]]
 
 # Version 00 has these four fields; later versions may have more behind them.
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
+# One member of a state: a key of one system or of a tenant of it, and a value that does not end with a space.
+_MEMBER = re.compile(
+    r"([a-z][a-z0-9_\-*/]{0,255}|[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13})"
+    r"=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
+)
 _NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16
 
 
@@ -31,7 +38,7 @@ class TraceContext:
     """16 hexadecimal digits; empty for a new trace."""
     sampled: bool = True
     state: str = ""
-    """`tracestate` as the caller sent it, not checked."""
+    """`tracestate` of the caller, checked by `parse_tracestate`."""
 
 
 def parse_traceparent(text: object) -> TraceContext | None:
@@ -43,6 +50,23 @@ def parse_traceparent(text: object) -> TraceContext | None:
     if version == "ff" or (more and version == "00") or trace_id == _NO_TRACE or span_id == _NO_SPAN:
         return None
     return TraceContext(trace_id, span_id, bool(int(flags, 16) & SAMPLED))
+
+
+def parse_tracestate(text: str) -> str:
+    """The members of a state, joined by commas; empty for a value that the specification has receivers drop. Nothing is logged:
+    the text is the caller's."""
+    if len(text) > LONGEST_STATE:
+        return ""
+    members = [member.strip(" \t") for member in text.split(",")]
+    if len(members) > MOST_MEMBERS:
+        return ""
+    keys = set()
+    for member in filter(None, members):  # empty ones are allowed
+        found = _MEMBER.fullmatch(member)
+        if found is None or found[1] in keys:
+            return ""
+        keys.add(found[1])
+    return ",".join(filter(None, members))
 
 
 def trace_context(metadata: Metadata) -> TraceContext | None:
@@ -60,10 +84,7 @@ def trace_context(metadata: Metadata) -> TraceContext | None:
             states.append(value)
     if found is None or not states:
         return found
-    state = ",".join(states)
-    if len(state) > LONGEST_STATE:
-        return found
-    return TraceContext(found.trace_id, found.span_id, found.sampled, state)
+    return TraceContext(found.trace_id, found.span_id, found.sampled, parse_tracestate(",".join(states)))
 
 
 def has_traceparent(metadata: Metadata) -> bool:

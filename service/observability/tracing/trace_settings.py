@@ -89,8 +89,9 @@ class TraceSettings:
         self._default = _changed(self._start, self._changes.get("", {}))
         self._models = {name: _changed(self._default, theirs) for name, theirs in self._changes.items() if name}
 
-    def sample(self, metadata: Metadata, model: str) -> TraceContext | None:
-        """The trace that a request of this model belongs to, and its parent there; None where it is not traced."""
+    def sample(self, metadata: Metadata, model: str, *, follow: bool = True) -> TraceContext | None:
+        """The trace that a request of this model belongs to, and its parent there; None where it is not traced. Without `follow`
+        a caller that asks for a trace has a part in the ratio alone, and the trace is a new one."""
         policy = self._models.get(model, self._default) if self._models else self._default
         if not policy.on:
             return None
@@ -99,7 +100,7 @@ class TraceSettings:
             context = trace_context(metadata)  # None where it is malformed: as if there were none
             if context is not None and not context.sampled:
                 return None
-        if context is None:
+        if context is None or not follow:
             if random.random() >= policy.ratio:  # noqa: S311
                 return None
             context = TraceContext(new_trace_id())

@@ -107,6 +107,7 @@ class InferCalls:
         principal = principal_of(context)
         try:
             self._guard.check_alive(principal)
+            counted.belongs_to(principal)
             tensors = self._read_tensors(incoming, deadline, principal)
             if tensors is None:
                 stream.start(self._stream_answer(incoming, deadline, counted, principal))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ FIXED: Mapping[str, str] = {"trace_mode": "opentelemetry", "trace_file": "", "lo
 LARGEST = 2**31 - 1
 """Of a rate or count."""
 ON, OFF = "TIMESTAMPS", "OFF"
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?|-?\.[0-9]+([eE][+-]?[0-9]+)?")
 
 
 def trace_settings(policy: TracePolicy | None) -> pb.TraceSettingResponse:
@@ -26,7 +28,7 @@ def trace_settings(policy: TracePolicy | None) -> pb.TraceSettingResponse:
         on, ratio, count = policy.on, policy.ratio, policy.remaining.count
     shown = {
         LEVEL: ON if on else OFF,
-        RATE: str(round(1 / ratio)) if ratio else "0",
+        RATE: str(round(min(1 / ratio, LARGEST))) if ratio else "0",
         RATIO: repr(ratio),
         COUNT: str(count),
         **FIXED,
@@ -96,7 +98,8 @@ def _one(
     name: str, values: Sequence[str], read: Callable[[str], Number], expected: str, least: float, most: float
 ) -> Number:
     problem = f"expected {expected}, got {_shown(values)}"
-    if len(values) != 1 or len(values[0]) > 32:
+    # Python reads more as a number: `1_000`, spaces around it, digits of all scripts.
+    if len(values) != 1 or len(values[0]) > 32 or not _NUMBER.fullmatch(values[0]):
         raise InvalidInput(_path(name), problem)
     try:
         number = read(values[0])

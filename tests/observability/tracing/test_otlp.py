@@ -5,8 +5,10 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
+import structlog
 
 from service import __version__
+from service.observability.tracing.library_log import LIBRARY
 from service.observability.tracing.otlp import EXPORTER_LOG, OtlpCollector
 from service.observability.tracing.span import Link, Span, SpanEvent
 from tests.support.tracing.otlp_receiver import Receiver, attributes_of, otlp_receiver
@@ -22,9 +24,10 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(autouse=True)
 def exporter_log() -> Iterator[None]:
-    log = logging.getLogger(EXPORTER_LOG)
     yield
-    log.handlers, log.propagate = [], True
+    for name in (EXPORTER_LOG, LIBRARY):
+        log = logging.getLogger(name)
+        log.handlers, log.propagate = [], True
 
 
 def test_span_arrives_whole(receiver: Receiver) -> None:
@@ -79,12 +82,19 @@ def test_resource_names_the_service_and_the_environment_may_rename_it(
     assert (named["service.name"], named["deployment.environment.name"]) == ("pets", "test")
 
 
-def test_state_that_a_caller_made_up_is_left_out(receiver: Receiver) -> None:
-    span = Span(
-        name="s", trace_id=TRACE, span_id="00f067aa0ba902b7", start_ns=1, end_ns=2, state="no state at all\n\x00"
-    )
-    assert OtlpCollector(receiver.endpoint).send([span]) == ""
-    assert receiver.spans[0].trace_state == ""
+def test_lines_of_opentelemetrys_packages_are_logged_once_without_their_text(
+    receiver: Receiver, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    OtlpCollector(receiver.endpoint)
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(3):
+            logging.getLogger("opentelemetry.trace.span").warning("Invalid key/value: %s", "a secret")
+    assert [(line["event"], line["package"]) for line in lines] == [
+        ("a package of OpenTelemetry has a problem", "opentelemetry.trace.span")
+    ]
+    assert "a secret" not in str(lines)
+    assert not caplog.records
+    assert "a secret" not in capfd.readouterr().err
 
 
 def test_refusal_is_given_back_and_not_logged_by_the_exporter(

@@ -9,6 +9,7 @@ from service.observability.tracing.trace_context import (
     new_span_id,
     new_trace_id,
     parse_traceparent,
+    parse_tracestate,
     trace_context,
 )
 
@@ -63,8 +64,59 @@ def test_state_is_joined_from_all_its_headers() -> None:
     assert trace_context(metadata) == TraceContext(TRACE, SPAN, True, "a=1,b=2")
 
 
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("a=1", "a=1"),
+        ("rojo=00f067aa0ba902b7,congo=t61rcWkgMzE", "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"),
+        (" a=1 ,\tb=2\t,,", "a=1,b=2"),
+        ("a_-*/=!~ x", "a_-*/=!~ x"),
+        ("1tenant@vendor=1", "1tenant@vendor=1"),
+        ("a= leading", "a= leading"),
+        ("k" * 256 + "=" + "v" * 255, "k" * 256 + "=" + "v" * 255),
+        (",".join(f"k{i}=1" for i in range(32)), ",".join(f"k{i}=1" for i in range(32))),
+    ],
+)
+def test_state_of_the_specifications_grammar_is_kept(text: str, kept: str) -> None:
+    assert parse_tracestate(text) == kept
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ",",
+        "zoo_secret",
+        "a=",
+        "=1",
+        "A=1",
+        "1=1",
+        "a =1",
+        "a=1=2",
+        "a=1;b\x7f",
+        "a=ü",
+        "a=1\n",
+        "a\n=1",
+        "a=1,b",
+        "a=1,a=2",
+        "@vendor=1",
+        "tenant@1=1",
+        "tenant@" + "v" * 15 + "=1",
+        "k" * 257 + "=1",
+        "k=" + "v" * 257,
+        "a=" + "1" * LONGEST_STATE,
+        "٤=1",
+        ",".join(f"k{i}=1" for i in range(33)),
+    ],
+)
+def test_state_of_another_form_is_left_out_without_a_word(text: str, caplog: pytest.LogCaptureFixture) -> None:
+    metadata = (("traceparent", VALID), ("tracestate", text))
+    assert trace_context(metadata) == TraceContext(TRACE, SPAN, True)
+    assert not caplog.records
+
+
 def test_state_that_is_too_long_is_left_out() -> None:
-    state = "a=" + "1" * LONGEST_STATE
+    state = "a=1," * (LONGEST_STATE // 4) + "b=2"
     assert trace_context((("traceparent", VALID), ("tracestate", state))) == TraceContext(TRACE, SPAN, True)
 
 

@@ -268,6 +268,19 @@ async def test_calls_at_once_are_bounded_and_end_with_the_calls() -> None:
         await g.answered(token)
 
 
+@pytest.mark.parametrize("method", ["ModelInfer", "ModelStreamInfer"])
+async def test_calls_that_send_no_message_count_among_those_at_once_and_leave_others_alone(method: str) -> None:
+    async with guarded() as g:
+        holder = await g.access.token(limits=Limits(concurrent_requests=2))
+        async with connected(g.port) as raw:
+            for stream in (1, 3, 5):  # in this order: they are of one connection
+                raw.headers(stream, f"/inference.GRPCInferenceService/{method}", **dict(holder))
+            assert await raw.status(5) == Code.RESOURCE_EXHAUSTED.value[0]
+            assert 1 not in raw.statuses
+            assert 3 not in raw.statuses
+            await g.answered(await g.access.token("bob"))
+
+
 async def test_refused_calls_leave_nothing_among_those_at_once() -> None:
     async with guarded() as g:
         token = await g.access.token(limits=Limits(concurrent_requests=1, rows_per_second=1.0))

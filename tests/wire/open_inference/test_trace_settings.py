@@ -37,6 +37,25 @@ def test_settings_are_shown_as_triton_shows_them() -> None:
     assert plain(trace_settings(settings().policy())) == own | FIXED
 
 
+@pytest.mark.parametrize(
+    ("ratio", "rate"),
+    [("1", "1"), ("1.", "1"), (".5", "2"), ("1E-3", "1000"), ("1e-320", "2147483647"), ("5e-324", "2147483647")],
+)
+def test_ratio_that_was_set_is_read_back_with_a_rate_that_can_be_set(ratio: str, rate: str) -> None:
+    changed = settings()
+    update_trace_settings(changed, request(trace_ratio=ratio))
+    shown = plain(trace_settings(changed.policy()))
+    assert (float(shown["trace_ratio"][0]), shown["trace_rate"]) == (float(ratio), [rate])
+    for name in ("trace_ratio", "trace_rate"):
+        given: dict[str, Any] = {name: shown[name]}
+        update_trace_settings(changed, request(**given))
+
+
+def test_smallest_ratio_of_the_start_is_shown() -> None:
+    shown = plain(trace_settings(TraceSettings(on=True, ratio=5e-324).policy()))
+    assert shown["trace_rate"] == ["2147483647"]
+
+
 def test_server_without_a_collector_shows_that_nothing_is_traced() -> None:
     shown = plain(trace_settings(None))
     assert (shown["trace_level"], shown["trace_rate"]) == (["OFF"], ["0"])
@@ -87,6 +106,16 @@ def test_setting_without_a_value_returns_to_the_value_of_all_models() -> None:
         ({"trace_rate": "9" * 5000}, "settings[trace_rate]: expected a number of requests from 0"),
         ({"trace_ratio": "1.01"}, "settings[trace_ratio]: expected a number from 0 to 1, got '1.01'"),
         ({"trace_ratio": "nan"}, "settings[trace_ratio]: expected a number from 0 to 1, got 'nan'"),
+        ({"trace_rate": "1_000"}, "settings[trace_rate]: expected a number of requests from 0"),
+        ({"trace_rate": "１"}, "settings[trace_rate]: expected a number of requests from 0"),
+        ({"trace_rate": " 5 "}, "settings[trace_rate]: expected a number of requests from 0"),
+        ({"trace_rate": "5\n"}, "settings[trace_rate]: expected a number of requests from 0"),
+        ({"trace_rate": "1e3"}, "settings[trace_rate]: expected a number of requests from 0"),
+        ({"trace_count": "1_0", "trace_rate": "1"}, "settings[trace_count]: expected -1 for no limit"),
+        ({"trace_ratio": "0.1_0"}, "settings[trace_ratio]: expected a number from 0 to 1"),
+        ({"trace_ratio": "０.５"}, "settings[trace_ratio]: expected a number from 0 to 1"),
+        ({"trace_ratio": " 0.5"}, "settings[trace_ratio]: expected a number from 0 to 1"),
+        ({"trace_ratio": "inf"}, "settings[trace_ratio]: expected a number from 0 to 1"),
         ({"trace_count": "-2"}, "settings[trace_count]: expected -1 for no limit"),
         ({"trace_rate": "1", "trace_ratio": "1"}, "settings: expected trace_rate or trace_ratio"),
         ({"trace_colour": "red"}, "settings: unknown setting 'trace_colour'; known are trace_level, trace_rate"),
