@@ -91,7 +91,8 @@ def security_of(
     name = chosen.server_name if chosen else ""
     if chosen is not None and not name and len(endpoints(target)) > 1:
         raise BadInput(
-            "with TLS several addresses need the name that is in the certificates of all: ZOO_TLS_SERVER_NAME; or use dns:///NAME:PORT"
+            "with TLS several addresses need the name that is in the certificates of all: Tls(server_name=…) or, without `tls`, "
+            "ZOO_TLS_SERVER_NAME; or use dns:///NAME:PORT"
         )
     return Security(
         credentials=None if chosen is None else _credentials(chosen),
