@@ -109,7 +109,7 @@ async def test_resumed_job_continues_from_its_last_checkpoint(sandbox: JobSandbo
 
 async def test_pause_that_is_resumed_before_it_takes_effect_lets_the_job_finish(sandbox: JobSandbox) -> None:
     async with sandbox.open() as jobs:
-        job = await jobs.create(spec(wait="go"))
+        job = await jobs.create(spec(wait="go", deaf=True))  # a worker that does not pause in between
         await until_step(jobs, job, 4)
         await jobs.pause(job.id)
         await jobs.resume(job.id)

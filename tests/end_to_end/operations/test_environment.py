@@ -153,7 +153,7 @@ def test_ipv6_address_with_brackets_is_accepted_and_printed(tmp_path: Path) -> N
         ("[::1", "--host is '[::1': expected an address or a name"),
         ("http://0.0.0.0", "--host is 'http://0.0.0.0': expected an address or a name"),
         ("no-such-host.invalid", "cannot listen on no-such-host.invalid:0 for gRPC: "),
-        ("a..b", "cannot listen on a..b:0 for gRPC: that is no name of a host"),
+        ("a..b", "--host is 'a..b': expected an address or a name such as 127.0.0.1"),
         ("a" * 300, "for gRPC: "),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Self
 
 from tests.support.end_to_end.server_process import until
 
-PAUSE_S = 0.01
+PAUSE_S = 0.03
 """Of a caller between two calls: callers without a pause would leave no core to jobs."""
 MOST_FAILURES = 20
 """Failures after which a caller gives up."""
