@@ -1,8 +1,8 @@
 """Brings the tables of a database up to date, also when several servers try at once.
 
 During a rolling upgrade the server of the new release migrates, and those of the release before work on, and may start again
-after a rollback. So a migration only adds: tables, and columns that may be NULL or have a default of the database. What is no
-longer used goes in a later release. Each script states as `oldest_compatible` the oldest migration whose servers can use the
+after a rollback. So a migration only adds: tables, and columns that may be NULL or have a default of the database. A later
+release removes what is no longer used. Each script states as `oldest_compatible` the oldest migration whose servers can use the
 tables that it leaves; the value of the last one is stored in the database, for servers that do not know its script.
 """
 
