@@ -96,6 +96,9 @@ LONG = 24
 REFERENCE = re.compile(r"(reference )[0-9a-f]{12}\b")
 """What an internal error tells for the log to be searched by."""
 
+MADE_ID = re.compile(r"[0-9a-f]{16}")
+"""An id that the server made for a request without one."""
+
 MEASURED = re.compile(r"\b\d+(?:\.\d+)? MiB\b")
 """Memory in a sentence, which is measured."""
 
@@ -136,6 +139,8 @@ def _message(kind: Descriptor, found: Any, without: Collection[str]) -> Any:
 def _field(field: FieldDescriptor, value: Any, without: Collection[str]) -> Any:
     if field.full_name in VOLATILE:
         return f"<{field.name}>"
+    if field.full_name == "google.rpc.RequestInfo.request_id" and MADE_ID.fullmatch(value):
+        return "<request_id>"
     if field.full_name in WORDS:
         return [words(text) for text in value] if isinstance(value, list) else words(value)
     kind = field.message_type
