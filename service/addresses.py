@@ -81,7 +81,7 @@ def endpoints(target: str) -> tuple[str, ...]:
 
 
 def target_problem(target: str) -> str:
-    """What is wrong with a client's target that may name several servers; empty for a sound one, and for any other target."""
+    """The problem with a client's target that may name several servers; empty for a sound one, and for any other target."""
     if not is_balanced(target):
         return ""
     scheme = target.partition(":")[0]

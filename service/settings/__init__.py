@@ -5,7 +5,7 @@ Names end in their unit. Each setting has a default; the sentence under it says 
 definitions.py    `Settings`: every setting
 model_options.py  `ModelOptions`: what can differ between models
 loading.py        from the environment and the command line
-problems.py       what is wrong with a setting, in words
+problems.py       the problem with a setting, in words
 machine.py        cores and memory that this process may use
 home.py           the folder of a server
 """

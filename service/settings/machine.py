@@ -1,4 +1,4 @@
-"""What this process may use of its machine: cores and memory, by the limits of its container."""
+"""Cores and memory that this process may use, by the limits of its container."""
 
 from __future__ import annotations
 

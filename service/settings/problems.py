@@ -1,4 +1,4 @@
-"""What is wrong with a setting or an option, in words."""
+"""The problem with a setting or an option, in words."""
 
 from __future__ import annotations
 

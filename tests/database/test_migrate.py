@@ -150,7 +150,7 @@ def columns_of(inspected: Inspector) -> dict[tuple[str, str], tuple[str, bool, b
 
 
 def rules_of(inspected: Inspector) -> set[tuple[str, str, str]]:
-    """What a row of a table must fulfil."""
+    """The rules that rows of a table must fulfil."""
     return {
         (table, kind, str(sorted(rule.get("column_names") or rule.get("constrained_columns") or [rule.get("sqltext")])))
         for table in inspected.get_table_names()

@@ -29,7 +29,7 @@ class DamagedVersion:
 
     @property
     def clause(self) -> str:
-        """What is wrong, as the rest of a sentence on the version."""
+        """The problem, as the rest of a sentence on the version."""
         return f"cannot be served: {self.reason}" if self.newer else f"is damaged: {self.reason}"
 
     def status(self, aliases: tuple[str, ...] = ()) -> VersionStatus:
