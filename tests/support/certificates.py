@@ -115,7 +115,7 @@ def der(tag: int, data: bytes) -> bytes:
 
 
 def inside(element: bytes) -> bytes:
-    """What an element of DER holds."""
+    """The content of an element of DER."""
     return element[2 + (element[1] & 0x7F if element[1] & 0x80 else 0) :]
 
 
