@@ -37,6 +37,7 @@ from service.wire.health import Health
 from service.wire.open_inference import servicer
 from service.wire.open_inference.regions import Regions
 from service.wire.reflection import add_reflection
+from service.wire.stopping import Stopping
 from service.wire.zoo_v1.models import ModelsServicer
 from service.wire.zoo_v1.prediction import PredictionServicer
 
@@ -47,6 +48,9 @@ SERVICES = (
     access_pb2.DESCRIPTOR.services_by_name["Access"].full_name,
     open_inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name,
 )
+
+LAST_REFUSALS_S = 0.5
+"""How long open streams refuse each request before they end."""
 
 
 class GrpcPort:
@@ -78,6 +82,7 @@ class GrpcPort:
         self._traces = traces
         self._frontend: Frontend | None = None
         self._socket: UnixSocket | None = None
+        self._stopping = Stopping()
         self._server = make_server(self._server_with_all_services, use_frontend=use_frontend)
         self.number = 0
         """Of the port; 0 before it is bound, and for a Unix socket."""
@@ -91,6 +96,14 @@ class GrpcPort:
         await self._server.start()
         if self._frontend is not None:
             self._frontend.start()
+
+    async def end_streams(self) -> None:
+        """Ends the streams of inference with DRAINING; their clients go on at the server's successor. Call it once new requests
+        are refused. Waits first where streams are open, so that a client hears it from a refusal: a client on grpc.aio that
+        writes while its stream ends does not get the status."""
+        if self._stopping.awaited:
+            await asyncio.sleep(LAST_REFUSALS_S)
+        self._stopping.set()
 
     async def stop(self, grace_s: float) -> None:
         """Closes the port, and gives open calls some seconds to end."""
@@ -121,7 +134,7 @@ class GrpcPort:
         guard = self._access.guard
         # Generated code calls two methods of a server.
         counted: Any = CountedServer(server, self._recorder, guard, self._access.audit)
-        prediction = PredictionServicer(self._inference, self._recorder, guard)
+        prediction = PredictionServicer(self._inference, self._recorder, guard, self._stopping)
         prediction_pb2_grpc.add_PredictionServicer_to_server(prediction, counted)
         models_pb2_grpc.add_ModelsServicer_to_server(
             ModelsServicer(self._registry, self._fine_tuning.jobs.owner_of_version), counted
@@ -137,6 +150,7 @@ class GrpcPort:
             None if self._settings.shared_memory == "off" else Regions(limit),
             guard,
             self._traces,
+            self._stopping,
         )
         servicer.add_to_server(open_inference, counted)
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, counted)

@@ -366,6 +366,7 @@ class Server:
         await asyncio.sleep(settings.drain_notice_s)  # load balancers probe again; the server still takes work
         answered = await self._inference.drain(settings.drain_grace_s)
         assert self._grpc is not None
+        await self._grpc.end_streams()
         await self._grpc.stop(LAST_REPLIES_S)
         await jobs_stopped
         await self._registry.close()

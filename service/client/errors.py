@@ -141,6 +141,8 @@ _BROKEN = (
     "Stream removed",
     "recvmsg",
 )
+# gRPC's words for a call that the server's core ended while the port closed. What the caller cancels has other words.
+_PORT_CLOSED = ("", "CANCELLED")
 # The same for a TLS handshake: the server's certificate is not accepted, or the answer is no TLS.
 _NOT_TRUSTED = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification Check failed", "is not in peer certificate")
 _NO_TLS = ("WRONG_VERSION_NUMBER", "Wrong version number")
@@ -194,6 +196,7 @@ def call_error(error: grpc.RpcError, target: str) -> ZooClientError:
     if code == "UNAVAILABLE" and details.startswith(_NOT_CONNECTED):
         return ServerUnreachable(f"no server answers at {target}; start one with `zoo serve`", code=code)
     broken = code == "UNAVAILABLE" and any(text in details for text in _BROKEN)
+    broken = broken or (code == "CANCELLED" and details in _PORT_CLOSED)
     if broken or (code == "INTERNAL" and details == _ENDED_WHILE_WRITING):
         return ConnectionBroken(f"the connection to {target} broke before the answer was there", code=code)
     if code == "DEADLINE_EXCEEDED":

@@ -33,6 +33,11 @@ class ReorderBuffer:
         """Number of inputs added, which is the index of the next."""
         return self._added
 
+    @property
+    def waiting(self) -> int:
+        """Number of requests without a reply."""
+        return len(self._requests)
+
     def add_request(self, request: pb.PredictRequest) -> None:
         """Adds the request of the next input."""
         request.request_id = str(self._added)

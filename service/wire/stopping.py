@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 from service.errors import Draining
@@ -16,10 +16,31 @@ class Stopping:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self._listeners: dict[Callable[[], object], None] = {}  # an ordered set
+
+    @property
+    def is_set(self) -> bool:
+        """Whether the long calls end."""
+        return self._event.is_set()
+
+    @property
+    def awaited(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._listeners)
 
     def set(self) -> None:
         """Ends the long calls."""
         self._event.set()
+        for listener in tuple(self._listeners):
+            listener()
+
+    def listen(self, listener: Callable[[], object]) -> None:
+        """Has `listener` called by `set`, until `forget`."""
+        self._listeners[listener] = None
+
+    def forget(self, listener: Callable[[], object]) -> None:
+        """Ends `listen`. Does nothing where it has ended."""
+        self._listeners.pop(listener, None)
 
     async def each(self, source: AsyncIterator[T]) -> AsyncGenerator[T, None]:
         """The items of `source`. Raises Draining when the server stops. Takes an item from `source` only when one is asked

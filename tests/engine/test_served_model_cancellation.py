@@ -16,6 +16,7 @@ import pytest
 from service.engine.served_model import PREPARED_AHEAD
 from service.errors import ZooError
 from service.types import InferReply, Instance, Item, Prediction, TensorInstance, Tensors
+from service.wire.stopping import Stopping
 from service.wire.streams import Stream
 from tests.support.registry.fakes import World, world
 from tests.support.scheduler.fakes import until
@@ -184,7 +185,7 @@ async def test_disconnected_stream_drops_its_queued_rows(quick: bool) -> None:
             else:
                 stream.start(ask(w, tensor(number)))
 
-        reader = asyncio.create_task(Stream(Sender(), begin, 8).run())
+        reader = asyncio.create_task(Stream(Sender(), begin, 8, Stopping()).run())
         await until(lambda: w.model().queue_depth == 7)
         reader.cancel()
         await asyncio.wait([reader])

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Iterable
 import pytest
 from grpc import aio
 
-from service.errors import DeadlineExceeded
+from service.errors import DeadlineExceeded, Draining
+from service.wire.stopping import Stopping
 from service.wire.streams import Stream
 
 pytestmark = pytest.mark.asyncio
@@ -39,13 +40,13 @@ class Caller:
         self.replies.append(reply)
 
 
-async def serve(caller: Caller, answer: Answer, limit: int) -> None:
+async def serve(caller: Caller, answer: Answer, limit: int, stopping: Stopping | None = None) -> None:
     """Each answer comes from a coroutine of its own."""
 
     def begin(request: int, stream: Stream[int, int]) -> None:
         stream.start(answer(request))
 
-    await Stream(caller, begin, limit).run()
+    await Stream(caller, begin, limit, stopping or Stopping()).run()
 
 
 async def twice(number: int) -> int:
@@ -66,7 +67,7 @@ async def test_every_request_has_one_reply() -> None:
 
 async def test_a_request_may_be_answered_at_once() -> None:
     caller = Caller(range(20))
-    await Stream[int, int](caller, lambda request, stream: stream.reply(2 * request), 3).run()
+    await Stream[int, int](caller, lambda request, stream: stream.reply(2 * request), 3, Stopping()).run()
     assert caller.replies == [2 * i for i in range(20)]
 
 
@@ -109,7 +110,7 @@ async def test_request_that_cannot_begin_ends_the_stream_with_its_error() -> Non
         raise LookupError("two")
 
     with pytest.raises(LookupError, match="two"):
-        await Stream(Caller(range(3)), begin, 8).run()
+        await Stream(Caller(range(3)), begin, 8, Stopping()).run()
 
 
 async def test_a_sender_that_breaks_ends_the_stream_with_its_error() -> None:
@@ -136,3 +137,67 @@ async def test_cancelled_stream_cancels_requests_under_way() -> None:
     assert serving.cancelled()
     assert ended.is_set()
     assert asyncio.all_tasks() == before
+
+
+# ── a server that stops ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Answers:
+    """Answers each request when a test allows it."""
+
+    def __init__(self) -> None:
+        self.began: list[int] = []
+        self.may_answer = asyncio.Event()
+
+    async def answer(self, number: int) -> int:
+        self.began.append(number)
+        await self.may_answer.wait()
+        return 2 * number
+
+
+async def test_idle_stream_ends_when_the_server_stops() -> None:
+    class Idle(Caller):
+        async def read(self) -> object:
+            return await asyncio.Event().wait()
+
+    stopping, before = Stopping(), asyncio.all_tasks()
+    serving = asyncio.create_task(serve(Idle([]), twice, 4, stopping))
+    await turns()
+    assert not serving.done()
+    stopping.set()
+    with pytest.raises(Draining):
+        await serving
+    assert asyncio.all_tasks() == before
+
+
+async def test_stream_that_opens_after_the_server_stops_takes_no_request() -> None:
+    stopping, caller, answers = Stopping(), Caller(range(5)), Answers()
+    stopping.set()
+    with pytest.raises(Draining):
+        await serve(caller, answers.answer, 4, stopping)
+    assert answers.began == []
+
+
+async def test_what_began_is_answered_before_the_stream_ends_and_nothing_begins_afterwards() -> None:
+    stopping, caller, answers = Stopping(), Caller(range(100)), Answers()
+    serving = asyncio.create_task(serve(caller, answers.answer, 4, stopping))
+    await turns()
+    stopping.set()
+    await turns()
+    assert answers.began == [0, 1, 2, 3]
+    assert not serving.done()
+    answers.may_answer.set()
+    with pytest.raises(Draining):
+        await serving
+    assert caller.replies == [0, 2, 4, 6]
+    assert answers.began == [0, 1, 2, 3]
+
+
+async def test_stream_whose_requests_have_all_begun_ends_well_although_the_server_stops() -> None:
+    stopping, caller, answers = Stopping(), Caller(range(3)), Answers()
+    serving = asyncio.create_task(serve(caller, answers.answer, 4, stopping))
+    await turns()
+    stopping.set()
+    answers.may_answer.set()
+    await serving
+    assert caller.replies == [0, 2, 4]

@@ -132,7 +132,8 @@ class AsyncClient:
         At most `in_flight` inputs wait for an answer at a time. The client draws from `inputs` beside the caller: `Client` in
         another thread, `AsyncClient` in another task. An exception that `inputs` raises is raised here, after the results of
         the inputs before it. If the connection breaks before the first answer, the client opens the stream again and sends the
-        inputs again; if it breaks later, Unavailable is raised.
+        inputs again; if it breaks later, Unavailable is raised. If the server shuts down in the usual way, the client sends
+        what is not answered to the next server, or to the same one once it is back.
         """
         options = PredictOptions(
             top_k=top_k,

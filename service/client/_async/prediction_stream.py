@@ -1,11 +1,13 @@
-"""One `stream_predict`: requests go out while replies come in, and a stream that breaks early is opened again.
+"""One `stream_predict`: requests go out while replies come in, and a stream that ends early is opened again.
 
 gRPC draws requests from an iterator of ours, in a thread or task of its own, and an attempt's iterator may outlive the
 attempt: it can be blocked in the caller's inputs. All attempts therefore share one buffer. Each attempt sends the unanswered
 requests of the buffer from the first input on, and then draws further inputs.
 
-A stream is opened again only before its first reply. After it, the server may have executed requests whose replies are lost,
-so the error is raised. gRPC's own retries are off for StreamPredict (`channel.py`).
+A stream that breaks is opened again only before its first reply. After it, the server may have executed requests whose replies
+are lost, so the error is raised. A server that drains answers what it has begun, refuses each further request with DRAINING, and
+then ends the stream with it. None of these requests has begun, so a stream to another server takes them. gRPC's own retries are
+off for StreamPredict (`channel.py`).
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from service.client._async.input_encoder import AsyncInputEncoder
 from service.client.backoff import Backoff
 from service.client.channel import CALL_TIMEOUT_S
 from service.client.concurrency import AsyncLock, AsyncSemaphore, as_async_iterator, async_sleep
-from service.client.errors import BadInput, ZooClientError
+from service.client.errors import BadInput, Unavailable, ZooClientError, prediction_error
 from service.client.inputs.instances import Input
 from service.client.inputs.options import PredictOptions
 from service.client.reorder_buffer import ReorderBuffer
@@ -28,6 +30,20 @@ from service.client.results import Outcome
 from service.pb import prediction_pb2 as pb
 
 _END = object()
+_DRAINING = "DRAINING"
+"""The reason with which a server that is about to stop refuses requests."""
+
+
+class _Attempt:
+    """One stream to a server."""
+
+    def __init__(self) -> None:
+        self.answered = False
+        """Whether a reply has arrived."""
+        self.refused = 0
+        """Requests that the server, which drains, has not begun."""
+        self.over = False
+        """Whether its iterator ends at the next chance. A draw that is under way is not cancelled: it would lose an input."""
 
 
 class AsyncPredictionStream:
@@ -51,8 +67,6 @@ class AsyncPredictionStream:
         self._drawing = AsyncLock()
         """Held by the iterator that draws the next input. The holder alone waits for a slot."""
         self._buffer = ReorderBuffer()
-        self._answered = False
-        """Whether a reply has arrived."""
         self._complete = False
         """Whether the inputs have ended."""
         self._closed = False
@@ -69,23 +83,36 @@ class AsyncPredictionStream:
         try:
             while True:
                 failure: ZooClientError | None = None
+                attempt = _Attempt()
                 remaining_s = None if deadline is None else max(0.0, deadline - time.monotonic())
                 call = self._connection.prediction.StreamPredict(
-                    self._requests(values, options), timeout=remaining_s, metadata=self._connection.metadata
+                    self._requests(values, options, attempt), timeout=remaining_s, metadata=self._connection.metadata
                 )
                 try:
                     async for reply in call:
-                        self._add_reply(reply)
-                        for outcome in self._buffer.take():
-                            yield outcome
+                        if self._is_refused(reply):
+                            attempt.refused += 1
+                        else:
+                            attempt.answered = True
+                            self._add_reply(reply)
+                            for outcome in self._buffer.take():
+                                yield outcome
+                        if attempt.refused and attempt.refused >= self._buffer.waiting:
+                            attempt.over = True
+                            break
                 except grpc.RpcError as error:
                     failure = await self._connection.failure(error)
                 finally:
-                    call.cancel()
-                if failure is None:
+                    if not attempt.over:
+                        call.cancel()
+                if attempt.refused and failure is None:  # the server answered or refused every request
+                    failure = Unavailable("the server is shutting down", code="UNAVAILABLE", reason=_DRAINING)
+                if failure is None or (failure.reason == _DRAINING and self._complete and not self._buffer.waiting):
                     break
-                if self._answered:
-                    raise failure
+                if attempt.answered:
+                    if failure.reason != _DRAINING:
+                        raise failure
+                    backoff.reset()
                 pause_s = backoff.next_pause(failure)
                 await async_sleep(pause_s if remaining_s is None else min(pause_s, remaining_s))
         finally:
@@ -95,9 +122,14 @@ class AsyncPredictionStream:
         if self._input_error is not None:
             raise self._input_error
 
+    def _is_refused(self, reply: pb.StreamPredictResponse) -> bool:
+        """Whether a server that drains has not begun the request, and another server may answer it."""
+        if self._connection.retry.attempts == 1 or reply.WhichOneof("outcome") != "error":
+            return False
+        return prediction_error(reply.error, 0).reason == _DRAINING
+
     def _add_reply(self, reply: pb.StreamPredictResponse) -> None:
         self._buffer.add_reply(reply)
-        self._answered = True
         self._slots.release()
 
     def _close(self) -> None:
@@ -106,11 +138,11 @@ class AsyncPredictionStream:
         self._slots.release()  # wakes the iterator that waits for a slot
 
     async def _requests(
-        self, values: AsyncIterator[Input], options: pb.PredictOptions
+        self, values: AsyncIterator[Input], options: pb.PredictOptions, attempt: _Attempt
     ) -> AsyncIterator[pb.StreamPredictRequest]:
         """The requests of one attempt, from the first input without a reply. Raises nothing: gRPC iterates it."""
         index = 0
-        while not self._closed:
+        while not self._closed and not attempt.over:
             if index < self._buffer.added:
                 request = self._buffer.unanswered(index)
                 index += 1

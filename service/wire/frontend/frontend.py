@@ -26,6 +26,7 @@ from service.wire.frontend.calls import AnyCall, StreamCaller, UnaryCall
 from service.wire.frontend.core import CoreCall, CoreQueue, Event
 from service.wire.frontend.credit import ReadCredit
 from service.wire.frontend.streams import StreamCall, StreamHandler
+from service.wire.stopping import Stopping
 
 log = logger(__name__)
 
@@ -98,9 +99,11 @@ class Frontend:
         """Serves a unary method, `/package.Service/Method`. `handler` is called on the event loop with each call."""
         self._add(method, partial(self._accept_unary, method, handler))
 
-    def add_stream(self, method: str, open_: Callable[[StreamCall], StreamHandler], limit: int) -> None:
-        """Serves a bidirectional method. `open_` is called on the event loop with each call; see StreamCall for `limit`."""
-        self._add(method, partial(self._accept_stream, method, open_, limit))
+    def add_stream(
+        self, method: str, open_: Callable[[StreamCall], StreamHandler], limit: int, stopping: Stopping
+    ) -> None:
+        """Serves a bidirectional method. `open_` is called on the event loop with each call. See StreamCall for the others."""
+        self._add(method, partial(self._accept_stream, method, open_, limit, stopping))
 
     def _add(self, method: str, accept: Callable[[CoreCall], None]) -> None:
         self._queue.register(method)
@@ -196,9 +199,14 @@ class Frontend:
         self._admission.admit(call)
 
     def _accept_stream(
-        self, method: str, open_: Callable[[StreamCall], StreamHandler], limit: int, core: CoreCall
+        self,
+        method: str,
+        open_: Callable[[StreamCall], StreamHandler],
+        limit: int,
+        stopping: Stopping,
+        core: CoreCall,
     ) -> None:
-        call = StreamCall(method, core, self, open_, limit)
+        call = StreamCall(method, core, self, open_, limit, stopping)
         self._open.add(call)
         self._backpressure.stream_opened()
         self._admission.admit(call)

@@ -29,6 +29,7 @@ from service.wire.frontend.core import Unsupported
 from service.wire.frontend.frontend import Frontend
 from service.wire.frontend.streams import StreamCall
 from service.wire.status import DETAILS_KEY
+from service.wire.stopping import Stopping
 
 RESULT = "frontend.json"
 """In ZOO_HOME."""
@@ -150,7 +151,7 @@ async def probe() -> None:
     frontend = Frontend(server, asyncio.get_running_loop(), 1 << 24, gate=gate)
     frontend.add_unary(ECHO, echo)
     frontend.add_unary(WAIT, wait)
-    frontend.add_stream(STREAM, _Echo, 8)
+    frontend.add_stream(STREAM, _Echo, 8, Stopping())
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     frontend.start()

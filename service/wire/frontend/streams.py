@@ -14,12 +14,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from service.access.rate_limits import RateLimits
-from service.errors import DeadlineExceeded, NotReady, ZooError
+from service.errors import DeadlineExceeded, Draining, NotReady, ZooError
 from service.observability.recorder import Call
 from service.wire.calls import to_zoo_error
 from service.wire.frontend.calls import Caller, Host
 from service.wire.frontend.core import BUFFER_HINT, CoreCall, Event, Metadata, cancelled, message
 from service.wire.status import code_of, status_of, trailers_of
+from service.wire.stopping import Stopping
 from service.wire.streams import UnderWay
 
 
@@ -35,10 +36,17 @@ class StreamHandler(Protocol):
 
 class StreamCall(Caller):
     """One stream. At most `limit` messages are read before their replies have been sent, so that neither a fast sender nor a
-    slow reader makes the server hold more."""
+    slow reader makes the server hold more. Once `stopping` is set, no request begins, and the stream ends with Draining when
+    what had begun is answered: then a request without a reply has not begun."""
 
     def __init__(
-        self, method: str, core: CoreCall, host: Host, open_: Callable[[StreamCall], StreamHandler], limit: int
+        self,
+        method: str,
+        core: CoreCall,
+        host: Host,
+        open_: Callable[[StreamCall], StreamHandler],
+        limit: int,
+        stopping: Stopping,
     ) -> None:
         super().__init__(method, core)
         self.under_way: set[UnderWay] = set()
@@ -46,6 +54,7 @@ class StreamCall(Caller):
         self._host = host
         self._open = open_
         self._limit = limit
+        self._stopping = stopping
         self._handler: StreamHandler | None = None
         # on the frontend's thread
         self._refusal: ZooError | None = None
@@ -68,6 +77,9 @@ class StreamCall(Caller):
         # on the event loop
         self._flush_due = False
         self._over = False
+        self._begun = 0  # messages without a reply
+        self._all_received = False  # and begun, unless the server stops
+        self._skipped = False  # a message came that does not begin, since the server stops
 
     # ── on the frontend's thread ──────────────────────────────────────────────────────────────────────────────
 
@@ -124,6 +136,7 @@ class StreamCall(Caller):
         data = message(event)
         if data is None:
             self._half_closed = True
+            self._host.deliver(StreamCall._received_all, self)
             self._tell_if_complete()
         else:
             self._left += 1
@@ -196,6 +209,7 @@ class StreamCall(Caller):
             self.under_way.discard(request)
         if self._over:
             return
+        self._begun -= 1
         try:
             data = reply.SerializeToString()
         except Exception as error:
@@ -206,6 +220,8 @@ class StreamCall(Caller):
             # Once for all replies of this turn of the loop: the core puts them into one packet.
             self._flush_due = True
             asyncio.get_running_loop().call_soon(self._flush)
+        if self._stopping.is_set:
+            self._stop()
 
     def _flush(self) -> None:
         self._flush_due = False
@@ -238,15 +254,32 @@ class StreamCall(Caller):
             self._handler = self._open(self)
         except Exception as error:
             self._end(error)
+            return
+        self._stopping.listen(self._stop)
+        if self._stopping.is_set:
+            self._stop()
+
+    def _stop(self) -> None:
+        """The server stops: ends the stream, unless requests are under way or the caller has sent all of its requests."""
+        if not self._over and not self._begun and (self._skipped or not self._all_received):
+            self._end(Draining())
 
     def _begin(self, data: bytes) -> None:
         if self._over:
             return
+        if self._stopping.is_set:
+            self._skipped = True
+            self._stop()
+            return
         assert self._handler is not None
+        self._begun += 1
         try:
             self._handler.begin(data)
         except Exception as error:
             self._end(error)
+
+    def _received_all(self) -> None:
+        self._all_received = True
 
     def _complete(self) -> None:
         if self._ended:  # a caller who leaves also sends no more; `_leave` follows
@@ -280,6 +313,7 @@ class StreamCall(Caller):
     def _finish(self, error: BaseException | None) -> ZooError | None:
         """Cancels what is under way; gives the error as clients may see it."""
         self._over = True
+        self._stopping.forget(self._stop)
         left, self.under_way = tuple(self.under_way), set()
         try:
             for request in left:

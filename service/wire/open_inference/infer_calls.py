@@ -31,6 +31,7 @@ from service.wire.open_inference.replies import infer_response, stream_error, st
 from service.wire.open_inference.requests import checked_parameters, infer_request, wanted_outputs
 from service.wire.open_inference.shared_tensors import is_cheap
 from service.wire.open_inference.submitted_tensors import Replies, StreamReply, SubmittedTensors, UnaryReply
+from service.wire.stopping import Stopping
 
 T = TypeVar("T")
 
@@ -46,19 +47,25 @@ class InferCalls:
     """Belongs to the event loop."""
 
     def __init__(
-        self, inference: Inference, recorder: Recorder, regions: Regions | None = None, guard: Guard | None = None
+        self,
+        inference: Inference,
+        recorder: Recorder,
+        regions: Regions | None = None,
+        guard: Guard | None = None,
+        stopping: Stopping | None = None,
     ) -> None:
-        """`regions`: of shared memory; None where the extension is off."""
+        """`regions`: of shared memory; None where the extension is off. `stopping`: ends the streams."""
         self._inference = inference
         self._recorder = recorder
         self._guard = guard or Guard()
+        self.stopping = stopping or Stopping()
         self._regions = regions
         self._codecs: WeakKeyDictionary[LoadedModel, ModelCodec] = WeakKeyDictionary()
 
     def add_to_frontend(self, frontend: Frontend) -> None:
         """Serves both methods there."""
         frontend.add_unary(f"/{SERVICE}/{UNARY}", self._begin_unary)
-        frontend.add_stream(f"/{SERVICE}/{STREAMED}", self._open_stream, STREAM_LIMIT)
+        frontend.add_stream(f"/{SERVICE}/{STREAMED}", self._open_stream, STREAM_LIMIT, self.stopping)
 
     # ── by a coroutine ────────────────────────────────────────────────────────────────────────────────────────
 

@@ -28,6 +28,7 @@ from service.wire.open_inference.infer_calls import STREAM_LIMIT, InferCalls
 from service.wire.open_inference.raw_contents import ViewsServer, received
 from service.wire.open_inference.regions import Regions
 from service.wire.open_inference.submitted_tensors import Incoming
+from service.wire.stopping import Stopping
 from service.wire.streams import Stream
 
 log = logger(__name__)
@@ -64,11 +65,13 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
         regions: Regions | None = None,
         guard: Guard | None = None,
         traces: TraceSettings | None = None,
+        stopping: Stopping | None = None,
     ) -> None:
-        """`regions`: of shared memory; None where the extension is off. `traces`: None where the server has no collector."""
+        """`regions`: of shared memory; None where the extension is off. `traces`: None where the server has no collector.
+        `stopping`: ends the streams."""
         self._traces = traces
         self._regions = regions
-        self.calls = InferCalls(inference, recorder, regions, guard)
+        self.calls = InferCalls(inference, recorder, regions, guard, stopping)
         """Answers ModelInfer and ModelStreamInfer; a frontend may take them from here."""
         self._registry = registry
         self._recorder = recorder
@@ -114,7 +117,7 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
         def begin(request: Incoming, stream: Stream[Incoming, pb.ModelStreamInferResponse]) -> None:
             self.calls.begin_streamed(received(readable(request)), stream, deadline, context)
 
-        await Stream(context, begin, STREAM_LIMIT).run()
+        await Stream(context, begin, STREAM_LIMIT, self.calls.stopping).run()
 
     # ── administration ────────────────────────────────────────────────────────────────────────────────────────
 

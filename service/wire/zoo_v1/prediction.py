@@ -16,6 +16,7 @@ from service.wire.frontend.calls import UnaryCall
 from service.wire.frontend.frontend import Frontend
 from service.wire.frontend.streams import StreamCall, StreamHandler
 from service.wire.status import status_of
+from service.wire.stopping import Stopping
 from service.wire.streams import Stream
 from service.wire.zoo_v1.prediction_convert import read_request, write_response
 
@@ -30,10 +31,18 @@ STREAM_WINDOW = 128
 class PredictionServicer(prediction_pb2_grpc.PredictionServicer):
     """Answers zoo.v1 predictions through the request pipeline."""
 
-    def __init__(self, inference: Inference, recorder: Recorder, guard: Guard | None = None) -> None:
+    def __init__(
+        self,
+        inference: Inference,
+        recorder: Recorder,
+        guard: Guard | None = None,
+        stopping: Stopping | None = None,
+    ) -> None:
+        """`stopping`: ends the streams."""
         self._inference = inference
         self._recorder = recorder
         self._guard = guard or Guard()
+        self._stopping = stopping or Stopping()
 
     async def Predict(self, request: pb.PredictRequest, context: Context) -> pb.PredictResponse:  # noqa: N802
         """See prediction.proto."""
@@ -50,14 +59,14 @@ class PredictionServicer(prediction_pb2_grpc.PredictionServicer):
         ) -> None:
             stream.start(self._stream_answer(readable(message).request, deadline, context))
 
-        await Stream(context, begin, STREAM_WINDOW).run()
+        await Stream(context, begin, STREAM_WINDOW, self._stopping).run()
 
     # ── by a frontend ─────────────────────────────────────────────────────────────────────────────────────────
 
     def add_to_frontend(self, frontend: Frontend) -> None:
         """Serves both methods there."""
         frontend.add_unary(f"/{SERVICE}/{UNARY}", self._begin_unary)
-        frontend.add_stream(f"/{SERVICE}/{STREAMED}", self._open_stream, STREAM_WINDOW)
+        frontend.add_stream(f"/{SERVICE}/{STREAMED}", self._open_stream, STREAM_WINDOW, self._stopping)
 
     def _begin_unary(self, call: UnaryCall) -> None:
         counted = CountedCall(self._recorder, UNARY, call)

@@ -282,6 +282,74 @@ def test_stream_is_not_opened_again_after_a_reply(zoo: FakeZoo, client: Client) 
     assert len(zoo.calls["StreamPredict"]) == 1
 
 
+# ── a server that drains ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def sent(zoo: FakeZoo) -> list[bytes]:
+    """What the servers got to answer, in order."""
+    return [request.instances[0].image for request in zoo.calls["StreamPredict.request"]]
+
+
+@pytest.mark.parametrize("after", [0, 1, 5, 10])
+def test_next_server_gets_what_a_draining_one_has_not_begun(after: int, zoo: FakeZoo, client: Client) -> None:
+    zoo.prediction.drain_streams_after.extend([after, 3])
+    assert _names(list(client.stream_predict(MODEL, PHOTOS))) == [photo.decode() for photo in PHOTOS]
+    assert sent(zoo) == PHOTOS
+
+
+@pytest.mark.parametrize("after", [0, 1, 5])
+def test_requests_that_a_draining_server_refuses_one_by_one_go_to_the_next(
+    after: int, zoo: FakeZoo, client: Client
+) -> None:
+    zoo.prediction.refuse_streams_after.extend([after, 3])
+    assert _names(list(client.stream_predict(MODEL, PHOTOS, in_flight=2))) == [photo.decode() for photo in PHOTOS]
+    assert sent(zoo) == PHOTOS
+
+
+@pytest.mark.asyncio
+async def test_async_stream_continues_at_the_next_server(zoo: FakeZoo, retry: Retry) -> None:
+    zoo.prediction.refuse_streams_after.extend([4, 2])
+    async with AsyncClient(zoo.target, retry=retry) as client:
+        answers = [answer async for answer in client.stream_predict(MODEL, PHOTOS, in_flight=3)]
+    assert _names(answers) == [photo.decode() for photo in PHOTOS]
+    assert sent(zoo) == PHOTOS
+
+
+def test_stream_outlives_more_drains_than_a_call_has_attempts(zoo: FakeZoo, client: Client) -> None:
+    zoo.prediction.drain_streams_after.extend([1] * 9)
+    assert _names(list(client.stream_predict(MODEL, PHOTOS))) == [photo.decode() for photo in PHOTOS]
+
+
+def test_stream_that_breaks_while_requests_are_under_way_is_not_opened_again_although_others_were_refused(
+    zoo: FakeZoo, client: Client
+) -> None:
+    zoo.prediction.hold_back = 2  # the third request stays without a reply
+    zoo.prediction.refuse_streams_after.append(3)
+    zoo.prediction.break_streams_after.append(5)
+    results = client.stream_predict(MODEL, PHOTOS, in_flight=5)
+    assert _names([next(results), next(results)]) == ["photo 0", "photo 1"]
+    with pytest.raises(Unavailable, match="broke before the answer was there"):
+        list(results)
+
+
+def test_stream_without_retries_raises_that_the_server_drains(zoo: FakeZoo) -> None:
+    zoo.prediction.drain_streams_after.append(2)
+    with Client(zoo.target, retry=Retry(attempts=1)) as client:
+        results = client.stream_predict(MODEL, PHOTOS)
+        assert _names([next(results), next(results)]) == ["photo 0", "photo 1"]
+        with pytest.raises(Unavailable) as caught:
+            next(results)
+    assert caught.value.reason == "DRAINING"
+
+
+def test_stream_without_retries_shows_each_refusal(zoo: FakeZoo) -> None:
+    zoo.prediction.refuse_streams_after.append(8)
+    with Client(zoo.target, retry=Retry(attempts=1)) as client:
+        results = list(client.stream_predict(MODEL, PHOTOS))
+    refused = [(type(result), getattr(result, "reason", "")) for result in results[8:]]
+    assert refused == [(PredictionError, "DRAINING")] * 2
+
+
 def test_closing_a_stream_ends_the_iterator_that_waits_for_a_reply(retry: Retry) -> None:
     ended = threading.Event()
 

@@ -8,9 +8,13 @@ import signal
 
 import grpc
 import numpy as np
+import pytest
 from grpc_health.v1 import health_pb2
 
+from service.client import Client, Segments
 from service.pb import open_inference_pb2, prediction_pb2
+from tests.support.end_to_end.bare_server import free_ports
+from tests.support.end_to_end.samples import wav
 from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess, until
 from tests.support.end_to_end.stubs import (
     RNN,
@@ -21,6 +25,7 @@ from tests.support.end_to_end.stubs import (
     infer,
     outputs,
     read_error,
+    read_status,
     samples,
     stubs_of,
 )
@@ -88,6 +93,55 @@ def test_drain_notice_reports_not_ready_while_calls_are_accepted() -> None:
         assert stubs.predict(SOUND).version == 1
         assert server.wait() == 0
         requests.put(None)
+
+
+@pytest.mark.parametrize("frontend", ["auto", "aio"])
+def test_open_stream_refuses_further_requests_and_ends_once_its_requests_are_answered(frontend: str) -> None:
+    requests: queue.SimpleQueue[prediction_pb2.StreamPredictRequest | None] = queue.SimpleQueue()
+    request = prediction_pb2.StreamPredictRequest(request=SOUND)
+    settings = {"ZOO_FRONTEND": frontend, **PATIENT}
+    with ServerProcess("--model", RNN, **settings) as server, stubs_of(server.ready()) as stubs:
+        idle = stubs.inference.ModelStreamInfer(iter(queue.SimpleQueue().get, None), timeout=TIMEOUT_S)
+        stream = stubs.prediction.StreamPredict(iter(requests.get, None), timeout=TIMEOUT_S)
+        requests.put(request)
+        until(lambda: in_flight(server) == 1, "the request in flight")
+        watched = watch(stubs)
+        server.terminate()
+        assert next(watched).status == NOT_SERVING
+        expect_error(lambda: stubs.predict(SOUND))  # nothing new is taken any more
+        requests.put(request)
+        refused = next(stream)
+        assert read_status(refused.error).reason == "DRAINING"
+        assert next(stream).WhichOneof("outcome") == "response"
+        for ended in (stream, idle):
+            error = expect_error(lambda ended=ended: next(ended))  # type: ignore[misc]
+            assert (error.code, error.reason) == ("UNAVAILABLE", "DRAINING")
+        requests.put(None)
+        assert server.wait() == 0
+        assert server.wait_for("stopped")["all_answered"] is True
+
+
+@pytest.mark.parametrize("frontend", ["auto", "aio"])
+def test_stream_of_the_sdk_continues_at_the_server_that_starts_in_place(frontend: str) -> None:
+    [port] = free_ports(1)
+    command = ("--model", RNN, "--port", str(port))
+    more: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    sound = wav(FRAME)
+    with ServerProcess(*command, ZOO_FRONTEND=frontend) as first, Client(first.ready().target) as client:
+        results = client.stream_predict(RNN, iter(more.get, b""))
+        more.put(sound)
+        before = next(results)
+        first.terminate()
+        assert first.wait() == 0
+        with ServerProcess(*command, ZOO_FRONTEND=frontend) as second:
+            second.ready()
+            more.put(sound)
+            after = next(results)
+            more.put(b"")
+            assert list(results) == []
+    assert isinstance(before, Segments)
+    assert isinstance(after, Segments)
+    np.testing.assert_allclose(after.probabilities, before.probabilities, atol=1e-6)
 
 
 def test_calls_beyond_the_grace_period_end_as_unavailable() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,14 @@ def test_upgrade_and_rollback_of_one_server_after_the_other_lose_no_request(
 
         first = job(10)
         until(lambda: state(first) == "SUCCEEDED", "the first job")
-        traffic = stack.enter_context(SteadyTraffic([by_stock_client, by_stock_client, by_stock_client, by_sdk]))
+        streamed = client.stream_predict("flats", cycle([FLAT]), in_flight=4)
+
+        def by_stream() -> None:
+            found = next(streamed)
+            assert isinstance(found, Regression), found
+
+        callers = [by_stock_client, by_stock_client, by_stock_client, by_sdk, by_stream]
+        traffic = stack.enter_context(SteadyTraffic(callers))
         long = job(10_000)
         until(lambda: client.job(long).progress.step > 0, "the second job")
         for place in range(2):

@@ -14,6 +14,7 @@ from service.pb import prediction_pb2, prediction_pb2_grpc
 from tests.support.fake_zoo.calls import FakeCalls, abort, status_of
 from tests.support.fake_zoo.models import FakeModels, unknown_model
 
+_DRAINING = status_of("UNAVAILABLE", "the server is shutting down and takes no more requests", reason="DRAINING")
 VECTORS = {"a cat": [1.0, 0.0], "a kitten": [0.8, 0.6], "a tax form": [0.0, 1.0]}
 
 
@@ -26,6 +27,10 @@ class FakePrediction(prediction_pb2_grpc.PredictionServicer):
         """StreamPredict ends without an answer to the last request."""
         self.break_streams_after: deque[int] = deque()
         """Numbers of replies after which the next streams lose their connection."""
+        self.drain_streams_after: deque[int] = deque()
+        """Numbers of requests after which the next streams end, since the server drains; what they had is answered."""
+        self.refuse_streams_after: deque[int] = deque()
+        """Numbers of requests after which the next streams refuse each further one, since the server drains."""
         self.most_unanswered = 0
 
     def Predict(self, request: prediction_pb2.PredictRequest, context: Any) -> prediction_pb2.PredictResponse:
@@ -40,10 +45,19 @@ class FakePrediction(prediction_pb2_grpc.PredictionServicer):
         self._calls.enter("StreamPredict", None, context)
         collected: list[prediction_pb2.PredictRequest] = []
         unanswered, lock = 0, threading.Lock()
+        drains_after = self.drain_streams_after.popleft() if self.drain_streams_after else -1
+        refuses_after = self.refuse_streams_after.popleft() if self.refuse_streams_after else -1
         breaks_after = self.break_streams_after.popleft() if self.break_streams_after else -1
         for count, message in enumerate(requests):
             if count == breaks_after:
                 context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+            if count == drains_after:
+                for request in reversed(collected):
+                    yield self._stream_answer(request)
+                abort(context, _DRAINING)
+            if 0 <= refuses_after <= count:
+                yield prediction_pb2.StreamPredictResponse(request_id=message.request.request_id, error=_DRAINING)
+                continue
             self._calls.by_method["StreamPredict.request"].append(message.request)
             collected.append(message.request)
             with lock:

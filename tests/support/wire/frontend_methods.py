@@ -15,6 +15,7 @@ from grpc import aio
 from service.wire.frontend.calls import UnaryCall
 from service.wire.frontend.frontend import Frontend
 from service.wire.frontend.streams import StreamCall, StreamHandler
+from service.wire.stopping import Stopping
 from tests.support.wire.calls import until
 from tests.support.wire.frontends import LIMIT_BYTES, Port, served_port
 
@@ -110,10 +111,11 @@ class Methods:
     unary: Callable[[UnaryCall], None] = echo
     open: Callable[[StreamCall], StreamHandler] = EchoStream
     limit: int = 8
+    stopping: Stopping = field(default_factory=Stopping)
 
     def add_to_frontend(self, frontend: Frontend) -> None:
         frontend.add_unary(UNARY, self.unary)
-        frontend.add_stream(STREAM, self.open, self.limit)
+        frontend.add_stream(STREAM, self.open, self.limit, self.stopping)
 
 
 @dataclass

@@ -7,12 +7,15 @@ from typing import Any
 
 import grpc
 import pytest
+from google.rpc import error_details_pb2
 from grpc import aio
+from grpc_status import rpc_status
 from structlog.testing import capture_logs
 
-from service.errors import InvalidInput
+from service.errors import Draining, InvalidInput
 from service.wire.frontend import backpressure
 from service.wire.frontend.streams import StreamCall
+from service.wire.stopping import Stopping
 from tests.support.wire.calls import until
 from tests.support.wire.frontend_methods import (
     STREAM,
@@ -34,6 +37,15 @@ OK, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED = 0, 4, 8
 
 async def all_of(stream: Any) -> list[bytes]:
     return [reply async for reply in stream]
+
+
+async def ending(stream: Any) -> tuple[str, str]:
+    """Code and reason with which a stream ends that has no further reply."""
+    error = await failure(stream.read())
+    status: Any = rpc_status.from_call(error)  # type: ignore[arg-type]  # the stubs know the blocking client only
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    return error.code().name, info.reason
 
 
 class UnderWay:
@@ -84,6 +96,72 @@ async def test_initial_metadata_come_before_the_first_message_is_sent() -> None:
             await stream.initial_metadata()
         await stream.done_writing()
         assert await stream.code() is grpc.StatusCode.OK
+
+
+# ── a server that stops ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_idle_stream_ends_when_the_server_stops() -> None:
+    streams, stopping = KeptStreams(), Stopping()
+    async with served(Methods(open=streams, stopping=stopping)) as s:
+        stream = s.stream()
+        await streams.first()
+        stopping.set()
+        assert await ending(stream) == ("UNAVAILABLE", "DRAINING")
+        await s.until_idle()
+
+
+async def test_stream_that_opens_after_the_server_stops_ends() -> None:
+    stopping = Stopping()
+    stopping.set()
+    async with served(Methods(stopping=stopping)) as s:
+        assert await ending(s.stream()) == ("UNAVAILABLE", "DRAINING")
+        await s.until_idle()
+
+
+async def test_what_began_is_answered_before_the_stream_ends_and_nothing_begins_afterwards() -> None:
+    streams, stopping = KeptStreams(), Stopping()
+    async with served(Methods(open=streams, stopping=stopping)) as s:
+        stream = s.stream()
+        for data in (b"a", b"b"):
+            await stream.write(data)
+        kept = await streams.first(2)
+        stopping.set()
+        with suppress(aio.AioRpcError, asyncio.InvalidStateError):
+            await stream.write(b"c")
+        await s.call(b"x")
+        kept.call.reply(Bytes(b"A"))
+        assert await stream.read() == b"A"
+        kept.call.reply(Bytes(b"B"))
+        assert await stream.read() == b"B"
+        assert await ending(stream) == ("UNAVAILABLE", "DRAINING")
+        assert kept.messages == [b"a", b"b"]
+        assert [type(error) for error in kept.ends] == [Draining]
+        await s.until_idle()
+
+
+async def test_stream_whose_requests_have_all_begun_ends_with_ok_although_the_server_stops() -> None:
+    streams, stopping = KeptStreams(), Stopping()
+    async with served(Methods(open=streams, stopping=stopping)) as s:
+        stream = s.stream(b"a", b"b")
+        kept = await streams.first(2)
+        await until(lambda: kept.call._all_received)
+        stopping.set()
+        for reply in (b"A", b"B"):
+            kept.call.reply(Bytes(reply))
+            assert await stream.read() == reply
+        assert await stream.read() is aio.EOF
+        assert kept.ends == [None]
+        await s.until_idle()
+
+
+async def test_streams_that_end_are_not_told_that_the_server_stops() -> None:
+    stopping = Stopping()
+    async with served(Methods(stopping=stopping)) as s:
+        for _ in range(10):
+            assert await all_of(s.stream(b"a")) == [b"a"]
+        await s.until_idle()
+    assert not stopping._listeners
 
 
 # ── limits ────────────────────────────────────────────────────────────────────────────────────────────────────────
