@@ -1,10 +1,12 @@
 """`make bench-access`: what each part of access control and observation costs a request, in processor time of the server.
 
-    python -m benchmarks.access [--rounds 5] [--seconds 4] [--callers 32] [--only TEXT] [--out FILE]
+    python -m benchmarks.access [--rounds 5] [--seconds 8] [--callers 32] [--only TEXT] [--out FILE]
 
 Two servers of a model differ in one part: it is off in one and on in the other. They run turn by turn, each alone while the
-other is paused, and every round begins with the other one. A ratio is taken within one round, and the median over the rounds is
-reported. The client is in this process; its own time does not count.
+other is paused. A turn takes a fifth of a second, since the machine's speed changes from second to second, and every pair of
+turns begins with the other server. The turns of a round are added up; the median over the rounds is reported. Connections stay
+open.
+The client is in this process; its own time does not count.
 """
 
 from __future__ import annotations
@@ -17,10 +19,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -39,7 +42,9 @@ from service.access.tokens import new_secret
 
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
 CALLERS_OF_A_CONNECTION = 8
-WARM_UP_S = 1.0
+WARM_UP_S = 2.0
+TURN_S = 0.2
+START_S = 0.05
 CNN = "efficientnet_lite0"
 NULL = "null"
 """The network that returns its input: a call costs what is around the network."""
@@ -144,26 +149,33 @@ def message_of(model: str) -> bytes:
     return inputs.tensor_message(model, {"pixel_values": np.zeros((3, 224, 224), np.float32)})
 
 
-async def load(
-    target: str, variant: Variant, message: bytes, callers: int, seconds: float, method: str = METHOD
-) -> int:
-    """Calls in a closed loop; gives their number. Raises grpc.RpcError for a call that fails."""
-    end = time.monotonic() + seconds
-    count = 0
+class Callers:
+    """Callers of one server, in a closed loop while `run` runs; their connections stay open between its runs."""
 
-    async def caller(channel: aio.Channel) -> None:
-        nonlocal count
-        call = channel.unary_unary(method)  # type: ignore[call-arg]  # bytes as they are
-        while time.monotonic() < end:
-            await call(message, metadata=variant.metadata)
-            count += 1
+    def __init__(self, target: str, variant: Variant, message: bytes, callers: int, method: str = METHOD) -> None:
+        self._message = message
+        self._metadata = variant.metadata
+        self._channels = [_channel(target, variant) for _ in range(max(1, callers // CALLERS_OF_A_CONNECTION))]
+        calls = [channel.unary_unary(method) for channel in self._channels]  # type: ignore[call-arg]  # bytes as they are
+        self._calls = [calls[i % len(calls)] for i in range(callers)]
 
-    connections = max(1, callers // CALLERS_OF_A_CONNECTION)
-    channels = [_channel(target, variant) for _ in range(connections)]
-    await asyncio.gather(*(caller(channels[i % connections]) for i in range(callers)))
-    for channel in channels:
-        await channel.close(None)
-    return count
+    async def run(self, seconds: float) -> int:
+        """Calls for some time; gives the number of calls. Raises grpc.RpcError for a call that fails."""
+        end = time.monotonic() + seconds
+
+        async def caller(call: Callable[..., Any]) -> int:
+            count = 0
+            while time.monotonic() < end:
+                await call(self._message, metadata=self._metadata)
+                count += 1
+            return count
+
+        return sum(await asyncio.gather(*map(caller, self._calls)))
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        for channel in self._channels:
+            await channel.close(None)
 
 
 def _channel(target: str, variant: Variant) -> aio.Channel:
@@ -173,15 +185,46 @@ def _channel(target: str, variant: Variant) -> aio.Channel:
     return aio.secure_channel(target, variant.credentials(), options)
 
 
-def cost_us(server: Server, variant: Variant, message: bytes, callers: int, seconds: float) -> float:
-    """Processor time of the server a call, in microseconds."""
-    asyncio.run(load(server.target, variant, message, callers, WARM_UP_S))
-    before = server.cpu_seconds()
-    calls = asyncio.run(load(server.target, variant, message, callers, seconds))
-    return 1e6 * (server.cpu_seconds() - before) / calls
+@dataclass
+class Cost:
+    """What one server has taken in the turns of a round."""
+
+    cpu_s: float = 0.0
+    calls: int = 0
+
+    @property
+    def us(self) -> float:
+        """Processor time a call, in microseconds."""
+        return 1e6 * self.cpu_s / self.calls
+
+    async def add_turn(self, server: Server, callers: Callers, seconds: float) -> None:
+        """Adds a turn. What the server takes to get going again does not count."""
+        server.resume(settle_s=0.0)
+        try:
+            await callers.run(START_S)
+            before = server.cpu_seconds()
+            calls = await callers.run(seconds)
+            self.cpu_s += server.cpu_seconds() - before
+            self.calls += calls
+        finally:
+            server.pause()
 
 
-def measure(case: Case, rounds: int, seconds: float, callers: int) -> list[Round]:
+async def measured_rounds(
+    servers: Mapping[str, Server], callers: Mapping[str, Callers], rounds: int, seconds: float
+) -> AsyncIterator[Round]:
+    """The rounds of a case, each with so many seconds for either server."""
+    turn = 0
+    for _ in range(rounds):
+        costs = {name: Cost() for name in servers}
+        for _ in range(max(1, round(seconds / TURN_S))):
+            for name in rotated(list(servers), turn):
+                await costs[name].add_turn(servers[name], callers[name], min(TURN_S, seconds))
+            turn += 1
+        yield Round(costs["off"].us, costs["on"].us)
+
+
+async def measure(case: Case, rounds: int, seconds: float, callers: int) -> list[Round]:
     """All rounds of a case."""
     message = message_of(case.model)
     variants = {"off": case.off, "on": case.on}
@@ -191,15 +234,17 @@ def measure(case: Case, rounds: int, seconds: float, callers: int) -> list[Round
         for name, variant in variants.items():
             servers[name] = stack.enter_context(start(case, variant, f"access-{name}"))
             servers[name].pause()
-        for number in range(rounds):
-            figures = {}
-            for name in rotated(list(servers), number):
-                with resumed(servers[name]) as server:
-                    figures[name] = cost_us(server, variants[name], message, callers, seconds)
-            found.append(Round(figures["off"], figures["on"]))
-            console.print(
-                f"  {case.name}: {found[-1].off_us:.0f} and {found[-1].on_us:.0f} µs, {found[-1].ratio:.3f} ×"
-            )
+        async with AsyncExitStack() as open_:
+            calling = {name: Callers(servers[name].target, variants[name], message, callers) for name in servers}
+            for name, one in calling.items():
+                open_.push_async_callback(one.close)
+                with resumed(servers[name]):
+                    await one.run(WARM_UP_S)
+            async for one_round in measured_rounds(servers, calling, rounds, seconds):
+                found.append(one_round)
+                console.print(
+                    f"  {case.name}: {one_round.off_us:.0f} and {one_round.on_us:.0f} µs, {one_round.ratio:.3f} ×"
+                )
     return found
 
 
@@ -207,7 +252,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="Measures what access control and observation cost a request.")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4.0, help="length of each measurement")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of a round, for either server")
     parser.add_argument("--callers", type=int, default=32)
     parser.add_argument("--only", default="", help="only cases whose name contains this")
     parser.add_argument("--out", type=Path, default=RESULTS / "access.json")
@@ -218,7 +263,7 @@ def main() -> None:
         for case in cases(Path(folder), endpoint):
             if arguments.only not in case.name:
                 continue
-            found = measure(case, arguments.rounds, arguments.seconds, arguments.callers)
+            found = asyncio.run(measure(case, arguments.rounds, arguments.seconds, arguments.callers))
             ratio = statistics.median(one.ratio for one in found)
             more = statistics.median(one.on_us - one.off_us for one in found)
             report[case.name] = {

@@ -48,16 +48,17 @@ class _Bucket:
         self._level = self._size
         self._when = now
 
-    def wait_s(self, amount: float, now: float) -> float:
-        """Seconds until `amount` is there, 0 for now. An amount above the size waits for a full bucket."""
-        self._level = min(self._size, self._level + (now - self._when) * self._rate)
+    def take(self, amount: float, now: float) -> float:
+        """Takes `amount` if it is there, and gives 0; else gives the seconds until it is. An amount above the size waits for a
+        full bucket; the level then falls below 0, and the next requests wait the longer."""
+        level = min(self._size, self._level + (now - self._when) * self._rate)
         self._when = now
-        lacking = min(amount, self._size) - self._level
-        return lacking / self._rate if lacking > 1e-9 else 0.0
-
-    def take(self, amount: float) -> None:
-        """After `wait_s` gave 0. The level may fall below 0; the next requests wait the longer."""
-        self._level -= amount
+        lacking = min(amount, self._size) - level
+        if lacking > 1e-9:
+            self._level = level
+            return lacking / self._rate
+        self._level = level - amount
+        return 0.0
 
 
 class RateLimits:
@@ -65,6 +66,7 @@ class RateLimits:
 
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
         self.limits = limits
+        self._most = limits.concurrent_requests
         self._clock = clock
         # Two locks, since calls are counted on the frontend's thread and rows on the event loop: a thread that waits for a lock
         # gives up the interpreter.
@@ -83,20 +85,20 @@ class RateLimits:
     def begin(self) -> None:
         """Takes one request; `end` must follow once. Raises RateLimited, and takes nothing then."""
         with self._lock:
-            most = self.limits.concurrent_requests
-            if most and self._running >= most:
+            if self._most and self._running >= self._most:
                 raise RateLimited(f"the token has {self._running} requests under way, its limit", BUSY_RETRY_S)
-            self._take_call()
+            if self._requests is not None:
+                self._take_call(self._requests)
             self._running += 1
 
     def begin_stream(self) -> None:
         """Opens a stream; `end_stream` must follow once. As many may be open as calls may be under way, and it is one call.
         Raises RateLimited, and takes nothing then."""
         with self._lock:
-            most = self.limits.concurrent_requests
-            if most and self._streams >= most:
+            if self._most and self._streams >= self._most:
                 raise RateLimited(f"the token has {self._streams} streams open, its limit", BUSY_RETRY_S)
-            self._take_call()
+            if self._requests is not None:
+                self._take_call(self._requests)
             self._streams += 1
 
     def end_stream(self) -> None:
@@ -109,22 +111,18 @@ class RateLimits:
         with self._lock:
             self._running -= 1
 
-    def _take_call(self) -> None:
-        if self._requests is None:
-            return
-        wait_s = self._requests.wait_s(1.0, self._clock())
+    def _take_call(self, bucket: _Bucket) -> None:
+        wait_s = bucket.take(1.0, self._clock())
         if wait_s:
             rate = self.limits.requests_per_second
             raise RateLimited(f"the token may send {rate:g} requests a second", max(wait_s, SHORTEST_RETRY_S))
-        self._requests.take(1.0)
 
     def take_rows(self, rows: int) -> None:
         """Takes the rows of a request. Raises RateLimited, and takes nothing then."""
         if self._rows is None:
             return
         with self._rows_lock:
-            wait_s = self._rows.wait_s(float(rows), self._clock())
+            wait_s = self._rows.take(float(rows), self._clock())
             if wait_s:
                 rate = self.limits.rows_per_second
                 raise RateLimited(f"the token may send {rate:g} rows a second", max(wait_s, SHORTEST_RETRY_S))
-            self._rows.take(float(rows))

@@ -88,7 +88,7 @@ def build_registry(
     loads = LoadManager(table, networks, heads, unloader, evictor, is_here, clock)
 
     discovery = Discovery(table, folders, defaults, options_given)
-    activation = AliasActivation(table, loads, unloader, clock)
+    activation = AliasActivation(table, loads, unloader, damaged, clock)
     writer = AliasWriter(storage, folders, activation)
     canaries = CanaryMonitor(activation, writer, recorder, bounds or Bounds(), clock)
     deletion = Deletion(table, unloader, folders, discovery, storage, activation, writer)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from service.access import authenticator
 from service.access.attempts import BURST, REFILL_S
 from service.access.authenticator import Authenticator, UnknownToken
 from service.access.rate_limits import Limits
@@ -61,6 +62,44 @@ async def test_valid_token_gives_its_principal(w: World) -> None:
     assert not found.may_use("dogs")
     assert found.limits is not None
     assert found.limits.limits == Limits(requests_per_second=100, jobs=2)
+
+
+async def test_header_that_was_right_before_is_refused_once_its_token_is_revoked_deleted_or_expired(w: World) -> None:
+    revoked, deleted, expiring = w.store.add("a"), w.store.add("b"), w.store.add("c", expires=1002.0)
+    await w.authenticator.refresh()
+    for _ in range(3):
+        for secret, name in ((revoked, "a"), (deleted, "b"), (expiring, "c")):
+            assert w.authenticator.authenticate(bearer(secret), here()).name == name
+    w.store.revoke(revoked)
+    del w.store.tokens[deleted.id]
+    w.store.add("d")
+    await w.authenticator.refresh()
+    w.wall.now = 1002.0
+    for secret, text in ((revoked, "revoked"), (deleted, "not valid"), (expiring, "expired")):
+        with pytest.raises(Unauthenticated, match=text):
+            w.authenticator.authenticate(bearer(secret), here())
+
+
+async def test_header_that_was_right_before_needs_a_copy_that_is_not_too_old(w: World) -> None:
+    secret = w.store.add()
+    await w.authenticator.refresh()
+    for _ in range(2):
+        w.authenticator.authenticate(bearer(secret), here())
+    w.clock.now += 60.5
+    with pytest.raises(NotReady):
+        w.authenticator.authenticate(bearer(secret), here())
+
+
+async def test_more_spellings_of_a_header_than_are_remembered_are_all_right(
+    w: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authenticator, "MOST_HEADERS", 4)
+    secret = w.store.add()
+    await w.authenticator.refresh()
+    for _ in range(2):
+        for spaces in range(1, 9):
+            assert w.authenticator.authenticate((f"bearer{' ' * spaces}{secret.text}",), here()).name == "ada"
+    assert len(w.authenticator._copy.headers) == 4
 
 
 async def test_call_without_a_token_is_told_how_to_send_one(w: World) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.access import Round, Variant, load
+from benchmarks.access import Callers, Round, Variant
 from service.wire.frontend.calls import UnaryCall
 from tests.support.wire.frontend_methods import UNARY, Methods, served
 
@@ -21,6 +21,8 @@ async def test_load_counts_its_calls_and_sends_the_metadata_of_the_variant() -> 
 
     variant = Variant(metadata=(("authorization", "Bearer x"),))
     async with served(Methods(note)) as s:
-        count = await load(f"127.0.0.1:{s.port.number}", variant, b"x", 4, 0.1, UNARY)
+        callers = Callers(f"127.0.0.1:{s.port.number}", variant, b"x", 4, UNARY)
+        count = sum([await callers.run(0.1) for _ in range(2)])
+        await callers.close()
     assert count == len(seen) > 0
     assert set(seen) == {(b"x", "Bearer x")}

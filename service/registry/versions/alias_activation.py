@@ -18,7 +18,8 @@ from service.registry.loading.unloading import Unloader
 from service.registry.model_record import ModelRecord
 from service.registry.model_table import ModelTable
 from service.registry.model_version import ModelVersion
-from service.registry.versions.aliases import keep_stable, restrict_to, stop_canary
+from service.registry.versions.aliases import in_effect, keep_stable, stop_canary
+from service.registry.versions.damaged_versions import DamagedVersions
 
 log = logger(__name__)
 
@@ -34,11 +35,13 @@ class AliasActivation:
         table: ModelTable,
         loads: LoadManager,
         unloader: Unloader,
+        damaged: DamagedVersions,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._table = table
         self._loads = loads
         self._unloader = unloader
+        self._damaged = damaged
         self._clock = clock
         self._background: dict[
             str, asyncio.Task[None]
@@ -57,7 +60,8 @@ class AliasActivation:
         While the new stable version is not loaded, and is not the one that was `loaded` for this change, the one before keeps
         answering. A canary that left its bounds here gets no share, whether the stored aliases say so already or not.
         """
-        aliases = restrict_to(record.stored.aliases, record.versions)
+        newer = self._damaged.left_to_newer(record.name)
+        aliases = in_effect(record.stored.aliases, record.versions, newer)
         if record.stopped_canary is not None and record.stored.aliases.canary != record.stopped_canary.number:
             record.stopped_canary = None  # another version is on trial by now
         if record.stopped_canary is not None and aliases.canary is not None:

@@ -147,3 +147,12 @@ def restrict_to(aliases: AliasSet, numbers: Collection[int]) -> AliasSet:
     share = aliases.canary_share if CANARY in targets and STABLE in targets else 0.0
     previous = tuple(number for number in aliases.previous_stable if number in numbers)
     return AliasSet(targets, share, aliases.rolled_back_reason, previous)
+
+
+def in_effect(aliases: AliasSet, known: Collection[int], newer: Collection[int]) -> AliasSet:
+    """Aliases on a server that has some of the versions, and leaves others to the servers of a newer release. Where `stable` is
+    one of the latter, it names here the last known version before it, as on a server that ran when it moved."""
+    here = restrict_to(aliases, known)
+    if aliases.stable in newer and here.previous_stable:
+        return keep_stable(here, here.previous_stable[-1])
+    return here

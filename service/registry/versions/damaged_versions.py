@@ -74,6 +74,10 @@ class DamagedVersions:
         """The damaged versions of a model, by number."""
         return {one.number: one for one in sorted(self._found.values(), key=lambda v: v.number) if one.model == model}
 
+    def left_to_newer(self, model: str) -> set[int]:
+        """The versions of a model that only the servers of a newer release serve."""
+        return {one.number for one in self.of(model).values() if one.newer}
+
     def models(self) -> dict[str, str]:
         """Models with a damaged card, or with damaged versions, and what is damaged; in order of name."""
         names = {model for model, _ in tuple(self._found)}

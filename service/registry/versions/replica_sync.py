@@ -21,7 +21,7 @@ from service.registry.loading.background import in_daemon
 from service.registry.model_table import ModelTable
 from service.registry.rollout.canary_monitor import CanaryMonitor
 from service.registry.versions.alias_activation import AliasActivation
-from service.registry.versions.aliases import restrict_to
+from service.registry.versions.aliases import in_effect
 from service.registry.versions.deletion import Deletion
 from service.registry.versions.discovery import Discovery
 from service.registry.versions.revisioned_aliases import NEVER_WRITTEN, NO_ALIASES, AliasStorage
@@ -82,11 +82,15 @@ class ReplicaSync:
                 continue
             record = self._discovery.new_record(model, published)
             record.stored = stored.get(model, NO_ALIASES)
-            record.active = restrict_to(record.stored.aliases, record.versions)
+            newer = self._folders.damaged.left_to_newer(model)
+            record.active = in_effect(record.stored.aliases, record.versions, newer)
             for alias, number in record.stored.aliases.targets.items() - record.active.targets.items():
                 unreadable = self._folders.damaged.of(model).get(number)
                 why = unreadable.clause if unreadable is not None else "is gone"
-                log.error(f"a version that an alias names {why}", model=model, alias=alias, version=number)
+                instead = record.active.targets.get(alias, "none")
+                log.error(
+                    f"a version that an alias names {why}", model=model, alias=alias, version=number, answers=instead
+                )
             self._table.add(record)
             self._canaries.observe(record)
         self._discovery.note_damage()

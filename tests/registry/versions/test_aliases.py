@@ -16,6 +16,7 @@ from service.registry.versions.aliases import (
     AliasMove,
     AliasSet,
     drop_version,
+    in_effect,
     keep_stable,
     point_alias,
     remove_alias,
@@ -179,6 +180,19 @@ def test_aliases_of_versions_that_exist_are_unchanged() -> None:
 def test_version_that_does_not_exist_has_no_alias_and_no_share(gone: int, left: dict[str, int]) -> None:
     before = replace(ON_TRIAL, previous_stable=(4, gone, 4))
     assert restrict_to(before, {1, 2, 4} - {gone}) == AliasSet(left, 0.0, "", (4, 4))
+
+
+def test_stable_of_a_newer_release_is_here_the_last_known_version_before_it() -> None:
+    stored = AliasSet({STABLE: 5, CANARY: 6, "own": 1}, 0.25, "", (1, 2, 3, 4))
+    assert in_effect(stored, {1, 2}, {4, 5, 6}) == AliasSet({STABLE: 2, "own": 1}, 0.0, "", (1, 2))
+    assert in_effect(stored, {1, 2, 6}, {5}).split == (2, 6, 0.0)
+
+
+def test_stable_that_is_damaged_or_has_no_known_version_before_it_names_none_here() -> None:
+    stored = AliasSet({STABLE: 2}, 0.0, "", (1,))
+    assert in_effect(stored, {1}, set()).stable is None
+    assert in_effect(stored, set(), {2}).stable is None
+    assert in_effect(stored, {1, 2}, set()) == stored
 
 
 def test_changes_leave_the_aliases_they_start_from_unchanged() -> None:

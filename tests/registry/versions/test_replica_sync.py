@@ -25,7 +25,7 @@ from tests.support.registry.several_servers import (
     states,
     two,
 )
-from tests.support.registry.tuned_versions import publish, report, with_tuned
+from tests.support.registry.tuned_versions import as_of_newer_release, publish, report, with_tuned
 from tests.support.registry.tuned_worlds import (
     SlowAliases,
     ask,
@@ -201,6 +201,38 @@ async def test_damaged_version_is_logged_once(tmp_path: Path, capsys: pytest.Cap
             await w.registry.look()
         assert reported_damage(w) == {("mood", 1)}
         assert [status.name for status in w.registry.statuses()] == ["adder"]
+
+
+async def test_server_that_starts_answers_with_the_version_before_those_of_a_newer_release(tmp_path: Path) -> None:
+    storage = InMemoryAliases()
+    async with served(tmp_path, storage) as newer:
+        await grow(newer, tmp_path, "mood", 1.0, 2.0, 3.0)
+        for number in (2, 3):
+            as_of_newer_release(tmp_path, "mood", number)
+        async with served(tmp_path, storage) as w:
+            assert await ask(w, "mood") == (1, 3.0)
+            assert w.registry.traffic("mood").stable == 1
+            assert states(w) == {1: READY}
+            for _ in range(3):
+                await w.registry.look()
+                assert await ask(w, "mood") == (1, 3.0)
+            assert (await w.registry.rollback("mood"))[1] == 3, "stable was 3 for the other servers until now"
+            await newer.registry.look()
+            await stable_at(newer, 1)
+            assert await ask(w, "mood") == (1, 3.0)
+
+
+async def test_model_that_is_learned_late_answers_with_the_version_before_those_of_a_newer_release(
+    tmp_path: Path,
+) -> None:
+    async with two(tmp_path) as (here, there):
+        await grow(there, tmp_path, "mood", 1.0, 2.0)
+        as_of_newer_release(tmp_path, "mood", 2)
+        await here.registry.look()
+        assert await ask(here, "mood") == (1, 3.0)
+        await there.registry.set_alias("mood", "stable", 1)
+        await here.registry.look()
+        assert await ask(here, "mood") == (1, 3.0)
 
 
 # ── a call for what is not known yet ──────────────────────────────────────────────────────────────────────────────────

@@ -134,6 +134,14 @@ def publish(home: Path, model: str, slope: float = 1.0, **changes: Any) -> int:
     return Versions(home).publish(model, result_folder(home, model, slope, **changes))
 
 
+def as_of_newer_release(home: Path, model: str, number: int) -> None:
+    """Makes a published version one of a newer release, whose card this one cannot read."""
+    folder = home / "versions" / model / str(number)
+    for name, more in (("card.json", {"hologram": True}), ("lineage.json", {"zoo_version": "99.1.0"})):
+        (folder / name).write_text(json.dumps(json.loads((folder / name).read_text()) | more))
+    write_manifest(folder)
+
+
 class TunedTask(FakeTask):
     """A head's or a tuned network's answer as a vector."""
 

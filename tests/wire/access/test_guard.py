@@ -261,7 +261,7 @@ async def test_calls_at_once_are_bounded_and_end_with_the_calls() -> None:
         calls[0].cancel()
         gate.set()
         await asyncio.gather(*calls, return_exceptions=True)
-        [entry] = g.access.authenticator._entries.values()
+        [entry] = g.access.authenticator._copy.entries.values()
         limits = entry.principal.limits
         assert limits is not None
         await until(lambda: limits.running == 0)
@@ -288,7 +288,7 @@ async def test_refused_calls_leave_nothing_among_those_at_once() -> None:
         for _ in range(5):
             await g.refused(token, 1.0, 2.0, 3.0)
             await g.refused(token, model="nobody")
-        [entry] = g.access.authenticator._entries.values()
+        [entry] = g.access.authenticator._copy.entries.values()
         limits = entry.principal.limits
         assert limits is not None
         await until(lambda: limits.running == 0)
@@ -349,7 +349,7 @@ async def test_requests_of_a_stream_count_among_those_at_once_until_they_end() -
         assert "2 requests under way" in (await stream.read()).error_message
         stream.cancel()
         gate.set()
-        [entry] = g.access.authenticator._entries.values()
+        [entry] = g.access.authenticator._copy.entries.values()
         limits = entry.principal.limits
         assert limits is not None
         await until(lambda: limits.running == 0)
