@@ -66,7 +66,10 @@ class AccessControl:
         await self._authenticator.refresh()
         self._authenticator.follow(self._settings.follow_interval_s)
         if not (await self._store.list(1)).tokens:
-            log.warning("no token exists, so nobody can call; `zoo token create --local` makes the first one")
+            log.warning(
+                "no token exists, so nobody can call; `zoo token create NAME --scope admin --local --out FILE` on this machine, "
+                "with ZOO_HOME and ZOO_DATABASE_URL as the server has them, makes the first one"
+            )
 
     async def stop(self) -> None:
         """Writes what is left of the audit log."""

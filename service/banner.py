@@ -33,8 +33,10 @@ def show_live(host: str, port: int, http_port: int, models: Sequence[str], *, tl
     )
 
 
-def show_ready(statuses: Sequence[ModelStatus], plan: DevicePlan, host: str, port: int, *, tls: bool = False) -> None:
-    """Prints the models once each requested one has loaded or failed."""
+def show_ready(
+    statuses: Sequence[ModelStatus], plan: DevicePlan, host: str, port: int, *, tls: bool = False, tokens: bool = False
+) -> None:
+    """Prints the models once each requested one has loaded or failed. `tokens`: whether calls need one."""
     requested = [status for status in statuses if status.ever_loaded]
     lines = [f"Serving on {plan.name}, {plan.lanes} × {plan.threads_per_lane} threads:"]
     for status in requested:
@@ -43,8 +45,9 @@ def show_ready(statuses: Sequence[ModelStatus], plan: DevicePlan, host: str, por
     ready = [status for status in requested if status.state is ModelState.READY]
     if ready:
         server = _server(host, port)
-        trust = ", with ZOO_TLS_CA_FILE or ZOO_TLS=true" if tls else ""
-        lines.append(f"Call it from another terminal{trust}:")
+        needed = ["ZOO_TLS_CA_FILE or ZOO_TLS=true"] if tls else []
+        needed += ["ZOO_TOKEN_FILE or ZOO_TOKEN"] if tokens else []
+        lines.append(f"Call it from another terminal{', with ' if needed else ''}{', and '.join(needed)}:")
         lines += [f"  {_command()} predict{server} {s.name} {_example(s.card.raw_input)}" for s in ready]
     _print(*lines)
 

@@ -323,7 +323,12 @@ class Server:
         )
         self._tiers.start()  # after the loads, which would otherwise share the cores with a compiler
         banner.show_ready(
-            self._registry.statuses(), self._plan, self._settings.host, self._port, tls=self._tls is not None
+            self._registry.statuses(),
+            self._plan,
+            self._settings.host,
+            self._port,
+            tls=self._tls is not None,
+            tokens=self._settings.tokens == "required",
         )
 
     def _task_of(self, name: str) -> str:

@@ -39,3 +39,23 @@ def test_banner_names_a_unix_socket_for_grpc_and_loopback_for_http(capsys: pytes
     assert "  gRPC     unix:/run/zoo.sock\n" in shown
     assert "http://127.0.0.1:8002/metrics" in shown
     assert " predict --server unix:/run/zoo.sock mine " in shown
+
+
+@pytest.mark.parametrize(
+    ("tls", "tokens", "line"),
+    [
+        (False, False, "Call it from another terminal:\n"),
+        (True, False, "Call it from another terminal, with ZOO_TLS_CA_FILE or ZOO_TLS=true:\n"),
+        (
+            True,
+            True,
+            "Call it from another terminal, with ZOO_TLS_CA_FILE or ZOO_TLS=true, and ZOO_TOKEN_FILE or ZOO_TOKEN:\n",
+        ),
+    ],
+)
+def test_banner_names_what_a_client_needs(
+    tls: bool, tokens: bool, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = DevicePlan("cpu", 2, 1)
+    banner.show_ready([status("mine", "image")], plan, "127.0.0.1", 8001, tls=tls, tokens=tokens)
+    assert line in capsys.readouterr().out

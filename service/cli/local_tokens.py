@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import json
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from service.access.audit import FILE, AuditEvent, AuditLog
@@ -35,7 +38,7 @@ def create(
         return await tokens.create(principal, chosen, models=models, limits=limits, expires=expires, creator=CREATOR)
 
     made = _with_tokens(work)
-    _record("CreateToken", made[0].id, {"principal": principal})
+    _record("CreateToken", made[0].id, _detail(made[0]))
     return made
 
 
@@ -58,6 +61,20 @@ def revoke(token_id: str) -> Token:
     revoked = _with_tokens(lambda tokens: tokens.revoke(token_id))
     _record("RevokeToken", token_id, {})
     return revoked
+
+
+def _detail(token: Token) -> dict[str, str]:
+    """What the server's own record of a new token says."""
+    limits = {name: value for name, value in asdict(token.limits).items() if value}
+    moment = None if token.expires is None else datetime.fromtimestamp(token.expires, UTC)
+    found = {
+        "principal": token.principal,
+        "scopes": ", ".join(f"SCOPE_{scope.name}" for scope in Scope if scope in token.scopes),
+        "models": ", ".join(token.models),
+        "limits": json.dumps(limits) if limits else "",
+        "expires": "" if moment is None else f"{moment:%Y-%m-%dT%H:%M:%SZ}",
+    }
+    return {key: text for key, text in found.items() if text}
 
 
 def _with_tokens(work: Callable[[TokenService], Awaitable[T]]) -> T:

@@ -40,6 +40,8 @@ class Call:
     """Of the trace that holds the call, where it is sampled: 32 hexadecimal digits. Becomes an exemplar."""
     job_id: str = ""
     """Of the job that the call has created."""
+    reason: str = ""
+    """Of the error that ended it, as clients get it."""
 
 
 class CallContext(Protocol):

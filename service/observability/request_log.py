@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from service.errors import QuotaExceeded, RateLimited
 from service.observability.log import logger
 from service.observability.printable import shown_id
 from service.observability.recorder import Call
@@ -34,6 +35,8 @@ CALLERS_FAULTS = frozenset(
     }
 )
 """Status codes that are not the server's fault: their lines have the level `info`, the others `warning`."""
+CALLERS_REASONS = frozenset({RateLimited.reason, QuotaExceeded.reason})
+"""Reasons that are not, although their code may be: the limits of the caller's own token."""
 
 log = logger(__name__)
 
@@ -52,7 +55,7 @@ class RequestLog:
         if code == "CANCELLED" and method.endswith(".stream"):  # that is how clients end their watches
             return
         if code != "OK":
-            fault = code not in CALLERS_FAULTS
+            fault = code not in CALLERS_FAULTS and call.reason not in CALLERS_REASONS
             kind, event = ("fault" if fault else "caller"), "a request failed"
             write = log.warning if fault else log.info
         elif call.timing is not None:
@@ -78,6 +81,7 @@ def _fields(call: Call, method: str, code: str, seconds: float, metadata: Any) -
     known = {
         "model": call.model,
         "version": call.version,
+        "reason": call.reason if call.reason != code else "",
         "request_id": shown_id(call.request_id),
         "principal": call.principal,
         "trace_id": call.trace_id or _trace_id(metadata),

@@ -351,6 +351,8 @@ class CountedCall:
         if not self.call.request_id:  # its caller and the log need one to speak of it
             self.call.request_id = new_request_id()
         zoo_error = _without_hidden_names(to_zoo_error(error, self._method, self.call), self._principal)
+        self.call.reason = zoo_error.reason
+        self.call.principal = self.call.principal or current_principal.get().name  # of a call that was not admitted
         self.finished(code_of(zoo_error).name)
         return zoo_error
 

@@ -70,6 +70,19 @@ def test_fault_of_a_caller_is_no_warning(code: str, level: str) -> None:
     assert [line["log_level"] for line in lines] == [level]
 
 
+def test_call_beyond_the_limits_of_its_own_token_is_no_warning_and_leaves_room_for_faults() -> None:
+    log = RequestLog(clock=Clock())
+    with capture_logs() as lines:
+        for _ in range(200):
+            log.call_finished(
+                Call("m", principal="ada", reason="RATE_LIMITED"), "ModelInfer", "RESOURCE_EXHAUSTED", 0.0
+            )
+        log.call_finished(Call("m", reason="QUEUE_FULL"), "ModelInfer", "RESOURCE_EXHAUSTED", 0.0)
+    assert {line["log_level"] for line in lines[:-1]} == {"info"}
+    assert (lines[0]["principal"], lines[0]["reason"]) == ("ada", "RATE_LIMITED")
+    assert (lines[-1]["log_level"], lines[-1]["reason"]) == ("warning", "QUEUE_FULL")
+
+
 def test_slow_request_is_logged_and_a_long_stream_is_not() -> None:
     log = RequestLog(slow_s=0.5)
     with capture_logs() as lines:

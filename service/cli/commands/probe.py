@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 TIMEOUT_S = 5.0
+BAD_REQUEST = 400
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a probe calls in place of these
 
 
 def probe() -> None:
     """Show whether the server that has this environment's settings is ready: exit code 0, else 1; 2 if none answers.
 
-    It asks /readyz on this machine, over TLS if the settings have it, and needs no token.
+    It asks /readyz on this machine, over TLS where the port has it, and needs no token.
     """
     from service.settings import load_settings
 
@@ -34,13 +35,21 @@ def probe() -> None:
 
 
 def _ask(settings: Settings) -> int | None:
-    """The status of /readyz; None if there is no answer."""
+    """The status of /readyz; None if there is no answer. Without the server's settings of TLS it finds out."""
+    by_tls = settings.tls_cert_file is not None
+    status = _asked(settings, by_tls)
+    if status in (None, BAD_REQUEST):  # as a port answers that expects the other one
+        return _asked(settings, not by_tls) or status
+    return status
+
+
+def _asked(settings: Settings, by_tls: bool) -> int | None:
     import http.client
     import ssl
 
     host = _EVERYWHERE.get(settings.http_host, settings.http_host)
     connection: http.client.HTTPConnection
-    if settings.tls_cert_file is None:
+    if not by_tls:
         connection = http.client.HTTPConnection(host, settings.http_port, timeout=TIMEOUT_S)
     else:
         context = ssl.create_default_context()

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,11 +28,12 @@ from service.cli.rendering.formatting import format_age, jsonable
 
 if TYPE_CHECKING:
     from service.access.token_store import Token as StoredToken
-    from service.client import Token
+    from service.client import Client, Token
 
 app = typer.Typer(no_args_is_help=True, help="Make, list and revoke the tokens that callers bring.")
 
 SCOPES = ("infer", "models", "finetune", "admin", "metrics")
+_ID = re.compile(r"[0-9a-f]{16}")
 _DURATION = re.compile(r"(\d{1,6})([smhdw])")
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -112,6 +114,7 @@ def create(
                 limits=TokenLimits(**limits),
                 expires=moment,
             )
+            _note_unknown(models or [], client)
         token_id, secret = new.token.id, new.secret
     if out is not None:
         _write(out, secret, token_id)
@@ -164,6 +167,10 @@ def revoke(
     as_json: Json = False,
 ) -> None:
     """End tokens for ever."""
+    for token_id in token_ids:
+        if not _ID.fullmatch(token_id):
+            problem = f"expected the id of a token, 16 digits of 0-9 and a-f as `zoo token list` shows it, got {token_id[:64]!r}"
+            raise typer.BadParameter(problem, param_hint="ID")
     ended = list(_revoked(token_ids, local, server))
     if as_json:
         print_json({"revoked": ended})
@@ -185,6 +192,21 @@ def whoami(server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
         until = "" if found.expires is None else f", until {found.expires:%Y-%m-%d %H:%M} UTC"
         print_line(f"{found.principal}, by token {found.token_id}{until}")
         print_line(f"scopes: {', '.join(found.scopes)}; models: {', '.join(found.models) or 'all'}")
+
+
+def _note_unknown(patterns: list[str], client: Client) -> None:
+    """Says which patterns match no model of the server: a slip, or a model that is still to come."""
+    if not patterns:
+        return
+    from service.client import ZooClientError
+
+    try:
+        names = [model.name for model in client.models()]
+    except ZooClientError:  # the token is made, which matters more
+        return
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            print_note(f"no model of the server is called {pattern!r} yet")
 
 
 def _revoked(token_ids: Iterable[str], local: bool, server: str) -> Iterable[tuple[str, str]]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
+
+from google.protobuf import json_format
 
 from service.access.audit import AuditEvent, AuditLog
 from service.access.principal import current_principal
@@ -19,7 +22,7 @@ Named = tuple[str, str, Mapping[str, str]]
 _BY_REQUEST: Mapping[str, Named] = {
     f"{_MODELS}/LoadModel": ("model", "name", {}),
     f"{_MODELS}/UnloadModel": ("model", "name", {}),
-    f"{_MODELS}/UpdateModel": ("model", "model.name", {}),
+    f"{_MODELS}/UpdateModel": ("model", "model.name", {"options": "model.options", "fields": "update_mask"}),
     f"{_MODELS}/DeleteVersion": ("model", "model", {"version": "version"}),
     f"{_MODELS}/SetAlias": ("model", "model", {"alias": "alias", "version": "version"}),
     f"{_MODELS}/DeleteAlias": ("model", "model", {"alias": "alias"}),
@@ -38,7 +41,17 @@ _BY_REQUEST: Mapping[str, Named] = {
 _BY_REPLY: Mapping[str, Named] = {
     f"{_TUNING}/UploadDataset": ("dataset", "dataset.id", {}),
     f"{_TUNING}/CreateJob": ("job", "job.id", {"model": "job.spec.model", "base": "job.spec.base"}),
-    f"{_ACCESS}/CreateToken": ("token", "token.id", {"principal": "token.principal"}),
+    f"{_ACCESS}/CreateToken": (
+        "token",
+        "token.id",
+        {
+            "principal": "token.principal",
+            "scopes": "token.scopes",
+            "models": "token.models",
+            "limits": "token.limits",
+            "expires": "token.expire_time",
+        },
+    ),
 }
 _WITHOUT_OBJECT = frozenset({f"{_OIP}/LogSettings"})
 AUDITED = frozenset({*_BY_REQUEST, *_BY_REPLY, *_WITHOUT_OBJECT})
@@ -114,9 +127,27 @@ def _described(path: str, request: Any, reply: Any) -> tuple[str, str, dict[str,
         return (named[0] if named else ""), "", {}
     kind, name, fields = named
     try:
-        return kind, field_of(message, name), {key: field_of(message, where) for key, where in fields.items()}
+        found = {key: _text_of(message, where) for key, where in fields.items()}
+        return kind, field_of(message, name), {key: text for key, text in found.items() if text}
     except AttributeError:  # bytes that were no message of the method's type
         return kind, "", {}
+
+
+def _text_of(message: Any, path: str) -> str:
+    """The text of a field of any kind, by a path such as `token.scopes`; empty for one that is not set."""
+    *parents, last = path.split(".")
+    for part in parents:
+        message = getattr(message, part)
+    value, field = getattr(message, last), message.DESCRIPTOR.fields_by_name[last]
+    if field.is_repeated:
+        names = field.enum_type.values_by_number if field.enum_type is not None else None
+        return ", ".join(names[one].name if names else str(one) for one in value)
+    if field.message_type is None:
+        return str(value) if value else ""
+    if not message.HasField(last):
+        return ""
+    found = json_format.MessageToDict(value, preserving_proto_field_name=True)
+    return found if isinstance(found, str) else json.dumps(found)
 
 
 def _owner(call: AuditedCall) -> str:

@@ -49,8 +49,8 @@ RETRY_S = 0.5
 Gate = Callable[[str, str], ZooError | None]
 """Gets model and version as the metadata of a call name them; gives the reason for which the call is refused unread. Called on
 the frontend's thread."""
-OnRefused = Callable[[str, ZooError], None]
-"""Called on the frontend's thread with the method and the error of each call that was refused unread."""
+OnRefused = Callable[[str, ZooError, AnyCall], None]
+"""Called on the frontend's thread with the method and the error of each call that was refused unread, and with the call."""
 
 
 class Frontend:
@@ -64,7 +64,7 @@ class Frontend:
         limit_bytes: int,
         guard: Guard | None = None,
         gate: Gate = lambda _model, _version: None,
-        on_refused: OnRefused = lambda _method, _error: None,
+        on_refused: OnRefused = lambda _method, _error, _call: None,
         on_relieved: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -173,7 +173,7 @@ class Frontend:
                 del self._reading[call]
                 error = NotReady("the message took too long to arrive while other requests waited to be read")
                 call.late(error)
-                self._on_refused(call.method, error)
+                self._on_refused(call.method, error, call)
             self._read_parked()
         if self._backpressure.due:
             self._backpressure.relieve()
@@ -247,7 +247,7 @@ class Frontend:
     def refuse(self, call: AnyCall, error: ZooError) -> None:
         """See Host."""
         call.refuse(error)
-        self._on_refused(f"{call.method}.stream" if isinstance(call, StreamCall) else call.method, error)
+        self._on_refused(f"{call.method}.stream" if isinstance(call, StreamCall) else call.method, error, call)
 
     def _read(self, call: UnaryCall) -> None:
         self._reading[call] = self._clock()

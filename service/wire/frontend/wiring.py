@@ -11,11 +11,13 @@ from grpc import aio
 from service.errors import ZooError
 from service.inference import Inference
 from service.observability.log import logger
+from service.observability.printable import shown_id
 from service.observability.recorder import Call, Recorder
 from service.runtime.memory import trim_heap
 from service.settings import Settings
 from service.wire.access.guard import Guard
 from service.wire.frontend import probe
+from service.wire.frontend.calls import AnyCall, UnaryCall
 from service.wire.frontend.core import Unsupported
 from service.wire.frontend.frontend import Frontend
 from service.wire.status import code_of
@@ -71,11 +73,14 @@ def make_frontend(
     Raises Unsupported where a remembered probe was of another build of the same grpcio. The server cannot be used then.
     """
 
-    def refused(method: str, error: ZooError) -> None:
-        call, name, code = Call(), method.rpartition("/")[2], code_of(error).name
-        recorder.call_finished(call, name, code, 0.0)
+    def refused(method: str, error: ZooError, call: AnyCall) -> None:
+        name, code = method.rpartition("/")[2], code_of(error).name
+        recorder.call_finished(Call(), name, code, 0.0)  # a name that a caller chose must not become a label
         if recorder.call_log is not None:
-            recorder.call_log.call_finished(call, name, code, 0.0)
+            hint = call.hint if isinstance(call, UnaryCall) and call.hint is not None else ("", "")
+            model, version = map(shown_id, hint)
+            about = Call(model, version, principal=call.principal.name, reason=error.reason)
+            recorder.call_log.call_finished(about, name, code, 0.0)
 
     loop, limit_bytes = asyncio.get_running_loop(), settings.request_memory_mib * MIB
 

@@ -47,6 +47,18 @@ def test_server_with_client_certificates_is_asked_without_one(run: Run, tmp_path
         assert run("probe", env=env).exit_code == 0
 
 
+@pytest.mark.parametrize(("ready", "code"), [(True, 0), (False, 1)])
+@pytest.mark.parametrize("has_tls", [True, False])
+def test_probe_without_the_right_settings_of_tls_finds_out(
+    run: Run, tmp_path: Path, ready: bool, code: int, has_tls: bool
+) -> None:
+    cert, key = Authority().issue(hosts=("zoo.internal",)).write(tmp_path, "server")
+    tls = Tls(CertificateFiles(cert, key, None))
+    with serving(ready, HttpAccess(lambda: tls.context) if has_tls else None) as port:
+        env = {"ZOO_HTTP_PORT": port} | ({} if has_tls else {"ZOO_TLS_CERT_FILE": str(cert)})
+        assert run("probe", env=env).exit_code == code
+
+
 def test_absent_server_is_exit_code_two(run: Run) -> None:
     done = run("probe", env={"ZOO_HTTP_PORT": "1"})
     assert (done.exit_code, done.stdout, done.stderr) == (2, "", "no server answers at port 1\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -83,7 +84,21 @@ def test_local_changes_are_in_the_audit_log(run: Run, home: Path) -> None:
         ("CreateToken", f"token/{made['id']}", "local"),
         ("RevokeToken", f"token/{made['id']}", "local"),
     ]
+    assert lines[0]["detail"] == {"principal": "ada", "scopes": "SCOPE_INFER"}
     assert made["secret"] not in (home / "audit.jsonl").read_text()
+
+
+def test_local_record_of_a_token_says_what_it_permits(run: Run, home: Path) -> None:
+    run(
+        "token",
+        "create",
+        "ada",
+        *["--scope", "infer", "--model", "cat*", "--jobs", "2", "--expires-in", "1d", "--local"],
+    )
+    [line] = [json.loads(line) for line in (home / "audit.jsonl").read_text().splitlines()]
+    expires = line["detail"].pop("expires")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", expires)
+    assert line["detail"] == {"principal": "ada", "scopes": "SCOPE_INFER", "models": "cat*", "limits": '{"jobs": 2}'}
 
 
 @pytest.mark.parametrize(
@@ -98,6 +113,7 @@ def test_local_changes_are_in_the_audit_log(run: Run, home: Path) -> None:
         (("create", "ada", "--scope", "infer", "--jobs", "-1"), "--jobs"),
         (("create", "ada"), "--scope"),
         (("revoke", "0" * 16), "unknown token"),
+        (("revoke", "bob"), "expected the id of a token"),
     ],
 )
 def test_wrong_argument_is_named_and_makes_no_token(

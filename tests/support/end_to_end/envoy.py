@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -18,6 +19,9 @@ CONFIGURATION = REPOSITORY / "deploy" / "envoy" / "envoy.yaml"
 HEALTH_INTERVAL = "0.1s"
 """Of the tests, which wait for less than people do."""
 
+Change = Callable[[dict[str, Any], dict[str, Any]], None]
+"""Gets the listener and the cluster."""
+
 
 def envoy_command() -> str:
     """The path of Envoy. Skips the test if it is missing."""
@@ -26,8 +30,9 @@ def envoy_command() -> str:
 
 
 @contextmanager
-def envoy(folder: Path, ports: Sequence[int]) -> Iterator[str]:
-    """Runs Envoy before servers on these ports of the loopback interface, and gives its address."""
+def envoy(folder: Path, ports: Sequence[int], change: Change = lambda _listener, _cluster: None) -> Iterator[str]:
+    """Runs Envoy in `folder`, before servers on these ports of the loopback interface, and gives its address. `change` may add to
+    the configuration."""
     config = yaml.safe_load(CONFIGURATION.read_text())
     [listener], [cluster] = config["static_resources"]["listeners"], config["static_resources"]["clusters"]
     (port,) = free_ports(1)
@@ -38,6 +43,7 @@ def envoy(folder: Path, ports: Sequence[int]) -> Iterator[str]:
         {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": one}}}} for one in ports
     ]
     cluster["load_assignment"]["endpoints"] = [{"lb_endpoints": endpoints}]
+    change(listener, cluster)
     file = folder / "envoy.yaml"
     file.write_text(yaml.safe_dump(config))
     log = folder / "envoy.log"

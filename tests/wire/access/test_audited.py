@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pytest
+from google.protobuf import field_mask_pb2, timestamp_pb2
 
 from service.access.audit import AuditEvent
 from service.access.principal import ANYONE, Principal, current_principal
@@ -63,6 +64,15 @@ def recorded(
         ),
         (
             "/zoo.v1.Models/UpdateModel",
+            models_pb2.UpdateModelRequest(
+                model=models_pb2.Model(name="cats", options=models_pb2.ModelOptions(weight=2.5)),
+                update_mask=field_mask_pb2.FieldMask(paths=["options.weight", "options.precision"]),
+            ),
+            "model/cats",
+            {"options": '{"weight": 2.5}', "fields": "options.weight,options.precision"},
+        ),
+        (
+            "/zoo.v1.Models/UpdateModel",
             models_pb2.UpdateModelRequest(model=models_pb2.Model(name="cats")),
             "model/cats",
             {},
@@ -106,6 +116,27 @@ def test_new_token_is_recorded_without_its_secret() -> None:
     [event] = recorded("/zoo.v1.Access/CreateToken", access_pb2.CreateTokenRequest(principal="bob"), reply)
     assert "secret" not in str(event)
     assert dict(event.detail) == {"principal": "bob"}
+
+
+def test_new_token_is_recorded_with_what_it_permits() -> None:
+    token = access_pb2.Token(
+        id="0f3c",
+        principal="bob",
+        scopes=[access_pb2.SCOPE_INFER, access_pb2.SCOPE_FINETUNE],
+        models=["cat*", "dog"],
+        limits=access_pb2.TokenLimits(jobs=2),
+        expire_time=timestamp_pb2.Timestamp(seconds=1_800_000_000),
+    )
+    [event] = recorded(
+        "/zoo.v1.Access/CreateToken", access_pb2.CreateTokenRequest(), access_pb2.CreateTokenResponse(token=token)
+    )
+    assert dict(event.detail) == {
+        "principal": "bob",
+        "scopes": "SCOPE_INFER, SCOPE_FINETUNE",
+        "models": "cat*, dog",
+        "limits": '{"jobs": 2}',
+        "expires": "2027-01-15T08:00:00Z",
+    }
 
 
 @pytest.mark.parametrize(

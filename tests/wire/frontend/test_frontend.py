@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from service.errors import QueueFull, ZooError
 from service.wire.frontend import frontend as module
-from service.wire.frontend.calls import UnaryCall
+from service.wire.frontend.calls import AnyCall, UnaryCall
 from service.wire.frontend.credit import MAX_READING
 from service.wire.frontend.frontend import READ_GRACE_S
 from tests.support.wire.calls import detail, status_in, until
@@ -62,7 +62,7 @@ class Clock:
 
 
 async def test_call_for_a_full_model_is_refused_before_its_message_is_sent() -> None:
-    refused: list[tuple[str, ZooError]] = []
+    refused: list[tuple[str, ZooError, AnyCall]] = []
     async with served(gate=full_gate, on_refused=lambda *about: refused.append(about)) as s:
         error = await failure(s.begun(metadata=(("zoo-model", "full"),)))
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -71,7 +71,7 @@ async def test_call_for_a_full_model_is_refused_before_its_message_is_sent() -> 
         assert retry.retry_delay.ToMilliseconds() == 250
         assert dict(error.trailing_metadata() or ())["grpc-retry-pushback-ms"] == "250"
         await until(lambda: refused)  # the caller may be told first
-        assert [(method, type(error)) for method, error in refused] == [(UNARY, QueueFull)]
+        assert [(method, type(error)) for method, error, _ in refused] == [(UNARY, QueueFull)]
         assert await s.call(b"x", metadata=(("zoo-model", "free"),)) == b"x"
         await s.until_idle()
 
@@ -95,7 +95,7 @@ async def test_gate_that_raises_leaves_the_decision_to_the_handler() -> None:
 
 
 async def test_exception_of_the_refusal_callback_does_not_end_the_thread() -> None:
-    def broken(method: str, error: ZooError) -> None:
+    def broken(method: str, error: ZooError, call: AnyCall) -> None:
         raise RuntimeError
 
     async with served(gate=full_gate, on_refused=broken) as s:
@@ -195,7 +195,7 @@ async def test_calls_beyond_those_that_may_wait_unread_are_refused(monkeypatch: 
 
 async def test_calls_that_waited_unread_are_refused_and_counted_where_the_memory_is_used_up_meanwhile() -> None:
     kept, refused = KeptCalls(), list[str]()
-    hooks: dict[str, Any] = {"on_refused": lambda method, _: refused.append(method)}
+    hooks: dict[str, Any] = {"on_refused": lambda method, *_: refused.append(method)}
     async with served(Methods(kept), limit_bytes=1 << 20, **hooks) as s:
         large = s.begun()
         await until(lambda: s.frontend.credit.reading == 1)
@@ -219,7 +219,7 @@ async def test_calls_that_waited_unread_are_refused_and_counted_where_the_memory
 @pytest.mark.parametrize("sent", [b"", message(b"x" * 1000)[:500]], ids=["headers only", "half a message"])
 async def test_callers_who_do_not_send_their_message_give_way_to_others_after_a_while(sent: bytes) -> None:
     clock, refused = Clock(), list[str]()
-    hooks: dict[str, Any] = {"clock": clock, "on_refused": lambda method, _: refused.append(method)}
+    hooks: dict[str, Any] = {"clock": clock, "on_refused": lambda method, *_: refused.append(method)}
     async with served(limit_bytes=ROOM, **hooks) as s, connected(s.port.number) as raw:
         silent = range(1, 2 * MAX_READING, 2)
         for stream in silent:

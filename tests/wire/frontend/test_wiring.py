@@ -13,11 +13,13 @@ from structlog.testing import capture_logs
 from service.errors import QueueFull, ZooError
 from service.observability.metrics import Metrics
 from service.observability.recorder import Recorder
+from service.observability.request_log import RequestLog
 from service.observability.statistics import Statistics
 from service.settings import load_settings
 from service.wire.frontend import wiring
 from service.wire.frontend.core import CoreQueue, Unsupported
 from service.wire.frontend.wiring import MIB, is_supported, make_frontend, make_server
+from tests.support.wire.calls import until
 from tests.support.wire.frontend_methods import UNARY, Methods, code
 
 pytestmark = pytest.mark.asyncio
@@ -55,12 +57,13 @@ async def test_setting_aio_asks_no_probe(tmp_path: Path, monkeypatch: pytest.Mon
     assert asked == []
 
 
-async def test_refusal_by_metadata_is_counted_under_its_method_and_code(tmp_path: Path) -> None:
+async def test_refusal_by_metadata_is_counted_and_logged_with_its_reason(tmp_path: Path) -> None:
     def refuse_unread(model: str, version: str) -> ZooError | None:
         return QueueFull(model, 1, 1, 0.25)
 
     metrics = CollectorRegistry()
     recorder = Recorder(Metrics(metrics), Statistics(lambda: 0))
+    recorder.call_log = RequestLog()
     inference: Any = SimpleNamespace(refuse_unread=refuse_unread)
     settings = load_settings(home=tmp_path, request_memory_mib=17)
     server = aio.server()
@@ -71,13 +74,19 @@ async def test_refusal_by_metadata_is_counted_under_its_method_and_code(tmp_path
     frontend.start()
     try:
         async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            refused = channel.unary_unary(UNARY)(b"", metadata=(("zoo-model", "m"),))
-            assert await code(refused) is grpc.StatusCode.RESOURCE_EXHAUSTED
+            with capture_logs() as lines:
+                refused = channel.unary_unary(UNARY)(b"", metadata=(("zoo-model", "m" * 999),))
+                assert await code(refused) is grpc.StatusCode.RESOURCE_EXHAUSTED
+                await until(lambda: lines)  # the caller may be told first
     finally:
         await server.stop(None)
         frontend.stop()
     labels = {"model": "", "version": "", "method": "Unary", "code": "RESOURCE_EXHAUSTED"}
     assert metrics.get_sample_value("zoo_requests_total", labels) == 1
+    [line] = lines
+    assert (line["method"], line["reason"]) == ("Unary", "QUEUE_FULL")
+    assert line["model"].startswith("mmm")
+    assert len(line["model"]) < 200
 
 
 async def test_grpc_aio_takes_over_where_a_remembered_probe_no_longer_holds(
