@@ -164,6 +164,18 @@ def test_dash_reads_one_file_from_stdin_for_other_models(run: Run, zoo: FakeZoo)
     assert _lines(done)[0]["labels"][0]["name"] == "a cat"
 
 
+@pytest.mark.parametrize(("limited", "inputs"), [(1, 1), (8, 1), (1, 3), (8, 3)])
+def test_inputs_that_the_limits_of_the_token_refuse_are_sent_again(
+    run: Run, zoo: FakeZoo, limited: int, inputs: int
+) -> None:
+    zoo.prediction.rate_limited = limited
+    texts = ["a cat", "a kitten", "a tax form"][:inputs]
+    done = run("predict", TEXTS, *texts, "--json", "--server", zoo.target)
+    assert done.exit_code == 0
+    assert [line["input"] for line in _lines(done)] == texts
+    assert all("error" not in line for line in _lines(done))
+
+
 def test_many_inputs_share_one_stream(run: Run, zoo: FakeZoo) -> None:
     run("predict", TEXTS, *["a cat"] * 100, "--server", zoo.target)
     assert len(zoo.calls["StreamPredict"]) == 1

@@ -15,6 +15,9 @@ from tests.support.fake_zoo.calls import FakeCalls, abort, status_of
 from tests.support.fake_zoo.models import FakeModels, unknown_model
 
 _DRAINING = status_of("UNAVAILABLE", "the server is shutting down and takes no more requests", reason="DRAINING")
+_RATE_LIMITED = status_of(
+    "RESOURCE_EXHAUSTED", "the token may send 5 requests a second", reason="RATE_LIMITED", retry_s=0
+)
 VECTORS = {"a cat": [1.0, 0.0], "a kitten": [0.8, 0.6], "a tax form": [0.0, 1.0]}
 
 
@@ -31,11 +34,15 @@ class FakePrediction(prediction_pb2_grpc.PredictionServicer):
         """Numbers of requests after which the next streams end, since the server drains; what they had is answered."""
         self.refuse_streams_after: deque[int] = deque()
         """Numbers of requests after which the next streams refuse each further one, since the server drains."""
+        self.rate_limited = 0
+        """So many of the next requests, of calls and streams, are beyond the limits of their token."""
         self.most_unanswered = 0
 
     def Predict(self, request: prediction_pb2.PredictRequest, context: Any) -> prediction_pb2.PredictResponse:
         self._calls.enter("Predict", request, context)
         self._models.known(request.model, context)
+        if self._is_limited():
+            abort(context, _RATE_LIMITED)
         response = self._answer(request)
         if all(result.HasField("error") for result in response.predictions):
             abort(context, response.predictions[0].error)
@@ -72,7 +79,13 @@ class FakePrediction(prediction_pb2_grpc.PredictionServicer):
         for request in reversed(collected[:-1] if self.drop_last else collected):
             yield self._stream_answer(request)
 
+    def _is_limited(self) -> bool:
+        self.rate_limited -= 1
+        return self.rate_limited >= 0
+
     def _stream_answer(self, request: prediction_pb2.PredictRequest) -> prediction_pb2.StreamPredictResponse:
+        if self._is_limited():
+            return prediction_pb2.StreamPredictResponse(request_id=request.request_id, error=_RATE_LIMITED)
         if request.model not in self._models.by_name:
             return prediction_pb2.StreamPredictResponse(
                 request_id=request.request_id, error=unknown_model(request.model)
