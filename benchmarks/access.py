@@ -4,9 +4,9 @@
 
 Two servers of a model differ in one part: it is off in one and on in the other. They run turn by turn, each alone while the
 other is paused. A turn takes a fifth of a second, since the machine's speed changes from second to second, and every pair of
-turns begins with the other server. The turns of a round are added up; the median over the rounds is reported. Connections stay
-open.
-The client is in this process; its own time does not count.
+turns begins with the other server. The turns of a round are added up. Two servers with the same settings differ by some per cent,
+each as long as it lives, so every round has servers of its own, and the case "nothing" tells what is left of that in the median over
+the rounds. The client is in this process; its own time does not count.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from rich.table import Table
 from benchmarks.collector import collector
 from benchmarks.load import inputs
 from benchmarks.measurement.environment import machine
-from benchmarks.measurement.testbed import console, resumed, rotated
+from benchmarks.measurement.testbed import console, rotated
 from benchmarks.participants.null_server import WIDTH
 from benchmarks.participants.server import OPTIONS, Server
 from benchmarks.participants.zoo import EAGER, Zoo
@@ -93,6 +93,7 @@ def cases(folder: Path, endpoint: str) -> Sequence[Case]:
     """All cases; what they need of files goes to `folder`. `endpoint`: of a collector of traces."""
     secured, with_token = tls_variant(folder), token_variant(folder)
     return (
+        Case("nothing, identity model", NULL, Variant(), Variant()),
         Case("tokens, identity model", NULL, Variant(), with_token, aim_us=10.0),
         Case("tokens, 600 KB", CNN, Variant(), with_token),
         Case("TLS, identity model", NULL, Variant(), secured, aim=1.15),
@@ -210,41 +211,36 @@ class Cost:
             server.pause()
 
 
-async def measured_rounds(
-    servers: Mapping[str, Server], callers: Mapping[str, Callers], rounds: int, seconds: float
-) -> AsyncIterator[Round]:
-    """The rounds of a case, each with so many seconds for either server."""
-    turn = 0
-    for _ in range(rounds):
-        costs = {name: Cost() for name in servers}
-        for _ in range(max(1, round(seconds / TURN_S))):
-            for name in rotated(list(servers), turn):
-                await costs[name].add_turn(servers[name], callers[name], min(TURN_S, seconds))
-            turn += 1
-        yield Round(costs["off"].us, costs["on"].us)
+async def measured(servers: Mapping[str, Server], callers: Mapping[str, Callers], seconds: float) -> Round:
+    """A round, with so many seconds for either server."""
+    costs = {name: Cost() for name in servers}
+    for turn in range(max(1, round(seconds / TURN_S))):
+        for name in rotated(list(servers), turn):
+            await costs[name].add_turn(servers[name], callers[name], min(TURN_S, seconds))
+    return Round(costs["off"].us, costs["on"].us)
+
+
+async def one_round(case: Case, seconds: float, callers: int) -> Round:
+    """Starts both servers and measures them."""
+    message = message_of(case.model)
+    variants = {"off": case.off, "on": case.on}
+    async with AsyncExitStack() as stack:
+        servers, calling = dict[str, Zoo](), dict[str, Callers]()
+        for name, variant in variants.items():
+            servers[name] = stack.enter_context(start(case, variant, f"access-{name}"))
+            calling[name] = Callers(servers[name].target, variant, message, callers)
+            stack.push_async_callback(calling[name].close)
+            await calling[name].run(WARM_UP_S)
+            servers[name].pause()
+        return await measured(servers, calling, seconds)
 
 
 async def measure(case: Case, rounds: int, seconds: float, callers: int) -> list[Round]:
     """All rounds of a case."""
-    message = message_of(case.model)
-    variants = {"off": case.off, "on": case.on}
     found = []
-    with ExitStack() as stack:
-        servers = {}
-        for name, variant in variants.items():
-            servers[name] = stack.enter_context(start(case, variant, f"access-{name}"))
-            servers[name].pause()
-        async with AsyncExitStack() as open_:
-            calling = {name: Callers(servers[name].target, variants[name], message, callers) for name in servers}
-            for name, one in calling.items():
-                open_.push_async_callback(one.close)
-                with resumed(servers[name]):
-                    await one.run(WARM_UP_S)
-            async for one_round in measured_rounds(servers, calling, rounds, seconds):
-                found.append(one_round)
-                console.print(
-                    f"  {case.name}: {one_round.off_us:.0f} and {one_round.on_us:.0f} µs, {one_round.ratio:.3f} ×"
-                )
+    for _ in range(rounds):
+        found.append(await one_round(case, seconds, callers))
+        console.print(f"  {case.name}: {found[-1].off_us:.0f} and {found[-1].on_us:.0f} µs, {found[-1].ratio:.3f} ×")
     return found
 
 
