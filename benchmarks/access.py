@@ -4,9 +4,9 @@
 
 Two servers of a model differ in one part: it is off in one and on in the other. They run turn by turn, each alone while the
 other is paused. A turn takes a fifth of a second, since the machine's speed changes from second to second, and every pair of
-turns begins with the other server. The turns of a round are added up. Two servers with the same settings differ by some per cent,
-each as long as it lives, so every round has servers of its own, and the case "nothing" tells what is left of that in the median over
-the rounds. The client is in this process; its own time does not count.
+turns begins with the other server. The turns of a round are added up. Two servers with the same settings differ by some per
+cent, each as long as it lives, so every round has servers of its own, and the case "nothing" tells what is left of that in the
+median over the rounds. The client is in this process; its own time does not count.
 """
 
 from __future__ import annotations
