@@ -228,6 +228,7 @@ async def one_round(case: Case, seconds: float, callers: int) -> Round:
         servers, calling = dict[str, Zoo](), dict[str, Callers]()
         for name, variant in variants.items():
             servers[name] = stack.enter_context(start(case, variant, f"access-{name}"))
+        for name, variant in variants.items():  # only now: a server that is paused may hold a lock on what both use
             calling[name] = Callers(servers[name].target, variant, message, callers)
             stack.push_async_callback(calling[name].close)
             await calling[name].run(WARM_UP_S)
