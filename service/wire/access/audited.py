@@ -146,7 +146,7 @@ def _text_of(message: Any, path: str) -> str:
         return str(value) if value else ""
     if not message.HasField(last):
         return ""
-    found = json_format.MessageToDict(value, preserving_proto_field_name=True)
+    found: Any = json_format.MessageToDict(value, preserving_proto_field_name=True)  # a text for a time or a mask
     return found if isinstance(found, str) else json.dumps(found)
 
 
