@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import structlog
 
@@ -27,6 +28,12 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 def _drop(logger: object, method: str, event: object) -> Any:
     raise structlog.DropEvent
 
+
+# The same examples at every run, and no test fails because the machine is busy.
+hypothesis.settings.register_profile(
+    "zoo", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("zoo")
 
 # Nothing is printed; `structlog.testing.capture_logs` still sees every line.
 structlog.configure(processors=[_drop])
