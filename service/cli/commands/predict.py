@@ -137,7 +137,7 @@ def _outcomes(
 def _once_permitted(client: Client, model: str, value: Any, outcome: Outcome, options: dict[str, Any]) -> Outcome:
     """The outcome of an input. Where the limits of the caller's token refused it, waits as long as the server says, until they
     permit it."""
-    from service.client import Overloaded, PredictionError
+    from service.client import InvalidRequest, Overloaded, PredictionError
     from service.client.errors import as_prediction_error
 
     while isinstance(outcome, PredictionError) and outcome.reason == _RATE_LIMITED:
@@ -147,7 +147,7 @@ def _once_permitted(client: Client, model: str, value: Any, outcome: Outcome, op
         time.sleep(pause_s)
         try:
             [outcome] = client.predict(model, [value], **options)
-        except (Overloaded, PredictionError) as error:
+        except (InvalidRequest, Overloaded, PredictionError) as error:
             outcome = as_prediction_error(error, 0)
     return outcome
 

@@ -176,6 +176,16 @@ def test_inputs_that_the_limits_of_the_token_refuse_are_sent_again(
     assert all("error" not in line for line in _lines(done))
 
 
+def test_bad_input_that_the_limits_of_the_token_refused_first_is_an_error_in_its_row(
+    run: Run, zoo: FakeZoo, album: Path
+) -> None:
+    zoo.prediction.rate_limited = 8
+    done = run("predict", PHOTOS, str(album / "inner/x.jpg"), str(album / "a.png"), "--json", "--server", zoo.target)
+    bad, good = _lines(done)
+    assert bad["error"]["code"] == "INVALID_ARGUMENT"
+    assert "error" not in good
+
+
 def test_many_inputs_share_one_stream(run: Run, zoo: FakeZoo) -> None:
     run("predict", TEXTS, *["a cat"] * 100, "--server", zoo.target)
     assert len(zoo.calls["StreamPredict"]) == 1
