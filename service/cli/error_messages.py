@@ -20,6 +20,7 @@ _EXPECTED = (
     ("service.errors", "ZooError", FAILED),
     ("service.settings", "SettingsError", MISUSED),
 )
+_HOW_TO_AUTHENTICATE = "; this command sends the token of ZOO_TOKEN_FILE or ZOO_TOKEN"
 _OUT_OF_RANGE = "Value out of range: "
 """protobuf's error of a number that does not fit its field."""
 _OWN_PACKAGES = ("service", "model_zoo")
@@ -32,7 +33,8 @@ def error_message(error: BaseException) -> tuple[str, int] | None:
     for module, name, code in _EXPECTED:
         kind = getattr(sys.modules.get(module), name, None)
         if kind is not None and isinstance(error, kind):
-            return str(error), code
+            hint = _HOW_TO_AUTHENTICATE if getattr(error, "code", "") == "UNAUTHENTICATED" else ""
+            return f"{error}{hint}", code
     match error:
         case ModuleNotFoundError():
             if error.name is None or error.name.partition(".")[0] in _OWN_PACKAGES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from service.client.channel import Retry
-from service.client.errors import Unavailable, ZooClientError
+from service.client.errors import Overloaded, Unavailable, ZooClientError
 
 MAX_RECONNECTS = 30
 """Attempts after a stream has made progress. With the default pauses of `Retry` this is about a minute, in which a server can
@@ -31,7 +31,10 @@ class Backoff:
         Raises `error` if a retry cannot help or no attempts are left.
         """
         self._failures += 1
-        if not isinstance(error, Unavailable) or self._failures >= self._max_attempts:
+        temporary = isinstance(error, Unavailable) or (
+            isinstance(error, Overloaded) and error.retry_after_s is not None
+        )
+        if not temporary or self._failures >= self._max_attempts:
             raise error
         if error.retry_after_s is not None:
             return error.retry_after_s * random.uniform(1.0, 1.2)  # noqa: S311 (as below)

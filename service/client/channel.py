@@ -1,9 +1,9 @@
 """Channel options of the SDK: message sizes, retries, proxies, default timeouts.
 
-gRPC itself retries UNAVAILABLE with exponential backoff and jitter, by service config (gRFC A6), and Predict on
-RESOURCE_EXHAUSTED as well. CANCELLED is retried, too: gRPC's servers end calls with it that come while they close the port, and
-a call that the caller cancels is not tried again. Where the server says when to try again, or that a retry does not help, gRPC
-does as it says. It does not retry:
+gRPC itself retries UNAVAILABLE with exponential backoff and jitter, by service config (gRFC A6), and RESOURCE_EXHAUSTED: a full
+queue, or the rate of a token. CANCELLED is retried, too: gRPC's servers end calls with it that come while they close the port,
+and a call that the caller cancels is not tried again. Where the server says when to try again, or that a retry does not help, as
+with a quota, gRPC does as it says. It does not retry:
 
 - the health service, so that a probe of an absent server is answered at once;
 - LoadModel, whose failures are UNAVAILABLE too: a retry would fetch and convert gigabytes again to fail for the same reason;
@@ -34,8 +34,12 @@ LOAD_TIMEOUT_S = 1800.0
 HEALTH_TIMEOUT_S = 5.0
 """For health checks, which a live server answers in milliseconds."""
 
-_RETRIED_WHEN_FULL = ({"service": "zoo.v1.Prediction", "method": "Predict"},)
-_RETRIED = ({"service": "zoo.v1.Models"}, {"service": "zoo.v1.FineTuning"}, {"service": "zoo.v1.Access"})
+_RETRIED = (
+    {"service": "zoo.v1.Prediction"},
+    {"service": "zoo.v1.Models"},
+    {"service": "zoo.v1.FineTuning"},
+    {"service": "zoo.v1.Access"},
+)
 _NOT_RETRIED = (  # the entry of a method has precedence over the entry of its service
     {"service": "zoo.v1.Prediction", "method": "StreamPredict"},
     {"service": "zoo.v1.Models", "method": "LoadModel"},
@@ -111,8 +115,7 @@ def _service_config(retry: Retry, balanced: bool) -> str:
         return {"name": methods} | ({"retryPolicy": policy} if retry.attempts > 1 else {})
 
     methods = [
-        retried(_RETRIED_WHEN_FULL, "UNAVAILABLE", "CANCELLED", "RESOURCE_EXHAUSTED"),
-        retried(_RETRIED, "UNAVAILABLE", "CANCELLED"),
+        retried(_RETRIED, "UNAVAILABLE", "CANCELLED", "RESOURCE_EXHAUSTED"),
         {"name": _NOT_RETRIED},
     ]
     balancing = {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}

@@ -42,6 +42,8 @@ class Call:
     """Of the job that the call has created."""
     reason: str = ""
     """Of the error that ended it, as clients get it."""
+    peer: str = ""
+    """The caller's address, where no token says who calls; for the log alone."""
 
 
 class CallContext(Protocol):
@@ -55,6 +57,9 @@ class CallContext(Protocol):
 
     def invocation_metadata(self) -> Any:
         """The metadata that the caller sent: pairs of key and value, or None."""
+
+    def peer(self) -> str:
+        """The caller's address, as gRPC names it."""
 
 
 class CallTracing(Protocol):

@@ -84,6 +84,7 @@ def _fields(call: Call, method: str, code: str, seconds: float, metadata: Any) -
         "reason": call.reason if call.reason != code else "",
         "request_id": shown_id(call.request_id),
         "principal": call.principal,
+        "peer": call.peer,
         "trace_id": call.trace_id or _trace_id(metadata),
         "rows": call.rows,
     }

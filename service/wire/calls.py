@@ -16,7 +16,7 @@ from grpc import aio
 
 from service.access.principal import ANYONE, Principal, current_principal
 from service.database.errors import DatabaseUnavailable
-from service.errors import InternalError, InvalidInput, NotFound, NotReady, RateLimited, ZooError
+from service.errors import InternalError, InvalidInput, NotFound, NotReady, RateLimited, Unauthenticated, ZooError
 from service.inference import current_call
 from service.observability.log import logger
 from service.observability.printable import new_request_id, shown_id
@@ -353,6 +353,8 @@ class CountedCall:
         zoo_error = _without_hidden_names(to_zoo_error(error, self._method, self.call), self._principal)
         self.call.reason = zoo_error.reason
         self.call.principal = self.call.principal or current_principal.get().name  # of a call that was not admitted
+        if isinstance(zoo_error, Unauthenticated) and self._context is not None:
+            self.call.peer = self._context.peer()
         self.finished(code_of(zoo_error).name)
         return zoo_error
 

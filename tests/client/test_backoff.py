@@ -79,6 +79,13 @@ def test_caller_who_wants_no_retry_gets_none_after_progress_either() -> None:
     assert pauses(backoff) == []
 
 
+def test_stream_that_a_limit_refused_is_opened_again_when_the_server_says() -> None:
+    pause_s = Backoff(Retry()).next_pause(Overloaded("too many", code="RESOURCE_EXHAUSTED", retry_after_s=3.0))
+    assert 3.0 <= pause_s <= 3.6
+    with pytest.raises(Overloaded):
+        Backoff(Retry()).next_pause(Overloaded("a quota", code="RESOURCE_EXHAUSTED"))
+
+
 def test_unreachable_server_is_tried_again() -> None:
     assert len(pauses(Backoff(RETRY), ServerUnreachable("no server answers"))) == 4
 

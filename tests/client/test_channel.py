@@ -17,6 +17,16 @@ def test_unavailable_call_is_retried_until_it_succeeds(zoo: FakeZoo, client: Cli
     assert len(zoo.calls["GetModel"]) == 4
 
 
+@pytest.mark.parametrize("method", ["GetModel", "Predict"])
+def test_call_beyond_the_rate_of_its_token_is_retried(zoo: FakeZoo, client: Client, method: str) -> None:
+    zoo.fail_next(method, "RESOURCE_EXHAUSTED", "too many", reason="RATE_LIMITED", times=3)
+    if method == "Predict":
+        client.predict("all_minilm_l6_v2", "a text")
+    else:
+        client.model("all_minilm_l6_v2")
+    assert len(zoo.calls[method]) == 4
+
+
 def test_large_request_is_retried(zoo: FakeZoo, client: Client) -> None:
     zoo.fail_next("Predict", "UNAVAILABLE", "loading", times=2)
     client.predict("efficientnet_lite0", [b"x" * 3_000_000])

@@ -45,7 +45,6 @@ class _Broken(grpc.RpcError):
     [
         ("INVALID_ARGUMENT", InvalidRequest),
         ("NOT_FOUND", NotFound),
-        ("RESOURCE_EXHAUSTED", Overloaded),
         ("DEADLINE_EXCEEDED", TimedOut),
         ("FAILED_PRECONDITION", IllegalMove),
         ("UNAUTHENTICATED", NotAllowed),
@@ -53,7 +52,7 @@ class _Broken(grpc.RpcError):
         ("INTERNAL", ZooClientError),
     ],
 )
-def test_status_other_than_unavailable_is_raised_after_one_call(
+def test_status_that_no_retry_helps_is_raised_after_one_call(
     zoo: FakeZoo, client: Client, code: str, kind: type[ZooClientError]
 ) -> None:
     zoo.fail_next("GetModel", code, "one sentence", reason="WHY", field="name", retry_s=3, request_id="r-1")
@@ -66,6 +65,13 @@ def test_status_other_than_unavailable_is_raised_after_one_call(
     assert error.violations == (Violation("name", "one sentence"),)
     assert error.field == "name"
     assert len(zoo.calls["GetModel"]) == 1
+
+
+def test_call_that_stays_beyond_a_limit_raises_overloaded_with_the_time_to_wait(zoo: FakeZoo, client: Client) -> None:
+    zoo.fail_next("GetModel", "RESOURCE_EXHAUSTED", "too many", reason="RATE_LIMITED", retry_s=3, times=5)
+    with pytest.raises(Overloaded) as caught:
+        client.model("m")
+    assert (caught.value.reason, caught.value.retry_after_s) == ("RATE_LIMITED", 3.0)
 
 
 def test_status_without_details_keeps_its_message(zoo: FakeZoo, client: Client) -> None:

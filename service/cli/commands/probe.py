@@ -27,7 +27,7 @@ def probe() -> None:
     settings = load_settings()
     status = _ask(settings)
     if status is None:
-        print_error(f"no server answers at port {settings.http_port}")
+        print_error(f"no server answers at port {settings.http_port} of this machine; ZOO_HTTP_PORT is its HTTP port")
         raise typer.Exit(NOT_LIVE)
     print_line("ready" if status == 200 else "not ready")
     if status != 200:

@@ -147,7 +147,7 @@ def _text_of(message: Any, path: str) -> str:
     if not message.HasField(last):
         return ""
     found: Any = json_format.MessageToDict(value, preserving_proto_field_name=True)  # a text for a time or a mask
-    return found if isinstance(found, str) else json.dumps(found)
+    return found if isinstance(found, str) else json.dumps(found) if found else ""
 
 
 def _owner(call: AuditedCall) -> str:

@@ -112,6 +112,10 @@ class Caller:
         """What the caller sent beside the message; as a grpc.aio context says it."""
         return self.core.metadata
 
+    def peer(self) -> str:
+        """The caller's address; as a grpc.aio context says it."""
+        return self.core.name_of_peer()
+
 
 class UnaryCall(Caller):
     """One unary call. `message` is there when its handler is called; the handler sees to it that `reply` or `fail` is called

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from grpc import aio
 
-from service.errors import ZooError
+from service.errors import Unauthenticated, ZooError
 from service.inference import Inference
 from service.observability.log import logger
 from service.observability.printable import shown_id
@@ -80,6 +80,8 @@ def make_frontend(
             hint = call.hint if isinstance(call, UnaryCall) and call.hint is not None else ("", "")
             model, version = map(shown_id, hint)
             about = Call(model, version, principal=call.principal.name, reason=error.reason)
+            if isinstance(error, Unauthenticated):
+                about.peer = call.core.name_of_peer()
             recorder.call_log.call_finished(about, name, code, 0.0)
 
     loop, limit_bytes = asyncio.get_running_loop(), settings.request_memory_mib * MIB

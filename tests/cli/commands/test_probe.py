@@ -61,4 +61,8 @@ def test_probe_without_the_right_settings_of_tls_finds_out(
 
 def test_absent_server_is_exit_code_two(run: Run) -> None:
     done = run("probe", env={"ZOO_HTTP_PORT": "1"})
-    assert (done.exit_code, done.stdout, done.stderr) == (2, "", "no server answers at port 1\n")
+    assert (done.exit_code, done.stdout, done.stderr) == (
+        2,
+        "",
+        "no server answers at port 1 of this machine; ZOO_HTTP_PORT is its HTTP port\n",
+    )
