@@ -168,6 +168,25 @@ def test_every_method_is_closed_without_a_token(s: TokenServer) -> None:
     codes = {path: s.code(path) for path in METHODS if SCOPES[path] is not None}
     assert set(codes.values()) == {Code.UNAUTHENTICATED}, codes
 
+    def peers() -> dict[str, str]:
+        lines = [line for line in s.process.events if line.get("code") == Code.UNAUTHENTICATED.name]
+        return {line["method"]: line.get("peer", "") for line in lines}
+
+    until(lambda: {"ModelInfer", "GetModel"} <= set(peers()), "the lines of the log")
+    assert all(peer.startswith("ipv4:127.0.0.1:") for peer in peers().values()), peers()
+
+
+def test_command_waits_for_the_rate_of_its_token(s: TokenServer) -> None:
+    limits = access_pb2.TokenLimits(requests_per_second=2)
+    token = s.make("slow", Scope.INFER, limits=limits)
+    settings = {**s.settings, "ZOO_TOKEN": token, "ZOO_SERVER": s.process.target}
+    texts = ["a cat", "a kitten", "a tax form"]
+    for arguments, given in ((texts, None), (["-"], "\n".join(texts))):
+        done = run_zoo("predict", TRANSFORMER, *arguments, "--json", stdin=given, **settings)
+        assert done.returncode == 0, done.stderr
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [line.get("error") for line in lines] == [None] * 3
+
 
 @pytest.mark.parametrize("scope", [scope for scope in Scope if scope is not Scope.ADMIN])
 def test_token_of_one_scope_opens_its_methods_alone(s: TokenServer, scope: Scope) -> None:

@@ -61,11 +61,19 @@ def _share_probe(home: Path) -> None:
             shutil.copy(shared, result)
 
 
-def run_zoo(*arguments: str | Path, cwd: Path = REPOSITORY, **settings: str) -> subprocess.CompletedProcess[str]:
+def run_zoo(
+    *arguments: str | Path, cwd: Path = REPOSITORY, stdin: str | None = None, **settings: str
+) -> subprocess.CompletedProcess[str]:
     """Runs the `zoo` command to its end."""
-    command = [str(ZOO), *map(str, arguments)]
     return subprocess.run(
-        command, cwd=cwd, env=environment(**settings), capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        [str(ZOO), *map(str, arguments)],
+        cwd=cwd,
+        env=environment(**settings),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
     )
 
 
