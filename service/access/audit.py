@@ -21,8 +21,8 @@ from pathlib import Path
 from queue import Empty, Full, Queue
 
 from service.access.principal import Principal
-from service.access.tokens import without_secrets
 from service.observability.log import logger
+from service.observability.printable import without_secrets
 
 log = logger(__name__)
 

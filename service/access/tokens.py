@@ -16,7 +16,6 @@ PREFIX = "zoo_"
 ID_BYTES, SECRET_BYTES = 8, 32
 _PATTERN = rf"{PREFIX}([0-9a-f]{{{2 * ID_BYTES}}})_[0-9a-f]{{{2 * SECRET_BYTES}}}"
 _TEXT = re.compile(_PATTERN)
-_ANYWHERE = re.compile(rf"{PREFIX}([0-9a-f]{{{2 * ID_BYTES}}})_[0-9a-f]+")
 _HEADER = re.compile(rf"(?i:bearer) +({_PATTERN}) *")
 LONGEST_HEADER = 256
 """Longer values are refused unread."""
@@ -53,11 +52,6 @@ def from_header(value: str) -> Secret | None:
     """The token of an `authorization` header (RFC 6750, section 2.1); None for another scheme or a text that is no token."""
     found = _HEADER.fullmatch(value) if len(value) <= LONGEST_HEADER else None
     return Secret(found[2], found[1]) if found is not None else None
-
-
-def without_secrets(text: str) -> str:
-    """A text in which every token is cut after its id: callers paste tokens where names belong."""
-    return _ANYWHERE.sub(rf"{PREFIX}\1_…", text) if PREFIX in text else text
 
 
 def digest_of(text: str) -> bytes:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 
 LONGEST_ID = 128
 """Characters of a request id that are shown. Replies repeat an id as it came."""
+_TOKEN = re.compile(r"zoo_([0-9a-f]{16})_[0-9a-f]+")
+"""A token, as `service/access/tokens.py` makes them."""
 
 
 def printable(text: str, most: int) -> str:
@@ -16,9 +19,14 @@ def printable(text: str, most: int) -> str:
     return cut if len(cut) <= most and len(text) <= most else f"{cut[: most - 1]}…"
 
 
+def without_secrets(text: str) -> str:
+    """A text in which every token is cut after its id: callers paste tokens where names belong."""
+    return _TOKEN.sub(r"zoo_\1_…", text) if "zoo_" in text else text
+
+
 def shown_id(request_id: str) -> str:
-    """A request id as logs, traces and error details show it."""
-    return printable(request_id, LONGEST_ID)
+    """A request id, or another word that a caller chose, as logs, traces and error details show it."""
+    return printable(without_secrets(request_id[: 4 * LONGEST_ID]), LONGEST_ID)
 
 
 def new_request_id() -> str:

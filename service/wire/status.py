@@ -29,7 +29,6 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2 as details
 from google.rpc import status_pb2
 
-from service.access.tokens import without_secrets
 from service.errors import (
     AlreadyExists,
     DeadlineExceeded,
@@ -48,6 +47,7 @@ from service.errors import (
     Unauthenticated,
     ZooError,
 )
+from service.observability.printable import without_secrets
 
 DOMAIN = "zoo"
 DETAILS_KEY = "grpc-status-details-bin"

@@ -90,6 +90,21 @@ async def test_header_that_was_right_before_needs_a_copy_that_is_not_too_old(w: 
         w.authenticator.authenticate(bearer(secret), here())
 
 
+async def test_token_that_was_right_goes_on_although_its_address_is_blocked_and_was_never_noted(w: World) -> None:
+    secret, other = w.store.add(), w.store.add("bob")
+    await w.authenticator.refresh()
+    w.authenticator.authenticate(bearer(secret), here("10.0.0.1"))  # noted
+    w.authenticator.authenticate(bearer(secret), here("10.0.0.2"))  # too soon after the other to be noted
+    for _ in range(BURST):
+        with pytest.raises(Unauthenticated):
+            await w.authenticator.identify((f"Bearer {new_secret().text}",), here("10.0.0.2"))
+    w.store.add("carol")
+    await w.authenticator.refresh()  # headers of tokens that stay are remembered
+    assert w.authenticator.authenticate(bearer(secret), here("10.0.0.2")).name == "ada"
+    with pytest.raises(RateLimited):
+        w.authenticator.authenticate(bearer(other), here("10.0.0.2"))
+
+
 async def test_more_spellings_of_a_header_than_are_remembered_are_all_right(
     w: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

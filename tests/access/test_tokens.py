@@ -6,7 +6,8 @@ import hashlib
 
 import pytest
 
-from service.access.tokens import digest_of, from_header, new_secret, parse, without_secrets
+from service.access.tokens import digest_of, from_header, new_secret, parse
+from service.observability.printable import shown_id, without_secrets
 
 
 def test_new_tokens_differ_and_are_read_back() -> None:
@@ -60,3 +61,4 @@ def test_text_with_tokens_keeps_their_ids_alone() -> None:
     text = without_secrets(f"unknown token '{secret.text}' or {secret.text[:60]}")
     assert text == f"unknown token 'zoo_{secret.id}_…' or zoo_{secret.id}_…"
     assert without_secrets("no token here") == "no token here"
+    assert secret.text[21:] not in shown_id(secret.text)

@@ -12,7 +12,8 @@ from service.cli.rendering.console import print_error, print_line
 if TYPE_CHECKING:
     from service.settings import Settings
 
-TIMEOUT_S = 5.0
+TIMEOUT_S = 4.0
+"""Of each of two attempts, which the health check of the image gives ten seconds."""
 BAD_REQUEST = 400
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a probe calls in place of these
 

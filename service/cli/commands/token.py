@@ -28,7 +28,7 @@ from service.cli.rendering.formatting import format_age, jsonable
 
 if TYPE_CHECKING:
     from service.access.token_store import Token as StoredToken
-    from service.client import Client, Token
+    from service.client import Token
 
 app = typer.Typer(no_args_is_help=True, help="Make, list and revoke the tokens that callers bring.")
 
@@ -114,7 +114,6 @@ def create(
                 limits=TokenLimits(**limits),
                 expires=moment,
             )
-            _note_unknown(models or [], client)
         token_id, secret = new.token.id, new.secret
     if out is not None:
         _write(out, secret, token_id)
@@ -125,6 +124,8 @@ def create(
     else:
         print_note(f"token {token_id} of {principal}; it is not shown again")
         print_line(secret)
+    if models and not local:
+        _note_unknown(models, server)
 
 
 @app.command("list")
@@ -194,14 +195,13 @@ def whoami(server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
         print_line(f"scopes: {', '.join(found.scopes)}; models: {', '.join(found.models) or 'all'}")
 
 
-def _note_unknown(patterns: list[str], client: Client) -> None:
+def _note_unknown(patterns: list[str], server: str) -> None:
     """Says which patterns match no model of the server: a slip, or a model that is still to come."""
-    if not patterns:
-        return
     from service.client import ZooClientError
 
     try:
-        names = [model.name for model in client.models()]
+        with connect(server) as client:
+            names = [model.name for model in client.models()]
     except ZooClientError:  # the token is made, which matters more
         return
     for pattern in patterns:

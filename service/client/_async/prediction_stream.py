@@ -22,7 +22,7 @@ from service.client._async.input_encoder import AsyncInputEncoder
 from service.client.backoff import Backoff
 from service.client.channel import CALL_TIMEOUT_S
 from service.client.concurrency import AsyncLock, AsyncSemaphore, as_async_iterator, async_sleep
-from service.client.errors import BadInput, Unavailable, ZooClientError, prediction_error
+from service.client.errors import BadInput, PredictionError, Unavailable, ZooClientError, prediction_error
 from service.client.inputs.instances import Input
 from service.client.inputs.options import PredictOptions
 from service.client.reorder_buffer import ReorderBuffer
@@ -32,6 +32,8 @@ from service.pb import prediction_pb2 as pb
 _END = object()
 _DRAINING = "DRAINING"
 """The reason with which a server that is about to stop refuses requests."""
+_NOT_READY = "NOT_READY"
+"""The reason with which a server refuses requests while the model loads; it says when to try again."""
 
 
 class _Attempt:
@@ -41,7 +43,9 @@ class _Attempt:
         self.answered = False
         """Whether a reply has arrived."""
         self.refused = 0
-        """Requests that the server, which drains, has not begun."""
+        """Requests that the server has not begun, since it drains, or loads after that."""
+        self.refusal: PredictionError | None = None
+        """The last one."""
         self.over = False
         """Whether its iterator ends at the next chance. A draw that is under way is not cancelled: it would lose an input."""
 
@@ -70,6 +74,8 @@ class AsyncPredictionStream:
         self._complete = False
         """Whether the inputs have ended."""
         self._closed = False
+        self._moved = False
+        """Whether a server has drained."""
         self._input_error: Exception | None = None
 
     async def outcomes(
@@ -90,8 +96,10 @@ class AsyncPredictionStream:
                 )
                 try:
                     async for reply in call:
-                        if self._is_refused(reply):
+                        refusal = self._refusal(reply)
+                        if refusal is not None:
                             attempt.refused += 1
+                            attempt.refusal = refusal
                         else:
                             attempt.answered = True
                             self._add_reply(reply)
@@ -105,14 +113,19 @@ class AsyncPredictionStream:
                 finally:
                     if not attempt.over:
                         call.cancel()
-                if attempt.refused and failure is None:  # the server answered or refused every request
-                    failure = Unavailable("the server is shutting down", code="UNAVAILABLE", reason=_DRAINING)
+                refusal = attempt.refusal if failure is None else None  # the server answered or refused every request
+                if refusal is not None:
+                    failure = Unavailable(
+                        refusal.message, code=refusal.code, reason=refusal.reason, retry_after_s=refusal.retry_after_s
+                    )
                 if failure is None or (failure.reason == _DRAINING and self._complete and not self._buffer.waiting):
                     break
-                if attempt.answered:
-                    if failure.reason != _DRAINING:
-                        raise failure
+                nothing_lost = refusal is not None or failure.reason == _DRAINING
+                if attempt.answered and not nothing_lost:
+                    raise failure
+                if attempt.answered or (nothing_lost and not self._moved):
                     backoff.reset()
+                self._moved = self._moved or nothing_lost
                 pause_s = backoff.next_pause(failure)
                 await async_sleep(pause_s if remaining_s is None else min(pause_s, remaining_s))
         finally:
@@ -122,11 +135,14 @@ class AsyncPredictionStream:
         if self._input_error is not None:
             raise self._input_error
 
-    def _is_refused(self, reply: pb.StreamPredictResponse) -> bool:
-        """Whether a server that drains has not begun the request, and another server may answer it."""
+    def _refusal(self, reply: pb.StreamPredictResponse) -> PredictionError | None:
+        """The refusal of a request that the server has not begun and that a later stream may get answered: the server drains, or
+        one that has taken its place still loads the model."""
         if self._connection.retry.attempts == 1 or reply.WhichOneof("outcome") != "error":
-            return False
-        return prediction_error(reply.error, 0).reason == _DRAINING
+            return None
+        error = prediction_error(reply.error, 0)
+        loads = self._moved and error.reason == _NOT_READY and error.retry_after_s is not None
+        return error if loads or error.reason == _DRAINING else None
 
     def _add_reply(self, reply: pb.StreamPredictResponse) -> None:
         self._buffer.add_reply(reply)

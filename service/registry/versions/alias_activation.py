@@ -67,7 +67,10 @@ class AliasActivation:
         if record.stopped_canary is not None and aliases.canary is not None:
             aliases, _ = stop_canary(aliases, record.stopped_canary.reason)
         now, new = record.active.stable, record.stored.aliases.stable
-        if now in record.versions and new not in (None, now, loaded) and not record.is_ready(new):
+        if new in newer:
+            if aliases.stable is None and now in record.versions:
+                aliases = keep_stable(aliases, now)
+        elif now in record.versions and new not in (None, now, loaded) and not record.is_ready(new):
             aliases = keep_stable(aliases, now)
             self._load_in_background(record, new)
         if aliases == record.active:

@@ -19,7 +19,7 @@ from service.registry.model_version import ModelVersion
 from service.registry.states import ModelState
 from service.registry.versions.alias_activation import AliasActivation
 from service.registry.versions.alias_writer import AliasWriter
-from service.registry.versions.aliases import AliasChange, AliasMove, AliasSet, drop_version, remove_alias
+from service.registry.versions.aliases import AliasChange, AliasMove, AliasSet, drop_version, in_effect, remove_alias
 from service.registry.versions.discovery import Discovery
 from service.registry.versions.revisioned_aliases import (
     NO_ALIASES,
@@ -100,6 +100,16 @@ class Deletion:
         record = self._table.tuned(name)
         return await self._writer.run_to_end(self._delete(record, numbered(record, number)))
 
+    def _check_stands_in(self, record: ModelRecord, version: ModelVersion) -> None:
+        """Raises IllegalMove where nothing else here could answer in place of a stable version of a newer release."""
+        stable, newer = record.stored.aliases.stable, self._folders.damaged.left_to_newer(record.name)
+        if stable in newer and record.active.stable == version.number:
+            left, _ = drop_version(record.stored.aliases, version.number)
+            if in_effect(left, record.versions.keys() - {version.number}, newer).stable is None:
+                raise IllegalMove(
+                    f"{version.title} answers here in place of version {stable}, which only a newer Zoo serves, and no other can"
+                )
+
     async def _delete(self, record: ModelRecord, version: ModelVersion) -> int:
         """Lets callers of the version finish, then removes files and history together.
 
@@ -116,6 +126,7 @@ class Deletion:
 
         withdrawal = Withdrawal(versions, name, number)
         change(record.stored.aliases)
+        self._check_stands_in(record, version)
         if version.deleting:
             raise IllegalMove(f"{version.title} is being deleted")
         if version.state is not ModelState.UNLOADING:  # an unload that runs is no obstacle

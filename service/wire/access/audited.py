@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import Any, Protocol
 
-from google.protobuf import json_format
+from google.protobuf import field_mask_pb2, json_format
 
-from service.access.audit import AuditEvent, AuditLog
+from service.access.audit import LONGEST_TEXT, AuditEvent, AuditLog
 from service.access.principal import current_principal
 from service.observability.token_bucket import TokenBucket
 from service.wire.access.method_scopes import field_of
@@ -65,6 +66,10 @@ _ONLY_READS: Mapping[str, Callable[[Any], bool]] = {
 }
 """Methods whose request may also only ask."""
 OWNER_KEY = "zoo-owner"
+MOST_TEXTS = 64
+"""Of a list in a detail."""
+LARGEST_DETAIL = 4096
+"""Bytes of a message in a detail."""
 REFUSALS = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
 """Outcomes of calls that changed nothing, which any stranger can cause."""
 REFUSALS_AT_ONCE = 60
@@ -101,7 +106,7 @@ class Audit:
             return
         principal = current_principal.get()
         owner = "" if not principal.anonymous else _owner(call)
-        kind, name, detail = _described(path, request, reply)
+        kind, name, detail = _described(path, request, reply, brief=outcome in REFUSALS)
         if outcome in REFUSALS and self._left_out:
             detail["refusals_left_out"] = str(self._left_out)
             self._left_out = 0
@@ -118,8 +123,8 @@ class Audit:
         )
 
 
-def _described(path: str, request: Any, reply: Any) -> tuple[str, str, dict[str, str]]:
-    """Kind and name of the object, and details."""
+def _described(path: str, request: Any, reply: Any, *, brief: bool) -> tuple[str, str, dict[str, str]]:
+    """Kind and name of the object, and details. `brief`: the object alone, for the call of somebody who may not make it."""
     message, named = request, _BY_REQUEST.get(path)
     if named is None and (named := _BY_REPLY.get(path)) is not None:
         message = reply
@@ -127,7 +132,7 @@ def _described(path: str, request: Any, reply: Any) -> tuple[str, str, dict[str,
         return (named[0] if named else ""), "", {}
     kind, name, fields = named
     try:
-        found = {key: _text_of(message, where) for key, where in fields.items()}
+        found = {} if brief else {key: _text_of(message, where) for key, where in fields.items()}
         return kind, field_of(message, name), {key: text for key, text in found.items() if text}
     except AttributeError:  # bytes that were no message of the method's type
         return kind, "", {}
@@ -140,14 +145,24 @@ def _text_of(message: Any, path: str) -> str:
         message = getattr(message, part)
     value, field = getattr(message, last), message.DESCRIPTOR.fields_by_name[last]
     if field.is_repeated:
-        names = field.enum_type.values_by_number if field.enum_type is not None else None
-        return ", ".join(names[one].name if names else str(one) for one in value)
+        names = field.enum_type.values_by_number if field.enum_type is not None else {}
+        return _joined(names[one].name if one in names else str(one) for one in value)
     if field.message_type is None:
         return str(value) if value else ""
     if not message.HasField(last):
         return ""
-    found: Any = json_format.MessageToDict(value, preserving_proto_field_name=True)  # a text for a time or a mask
+    if isinstance(value, field_mask_pb2.FieldMask):  # as it came: its JSON form exists for proper names only
+        return _joined(value.paths)
+    if value.ByteSize() > LARGEST_DETAIL:
+        return "too large to be recorded"
+    found: Any = json_format.MessageToDict(value, preserving_proto_field_name=True)  # a text for a time
     return found if isinstance(found, str) else json.dumps(found) if found else ""
+
+
+def _joined(texts: Iterable[str]) -> str:
+    """The first of some texts; more would be cut anyway."""
+    first = [text[:LONGEST_TEXT] for text in islice(texts, MOST_TEXTS + 1)]
+    return ", ".join(first[:MOST_TEXTS]) + (", …" if len(first) > MOST_TEXTS else "")
 
 
 def _owner(call: AuditedCall) -> str:

@@ -18,6 +18,8 @@ from service.wire.zoo_v1.pages import page_size, read_token, write_token
 from service.wire.zoo_v1.versions import OwnerOfVersion, VersionCalls
 
 OPTIONS = "options"
+MOST_PATHS = 100
+"""Of an update mask; there are fewer options."""
 _STATES_OF_DAMAGED = (pb.MODEL_STATE_UNSPECIFIED, pb.MODEL_STATE_UNAVAILABLE)
 
 
@@ -84,6 +86,9 @@ def _changes(request: pb.UpdateModelRequest) -> dict[str, object]:
     given = {field.name: value for field, value in request.model.options.ListFields()}
     if not request.HasField("update_mask"):
         return given
+    if len(request.update_mask.paths) > MOST_PATHS:
+        problem = f"expected at most {MOST_PATHS} paths, got {len(request.update_mask.paths)}"
+        raise InvalidInput("update_mask.paths", problem)
     changes: dict[str, object] = {}
     for i, path in enumerate(request.update_mask.paths):
         parent, _, option = path.partition(".")

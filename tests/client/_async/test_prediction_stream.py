@@ -315,6 +315,21 @@ async def test_async_stream_continues_at_the_next_server(zoo: FakeZoo, retry: Re
     assert sent(zoo) == PHOTOS
 
 
+def test_requests_that_the_restarted_server_refuses_while_it_loads_are_sent_again(zoo: FakeZoo, client: Client) -> None:
+    zoo.prediction.drain_streams_after.append(2)
+    zoo.prediction.loading_streams.extend([0, *[99] * 9, 1])
+    answers = list(client.stream_predict(MODEL, PHOTOS, in_flight=3))
+    assert _names(answers) == [photo.decode() for photo in PHOTOS]
+    assert sorted(sent(zoo)) == PHOTOS
+
+
+def test_model_that_loads_at_the_first_stream_is_the_result_of_the_input(zoo: FakeZoo, client: Client) -> None:
+    zoo.prediction.loading_streams.append(1)
+    first, *others = client.stream_predict(MODEL, PHOTOS)
+    assert (type(first), getattr(first, "reason", "")) == (PredictionError, "NOT_READY")
+    assert _names(others) == [photo.decode() for photo in PHOTOS[1:]]
+
+
 def test_stream_outlives_more_drains_than_a_call_has_attempts(zoo: FakeZoo, client: Client) -> None:
     zoo.prediction.drain_streams_after.extend([1] * 9)
     assert _names(list(client.stream_predict(MODEL, PHOTOS))) == [photo.decode() for photo in PHOTOS]

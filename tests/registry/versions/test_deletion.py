@@ -20,10 +20,11 @@ from tests.support.registry.internals import version_of
 from tests.support.registry.several_servers import (
     READY,
     at_the_gate,
+    stable_at,
     states,
     two,
 )
-from tests.support.registry.tuned_versions import publish, report
+from tests.support.registry.tuned_versions import as_of_newer_release, publish, report
 from tests.support.registry.tuned_worlds import (
     SlowAliases,
     ask,
@@ -183,3 +184,38 @@ async def test_unloading_version_can_be_deleted(tmp_path: Path) -> None:
         await asyncio.gather(inside, unloading)
         assert await deleting > 0
         assert states(w) == {2: READY}
+
+
+# ── versions of a newer release ───────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_version_that_alone_can_answer_in_place_of_one_of_a_newer_release_is_not_deleted(tmp_path: Path) -> None:
+    storage = InMemoryAliases()
+    async with served(tmp_path, storage) as newer:
+        await grow(newer, tmp_path, "mood", 1.0, 2.0, 3.0)
+        as_of_newer_release(tmp_path, "mood", 3)
+        async with served(tmp_path, storage) as w:
+            assert await ask(w, "mood") == (2, 6.0)
+            await w.registry.delete_version("mood", 2)
+            assert await ask(w, "mood") == (1, 3.0)
+            with pytest.raises(IllegalMove, match="answers here in place of version 3"):
+                await w.registry.delete_version("mood", 1)
+            assert await ask(w, "mood") == (1, 3.0)
+
+
+async def test_old_servers_answer_alike_before_and_after_a_restart_once_their_version_is_deleted_elsewhere(
+    tmp_path: Path,
+) -> None:
+    async with two(tmp_path) as (old, new):
+        await grow(new, tmp_path, "mood", 1.0, 2.0)
+        await old.registry.look()
+        await stable_at(old, 2)
+        await grow(new, tmp_path, "mood", 3.0)
+        as_of_newer_release(tmp_path, "mood", 3)
+        await old.registry.look()
+        assert await ask(old, "mood") == (2, 6.0)
+        await new.registry.delete_version("mood", 2)
+        await old.registry.look()
+        assert await ask(old, "mood") == (1, 3.0)
+        await old.registry.look()
+        await until(lambda: 2 not in states(old))

@@ -15,6 +15,7 @@ from tests.support.fake_zoo.calls import FakeCalls, abort, status_of
 from tests.support.fake_zoo.models import FakeModels, unknown_model
 
 _DRAINING = status_of("UNAVAILABLE", "the server is shutting down and takes no more requests", reason="DRAINING")
+_LOADING = status_of("UNAVAILABLE", "model is loading", reason="NOT_READY", retry_s=0)
 _RATE_LIMITED = status_of(
     "RESOURCE_EXHAUSTED", "the token may send 5 requests a second", reason="RATE_LIMITED", retry_s=0
 )
@@ -34,6 +35,8 @@ class FakePrediction(prediction_pb2_grpc.PredictionServicer):
         """Numbers of requests after which the next streams end, since the server drains; what they had is answered."""
         self.refuse_streams_after: deque[int] = deque()
         """Numbers of requests after which the next streams refuse each further one, since the server drains."""
+        self.loading_streams: deque[int] = deque()
+        """Numbers of requests that the next streams refuse at first, since the model loads."""
         self.rate_limited = 0
         """So many of the next requests, of calls and streams, are beyond the limits of their token."""
         self.most_unanswered = 0
@@ -55,7 +58,11 @@ class FakePrediction(prediction_pb2_grpc.PredictionServicer):
         drains_after = self.drain_streams_after.popleft() if self.drain_streams_after else -1
         refuses_after = self.refuse_streams_after.popleft() if self.refuse_streams_after else -1
         breaks_after = self.break_streams_after.popleft() if self.break_streams_after else -1
+        loading = self.loading_streams.popleft() if self.loading_streams else 0
         for count, message in enumerate(requests):
+            if count < loading:
+                yield prediction_pb2.StreamPredictResponse(request_id=message.request.request_id, error=_LOADING)
+                continue
             if count == breaks_after:
                 context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
             if count == drains_after:

@@ -69,7 +69,7 @@ def recorded(
                 update_mask=field_mask_pb2.FieldMask(paths=["options.weight", "options.precision"]),
             ),
             "model/cats",
-            {"options": '{"weight": 2.5}', "fields": "options.weight,options.precision"},
+            {"options": '{"weight": 2.5}', "fields": "options.weight, options.precision"},
         ),
         (
             "/zoo.v1.Models/UpdateModel",
@@ -158,6 +158,31 @@ def test_owner_is_recorded_only_where_no_token_proves_one() -> None:
     assert event.owner == "eve"
     [event] = recorded("/zoo.v1.Models/LoadModel", request, call=call)
     assert event.owner == ""
+
+
+@pytest.mark.parametrize("path", ["A", "options.Weight", "a_1", "options__x", "", "é", "x" * 9999])
+def test_mask_of_any_path_is_recorded_as_it_came(path: str) -> None:
+    request = models_pb2.UpdateModelRequest(model=models_pb2.Model(name="cats"))
+    request.update_mask.paths.append(path)
+    [event] = recorded("/zoo.v1.Models/UpdateModel", request, None, "INVALID_ARGUMENT")
+    assert event.detail.get("fields", "") == path[:256]
+
+
+def test_details_are_bounded_before_they_are_built() -> None:
+    request = models_pb2.UpdateModelRequest(model=models_pb2.Model(name="cats"))
+    request.update_mask.paths.extend(["options.weight"] * 100_000)
+    request.model.options.precision = "p" * 100_000
+    [event] = recorded("/zoo.v1.Models/UpdateModel", request, None, "INVALID_ARGUMENT")
+    assert event.detail["options"] == "too large to be recorded"
+    assert event.detail["fields"].endswith("options.weight, …")
+    assert len(event.detail["fields"]) < 2000
+
+
+def test_refusal_is_recorded_without_what_was_chosen() -> None:
+    request = models_pb2.UpdateModelRequest(model=models_pb2.Model(name="cats"))
+    request.update_mask.paths.extend(["options.weight"] * 100_000)
+    [event] = recorded("/zoo.v1.Models/UpdateModel", request, None, "PERMISSION_DENIED")
+    assert (event.object, dict(event.detail)) == ("model/cats", {})
 
 
 @pytest.mark.parametrize("unreadable", [object(), None])
