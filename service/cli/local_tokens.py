@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TypeVar
 
+from model_zoo import strict_json
 from service.access.audit import FILE, AuditEvent, AuditLog
 from service.access.principal import ANYONE
 from service.access.rate_limits import Limits
@@ -71,7 +71,7 @@ def _detail(token: Token) -> dict[str, str]:
         "principal": token.principal,
         "scopes": ", ".join(f"SCOPE_{scope.name}" for scope in Scope if scope in token.scopes),
         "models": ", ".join(token.models),
-        "limits": json.dumps(limits) if limits else "",
+        "limits": strict_json.text(limits) if limits else "",
         "expires": "" if moment is None else f"{moment:%Y-%m-%dT%H:%M:%SZ}",
     }
     return {key: text for key, text in found.items() if text}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any, Protocol
 
 from google.protobuf import field_mask_pb2, json_format
 
+from model_zoo import strict_json
 from service.access.audit import LONGEST_TEXT, AuditEvent, AuditLog
 from service.access.principal import current_principal
 from service.observability.token_bucket import TokenBucket
@@ -156,7 +156,7 @@ def _text_of(message: Any, path: str) -> str:
     if value.ByteSize() > LARGEST_DETAIL:
         return "too large to be recorded"
     found: Any = json_format.MessageToDict(value, preserving_proto_field_name=True)  # a text for a time
-    return found if isinstance(found, str) else json.dumps(found) if found else ""
+    return found if isinstance(found, str) else strict_json.text(found) if found else ""
 
 
 def _joined(texts: Iterable[str]) -> str:
