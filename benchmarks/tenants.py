@@ -19,6 +19,7 @@ import statistics
 import tempfile
 import time
 from dataclasses import asdict, dataclass
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import grpc
@@ -119,18 +120,23 @@ async def send(load: Load) -> Answers:
     return Answers(float(p50), float(p99), len(took), refused)
 
 
-def _send_apart(load: Load, results: multiprocessing.Queue[Answers]) -> None:
+def _send_apart(load: Load, ready: Event, begin: Event, results: multiprocessing.Queue[Answers]) -> None:
+    ready.set()
+    begin.wait()
     results.put(asyncio.run(send(load)))
 
 
 def beside(modest: Load, greedy: Load | None) -> tuple[Answers, Answers | None]:
-    """The modest tenant's calls, with the greedy one's from another process."""
+    """The modest tenant's calls, with the greedy one's from another process, whose start is over by then."""
     if greedy is None:
         return asyncio.run(send(modest)), None
     spawn = multiprocessing.get_context("spawn")
     results: multiprocessing.Queue[Answers] = spawn.Queue()
-    process = spawn.Process(target=_send_apart, args=(greedy, results))
+    ready, begin = spawn.Event(), spawn.Event()
+    process = spawn.Process(target=_send_apart, args=(greedy, ready, begin, results))
     process.start()
+    ready.wait()
+    begin.set()
     try:
         return asyncio.run(send(modest)), results.get(timeout=60.0 + greedy.seconds)
     finally:
