@@ -175,7 +175,7 @@ bench-report: $(VENV)/.bench
 simulate: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.simulate $(ARGS)
 
-# What TLS, tokens and tracing cost a request: some minutes on a machine that does nothing else.
+# What TLS, tokens and tracing cost a request: some 40 minutes on a machine that does nothing else.
 bench-access: $(VENV)/.bench
 	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull efficientnet_lite0
 	$(BIN)/python -m benchmarks.access $(ARGS)
