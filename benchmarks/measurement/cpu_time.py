@@ -26,6 +26,7 @@ CASES = (
     ("efficientnet_lite0", "raw"),
     ("all_minilm_l6_v2", "tensors"),
     ("all_minilm_l6_v2", "raw"),
+    ("silero_vad", "raw"),
 )
 GRPC = ("event_engine", "grpc", "resolver", "timer")
 """Prefixes of the names of gRPC's own threads."""
