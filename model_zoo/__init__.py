@@ -12,6 +12,7 @@ From a name to a network::
 * ``catalog``          the cards by name
 * ``golden``           golden cases: known inputs with known answers, and their files
 * ``materialised``     the files of a card on this machine
+* ``references``       references to published networks → derived cards
 * ``store``            ``ZOO_HOME/weights``: materialise, find, verify
 * ``versions``         ``ZOO_HOME/versions``: publishes, lists and deletes fine-tuned versions
 * ``version_folder``   reads one version
@@ -19,7 +20,7 @@ From a name to a network::
 * ``locking``          lock files, between threads and between processes
 * ``strict_json``      JSON without NaN and infinity
 * ``release``          whether a newer release wrote a document
-* ``sources``          artifacts of weights; today from Python package indexes
+* ``sources``          artifacts of weights: package indexes, model hubs, folders
 * ``formats``          source files → ``model.safetensors``, labels, tokenizer; imports torch
 * ``architectures``    torch modules that timm and transformers lack, and the wrappers of all served networks
 * ``network``          card + files → the module that is served; imports torch, timm or transformers on need

@@ -16,7 +16,12 @@ from model_zoo.cards.card import Card
 from model_zoo.cards.weight_source import InitialSource
 from model_zoo.errors import InvalidCard, UnknownCard
 
-__all__ = ["Catalog", "parse_card"]
+__all__ = ["CARDS", "Catalog", "parse_card"]
+
+CARDS = "cards"
+"""Folder of the cards, in the package and below ``ZOO_HOME``."""
+
+_PACKAGE = Path(__file__).with_name(CARDS)
 
 
 def parse_card(text: str, origin: str) -> Card:
@@ -96,7 +101,7 @@ class Catalog:
         Raises:
             InvalidCard: a card does not validate, or two share a name.
         """
-        return cls.from_folder(Path(__file__).with_name("cards"))
+        return cls.from_folder(Path(__file__).with_name(CARDS))
 
     @classmethod
     def from_folder(cls, folder: Path) -> "Catalog":
@@ -108,11 +113,12 @@ class Catalog:
         return cls(_card_at(path) for path in sorted(folder.glob("*.yaml")))
 
     @classmethod
-    def readable(cls, folder: Path | None = None) -> "Catalog":
-        """As ``from_folder``, by default of the package's cards; unreadable cards go to ``damaged`` and do not raise."""
+    def readable(cls, *folders: Path) -> "Catalog":
+        """As ``from_folder``, of several folders, by default of the package's cards alone; unreadable cards go to ``damaged`` and
+        do not raise. Of two cards with one name the first counts."""
         cards: dict[str, Card] = {}
         damaged: dict[str, str] = {}
-        for path in sorted((folder or Path(__file__).with_name("cards")).glob("*.yaml")):
+        for path in (path for folder in folders or (_PACKAGE,) for path in sorted(folder.glob("[!.]*.yaml"))):
             try:
                 card = _card_at(path)
             except InvalidCard as error:
@@ -122,7 +128,12 @@ class Catalog:
                 damaged[path.stem] = f"it has the name of another card, {card.name!r}"
             else:
                 cards[card.name] = card
-        return cls(cards.values(), damaged)
+        return cls(cards.values(), {name: reason for name, reason in damaged.items() if name not in cards})
+
+    @classmethod
+    def of_home(cls, home: Path) -> "Catalog":
+        """The package's cards, and those of networks that were pulled into a home; as ``readable``."""
+        return cls.readable(_PACKAGE, home / CARDS)
 
     def names(self) -> list[str]:
         """Names of all cards, sorted."""

@@ -5,6 +5,9 @@
     ZooModelError
     ├── InvalidCard          a card breaks the rules of ``card.Card``, or two cards share a name
     ├── UnknownCard          no card has that name; ``near`` holds similar names
+    ├── InvalidReference     the text is not a reference to a network
+    ├── NotDerivable         a repository does not say all that a card needs, or needs what Zoo does not have
+    ├── NotEqual             Zoo's answers differ from those of the makers' own library
     ├── SourceUnavailable    the artifact cannot be reached: no network, no such file, no such package
     ├── DigestMismatch       a file differs from the card; it has been removed
     ├── ConversionFailed     a file is the right one, but does not fit the architecture on the card
@@ -53,6 +56,41 @@ class UnknownCard(ZooModelError):
         super().__init__(f"the catalog has no model named {name!r}{hint}")
         self.name = name
         self.near = list(near)
+
+
+class InvalidReference(ZooModelError):
+    """A text is not a reference to a network."""
+
+    def __init__(self, text: str, reason: str) -> None:
+        shown = text if len(text) <= 200 else f"{text[:199]}…"
+        super().__init__(f"{shown!r} is not a reference to a network: {reason}")
+        self.reason = reason
+
+
+class NotDerivable(ZooModelError):
+    """No card can be derived from a repository: it does not say something, or needs something that Zoo does not have.
+
+    Attributes:
+        reference: the repository, for users.
+        reason: the fault alone.
+        option: the option of ``zoo pull`` that would supply what is missing; empty if none would.
+    """
+
+    def __init__(self, reference: str, reason: str, option: str = "") -> None:
+        hint = f"; give {option}" if option else ""
+        super().__init__(f"{reference} cannot be served: {reason}{hint}")
+        self.reference = reference
+        self.reason = reason
+        self.option = option
+
+
+class NotEqual(ZooModelError):
+    """A network was fetched, and Zoo's answers differ from those of the makers' own library, so that it is not served."""
+
+    def __init__(self, reference: str, reason: str) -> None:
+        super().__init__(f"{reference} was not taken: Zoo's answers differ from those of its makers' library: {reason}")
+        self.reference = reference
+        self.reason = reason
 
 
 class SourceUnavailable(ZooModelError):

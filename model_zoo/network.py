@@ -22,9 +22,11 @@ from model_zoo.architectures.wrappers import (
     SpeakerEncoder,
     SpeechDetector,
     TabularNetwork,
+    TransformersImageClassifier,
+    TransformersTextClassifier,
 )
 from model_zoo.cards.card import Card
-from model_zoo.cards.recipes import TextRecipe
+from model_zoo.cards.recipes import Recipe, TextRecipe
 from model_zoo.cards.tuned_parts import AdapterSpec
 from model_zoo.errors import ConversionFailed
 from model_zoo.materialised import Materialised
@@ -61,7 +63,7 @@ def load_network(
             was written, or the file is damaged.
     """
     network = build_network(card)
-    share = share and card.architecture.builder == "transformers"
+    share = share and card.architecture.builder in ("transformers", "transformers_auto")
     try:
         if not isinstance(network, TunedNetwork):
             _load_backbone(network, network.backbone, materialised, share)
@@ -92,6 +94,16 @@ def _load_backbone(network: Network, backbone: nn.Module, files: Materialised, s
     if isinstance(network, TunedNetwork):
         stored = {name: stored[name] for name in backbone.state_dict()}
     backbone.load_state_dict(stored, strict=True, assign=share)
+
+
+def _wrapped(backbone: nn.Module, auto_class: str, recipe: Recipe) -> Network:
+    match auto_class:
+        case "AutoModelForSequenceClassification":
+            return TransformersTextClassifier(backbone)
+        case "AutoModelForImageClassification":
+            return TransformersImageClassifier(backbone)
+    assert isinstance(recipe, TextRecipe)
+    return SentenceEncoder(backbone, recipe.normalize, recipe.pooling == "cls")
 
 
 def add_adapter(backbone: nn.Module, spec: AdapterSpec) -> None:
@@ -125,6 +137,10 @@ def _build_base(card: Card) -> Network:
             backbone = auto.from_config(config, add_pooling_layer=False)
             recipe = card.recipe
             return SentenceEncoder(backbone, normalize=isinstance(recipe, TextRecipe) and recipe.normalize)
+        case "transformers_auto":
+            from model_zoo.architectures.transformers_auto import build
+
+            return _wrapped(build(arguments), arguments["auto_class"], card.recipe)
         case "silero_vad":
             from model_zoo.architectures.silero_vad import SileroVad
 

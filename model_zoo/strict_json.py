@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     M = TypeVar("M", bound=BaseModel)
 
-__all__ = ["NotFinite", "read", "read_model", "read_object", "text", "validated", "with_nulls"]
+__all__ = ["NotFinite", "parsed_object", "read", "read_model", "read_object", "text", "validated", "with_nulls"]
 
 
 class NotFinite(ValueError):
@@ -83,8 +83,17 @@ def validated(kind: "type[M]", document: Any, *, ignore_unknown: bool = False) -
 def read_object(path: Path) -> dict[str, Any] | None:
     """The JSON object in a file; None if the file cannot be read or holds anything else."""
     try:
-        document = read(path.read_bytes())
-    except (OSError, ValueError):
+        data = path.read_bytes()
+    except OSError:
+        return None
+    return parsed_object(data)
+
+
+def parsed_object(data: bytes) -> dict[str, Any] | None:
+    """The JSON object in some bytes; None if they hold anything else."""
+    try:
+        document = read(data)
+    except ValueError:
         return None
     return document if isinstance(document, dict) else None
 

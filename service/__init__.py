@@ -18,15 +18,16 @@ The path from a user's data to the next version:
           └─ training/       in the worker: features, training, evaluation → a version folder
               └─ registry/       loads the version, and moves `stable` to it if it is better
 
-Around both: `verification/` checks networks and heads before they serve; `tiering/` compiles networks in the background and swaps
-them in; `access/` decides who may connect; `database/` stores jobs and aliases; `client/`, `cli/` and `doctor/` are the SDK, the
-`zoo` command and `zoo doctor`.
+Around both: `references/` pulls networks by their makers' names; `verification/` checks networks and heads before they serve;
+`tiering/` compiles networks in the background and swaps them in; `access/` decides who may connect; `database/` stores jobs and
+aliases; `client/`, `cli/` and `doctor/` are the SDK, the `zoo` command and `zoo doctor`.
 
-Imports point one way, `server, cli → wire → inference → jobs → tiering → registry → verification → engine → training → tasks →
-scheduler → runtime → datasets → access → database → model_zoo`; `errors`, `types`, `settings`, `addresses`, `observability`,
-`processes`, `disk`, `rounding` and `folder_walk` are leaves. `server.py` constructs the parts, with `grpc_port.py`, `startup.py`,
-`access_control.py` and `fine_tuning.py`. grpc and protobuf are imported in `wire/`, `client/`, `grpc_port.py`, `server.py` and
-`startup.py`; torch in `training/`, `tasks/`, `runtime/`, `tiering/`, `verification/` and `model_zoo/`.
+Imports point one way, `server, cli → wire → inference → jobs → tiering → registry → verification → engine → training →
+references → tasks → scheduler → runtime → datasets → access → database → model_zoo`; `errors`, `types`, `settings`, `addresses`,
+`observability`, `processes`, `disk`, `rounding` and `folder_walk` are leaves. `server.py` constructs the parts, with
+`grpc_port.py`, `startup.py`, `access_control.py` and `fine_tuning.py`. grpc and protobuf are imported in `wire/`, `client/`,
+`grpc_port.py`, `server.py` and `startup.py`; torch in `training/`, `references/`, `tasks/`, `runtime/`, `tiering/`,
+`verification/` and `model_zoo/`.
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -123,7 +123,7 @@ class Server:
         self._settings = settings
         check_exposure(settings)
         self._tls = tls_of(settings)
-        self._catalog = catalog or Catalog.readable()
+        self._catalog = catalog or Catalog.of_home(settings.home)
         for name, reason in self._catalog.damaged.items():
             log.error("a card of the catalog is damaged and is left out", model=name, reason=reason)
         self._wanted = check_models(settings.models, self._catalog)

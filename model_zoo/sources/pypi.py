@@ -50,6 +50,15 @@ class Pypi:
     def __init__(self, source: PypiSource) -> None:
         self._source = source
 
+    @property
+    def key(self) -> str:
+        """See ArtifactSource."""
+        return self._source.artifact
+
+    def discard(self, artifact: Path) -> None:
+        """See ArtifactSource."""
+        artifact.unlink(missing_ok=True)
+
     def fetch(self, downloads: Path, progress: Progress | None = None) -> Path:
         """The artifact in the folder ``downloads``, fetched unless it is there already.
 

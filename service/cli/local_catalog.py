@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,25 +38,28 @@ class LocalModel:
 
 
 def local_models() -> list[LocalModel]:
-    """The models of the package's catalog, in order of name."""
+    """The models of the catalog, and those that were pulled, in order of name."""
     from model_zoo.catalog import Catalog
+    from model_zoo.store import Store
 
-    store = _store()
-    return [_local_model(card, store) for card in Catalog.readable()]
+    home = _home()
+    store = Store(home)
+    return [_local_model(card, store) for card in Catalog.of_home(home)]
 
 
 def local_model(name: str) -> LocalModel:
-    """A model of the catalog. Raises `model_zoo.errors.UnknownCard`, which suggests similar names."""
+    """A model of the catalog or one that was pulled. Raises `model_zoo.errors.UnknownCard`, which suggests similar names."""
     from model_zoo.catalog import Catalog
-
-    return _local_model(Catalog.readable().get(name), _store())
-
-
-def _store() -> Store:
     from model_zoo.store import Store
+
+    home = _home()
+    return _local_model(Catalog.of_home(home).get(name), Store(home))
+
+
+def _home() -> Path:
     from service.settings import load_settings
 
-    return Store(load_settings().home)
+    return load_settings().home
 
 
 def _local_model(card: Card, store: Store) -> LocalModel:

@@ -34,7 +34,7 @@ def run_checkup(home: Path, database: str = "", *, digests: bool = False, alone:
         if tables is not None:
             job_ids = database_checks.check_job_rows(tables, report)
         if exists:
-            catalog = Catalog.readable()
+            catalog = Catalog.of_home(home)
             check_datasets(home, report, digests=digests)
             check_jobs(home, report, job_ids)
             check_versions(home, report, [*catalog.names(), *catalog.damaged], digests=digests)

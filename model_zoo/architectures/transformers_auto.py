@@ -1,0 +1,82 @@
+"""Networks of the library transformers by its automatic classes: built from a configuration, or read from its files."""
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+
+__all__ = ["AUTO_CLASSES", "build", "config_of", "read"]
+
+AUTO_CLASSES = ("AutoModel", "AutoModelForImageClassification", "AutoModelForSequenceClassification")
+"""Those that cards may name. No other class of the library can be built by a card."""
+
+
+def config_of(arguments: Mapping[str, Any]) -> Any:
+    """The library's configuration from a card's arguments. Raises ValueError for a type of model that it does not know."""
+    config = dict(arguments["config"])
+    found: Any = transformers.AutoConfig.for_model(config.pop("model_type"), **config)
+    return found
+
+
+def build(arguments: Mapping[str, Any]) -> nn.Module:
+    """A network with random weights.
+
+    Args:
+        arguments: ``auto_class``, one of ``AUTO_CLASSES``; ``config``, the fields of the configuration with its ``model_type``.
+
+    Raises:
+        ValueError: the class or the type of model is unknown.
+    """
+    config = config_of(arguments)
+    auto: Any = _auto_class(arguments)
+    network: nn.Module = auto.from_config(config, **_without_pooler(auto, config))
+    return network
+
+
+def read(arguments: Mapping[str, Any], folder: Path) -> tuple[nn.Module, list[str]]:
+    """A network with the weights of a folder in the library's own layout, in float32, and what is wrong with the tensors of the
+    folder: one phrase for each that is missing or has another shape.
+
+    No code of the folder is run, and nothing is fetched. Raises OSError, ValueError, RuntimeError for files that do not fit.
+    """
+    library: Any = transformers  # untyped upstream
+    library.utils.logging.disable_progress_bar()
+    config = config_of(arguments)
+    auto: Any = _auto_class(arguments)
+    network, report = auto.from_pretrained(
+        folder,
+        config=config,
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+        dtype=torch.float32,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are reported, and the library's own error would not say which
+        **_without_pooler(auto, config),
+    )
+    problems = [
+        f"{name} is {list(stored)} in the files and {list(wanted)} by the configuration"
+        for name, stored, wanted in sorted(report["mismatched_keys"])
+    ]
+    wrong = {name for name, *_ in report["mismatched_keys"]}
+    return network, problems + [f"{name} is missing" for name in sorted(report["missing_keys"]) if name not in wrong]
+
+
+def _auto_class(arguments: Mapping[str, Any]) -> Any:
+    name = arguments["auto_class"]
+    if name not in AUTO_CLASSES:
+        raise ValueError(f"no network is built by {name}")
+    return getattr(transformers, name)
+
+
+def _without_pooler(auto: Any, config: Any) -> dict[str, bool]:
+    """Leaves out the layer on the first token, which an encoder's own pooling does not use and many repositories lack."""
+    if auto is not transformers.AutoModel:
+        return {}
+    mapped: Any = transformers.MODEL_MAPPING[type(config)]
+    kind: Any = mapped[0] if isinstance(mapped, tuple) else mapped
+    return {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(kind).parameters else {}

@@ -1,0 +1,10 @@
+"""References: pretrained networks named as their makers name them, and the cards that are derived from what comes along.
+
+* ``reference``   ``hf:ORG/NAME[@REV]``, ``local:DIR`` → a typed reference
+* ``repository``  the files of a reference: listed, and small ones read
+* ``local``       a folder of this machine
+* ``hub``         a repository of a model hub
+* ``derive``      repository → card; one module for each layout beside it
+
+No file of a repository is run or imported, and nothing is guessed: what a repository does not say is asked for by name.
+"""

@@ -1,0 +1,51 @@
+"""The plan of a card: all that a repository says about a network, before its weights are fetched."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from model_zoo.cards.card import Card
+from model_zoo.cards.weight_source import SourceFile
+
+__all__ = ["CardPlan", "Given"]
+
+Library = Literal["timm", "transformers", "sentence-transformers"]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a user says beside the reference, where a repository does not."""
+
+    task: str = ""
+    """Hugging Face task id."""
+    labels: tuple[str, ...] = ()
+    """Names of the classes, in the order of the logits."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """``pooling``, ``max_tokens``."""
+
+
+@dataclass(frozen=True)
+class CardPlan:
+    """A card without its source.
+
+    Attributes:
+        library: the makers' library, whose answers Zoo's are compared with.
+        fields: of the card.
+        roles: paths of the files that the library reads, by role; ``weights`` is one of them.
+        extra: paths of files that only the makers' own preprocessing reads.
+    """
+
+    library: Library
+    fields: Mapping[str, Any]
+    roles: Mapping[str, str]
+    extra: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All files to fetch."""
+        return tuple(dict.fromkeys([*self.roles.values(), *self.extra]))
+
+    def card(self, source: Mapping[str, Any], files: Mapping[str, SourceFile]) -> Card:
+        """The card, with the fields of its source and its files by role."""
+        document = {name: file.model_dump() for name, file in files.items()}
+        return Card.model_validate({**self.fields, "source": {**source, "files": document}})

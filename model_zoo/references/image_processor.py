@@ -1,0 +1,100 @@
+"""``preprocessor_config.json`` of transformers → the recipe of an image.
+
+Where the library's processors do something that the recipe cannot say, the card is refused here; where a field means something
+else than it is taken for, the comparison with the library's own answers shows it.
+"""
+
+from typing import Any, TypeGuard
+
+from model_zoo.errors import NotDerivable
+from model_zoo.references.repository import Repository, config_of
+
+__all__ = ["PROCESSOR", "image_recipe"]
+
+PROCESSOR = "preprocessor_config.json"
+_METHODS = {2: "bilinear", 3: "bicubic"}
+"""Numbers of Pillow's resampling filters."""
+_FULL_CROP = 384
+"""From this size on ConvNeXt's processor takes the whole image, squeezed into a square."""
+
+
+def image_recipe(repository: Repository, config: dict[str, Any]) -> dict[str, Any]:
+    """The recipe by the repository's processor. Raises NotDerivable."""
+    found = config_of(repository, PROCESSOR)
+    if not found:
+        raise NotDerivable(repository.name, f"it has no {PROCESSOR}, which says how images are resized")
+    if config.get("num_channels", 3) != 3:
+        raise NotDerivable(repository.name, f"its network takes {config['num_channels']} channels; Zoo feeds three")
+    for flag in ("do_flip_channel_order", "do_pad"):
+        if found.get(flag):
+            raise NotDerivable(repository.name, f"its images are prepared by {flag}, which Zoo does not have")
+    scale = found.get("rescale_factor", 1 / 255)
+    if not found.get("do_rescale", True) or not isinstance(scale, int | float) or abs(scale * 255 - 1.0) > 1e-6:
+        raise NotDerivable(repository.name, "its pixels are not scaled from 0..255 to 0..1")
+    method = _METHODS.get(found.get("resample", 2))
+    if method is None:
+        raise NotDerivable(
+            repository.name, f"its images are resized by filter {found.get('resample')}; Zoo has 2 and 3"
+        )
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    if found.get("do_normalize", True):
+        mean, std = (_triple(repository, found.get(name), name) for name in ("image_mean", "image_std"))
+    size, shorter, stretch = _geometry(repository, found)
+    return {
+        "kind": "image",
+        "size": size,
+        "resize_shorter": shorter,
+        "stretch": stretch,
+        "interpolation": method,
+        "mean": mean,
+        "std": std,
+    }
+
+
+def _geometry(repository: Repository, found: dict[str, Any]) -> tuple[tuple[int, int], int, bool]:
+    """Size of the result, shorter side before the crop, and whether the whole image is squeezed instead."""
+    if not found.get("do_resize", True):
+        raise NotDerivable(repository.name, "its images are not resized")
+    size, crop = _sides(found.get("size")), _sides(found.get("crop_size"))
+    crops = bool(found.get("do_center_crop", False))
+    if "crop_pct" in found and size is not None and size[0] == size[1]:
+        side, share = size[0], found["crop_pct"] or 224 / 256
+        if side >= _FULL_CROP:
+            return size, side, True
+        return size, int(side / share), False
+    if size is None:
+        raise NotDerivable(repository.name, f"size in {PROCESSOR} is none that Zoo understands")
+    shortest = isinstance(found.get("size"), dict) and "shortest_edge" in found["size"]
+    if not crops:
+        if shortest:
+            raise NotDerivable(repository.name, "its images keep their proportions, so that they differ in size")
+        return size, max(size), True
+    if crop is None:
+        raise NotDerivable(repository.name, f"crop_size in {PROCESSOR} is none that Zoo understands")
+    if not shortest and size[0] != size[1]:
+        raise NotDerivable(repository.name, "its images are squeezed and then cropped")
+    if max(crop) > min(size):
+        raise NotDerivable(repository.name, "its crop is larger than the resized image")
+    return crop, min(size), False
+
+
+def _sides(found: Any) -> tuple[int, int] | None:
+    """(height, width) of a size: a number, or an object with one of two pairs of keys."""
+    if isinstance(found, dict):
+        if "shortest_edge" in found and not found.get("longest_edge"):
+            found = found["shortest_edge"]
+        else:
+            height, width = found.get("height"), found.get("width")
+            return (height, width) if _is_side(height) and _is_side(width) else None
+    return (found, found) if _is_side(found) else None
+
+
+def _is_side(found: Any) -> TypeGuard[int]:
+    return isinstance(found, int) and not isinstance(found, bool) and found > 0
+
+
+def _triple(repository: Repository, found: Any, name: str) -> tuple[float, ...]:
+    if isinstance(found, list) and len(found) == 3 and all(isinstance(part, int | float) for part in found):
+        return tuple(float(part) for part in found)
+    raise NotDerivable(repository.name, f"{name} in {PROCESSOR} does not have three numbers")

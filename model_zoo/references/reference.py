@@ -1,0 +1,65 @@
+"""A reference: the text by which a user names a pretrained network."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from model_zoo.errors import InvalidReference
+
+__all__ = ["Reference", "is_reference", "parse_reference"]
+
+_KINDS = ("hf", "local")
+_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
+_REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
+_FORMS = "hf:ORG/NAME, hf:ORG/NAME@REVISION or local:FOLDER"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A network and where it is.
+
+    Attributes:
+        kind: ``hf`` for a model hub, ``local`` for a folder of this machine.
+        place: ``ORG/NAME``, or the absolute path of the folder.
+        revision: branch, tag or commit of a hub; empty for its main branch.
+    """
+
+    kind: Literal["hf", "local"]
+    place: str
+    revision: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.place}" + (f"@{self.revision}" if self.revision else "")
+
+    @property
+    def model_name(self) -> str:
+        """The name that a model of the catalog would have: lower case, with underscores."""
+        last = self.place.rstrip("/").rpartition("/")[2]
+        return re.sub(r"[^a-z0-9]+", "_", last.lower()).strip("_")[:63].rstrip("_")
+
+
+def is_reference(text: str) -> bool:
+    """Whether a text is meant as a reference, not as the name of a model."""
+    return ":" in text
+
+
+def parse_reference(text: str) -> Reference:
+    """A reference from its text.
+
+    Raises:
+        InvalidReference: the kind is unknown, or what follows has the wrong form.
+    """
+    kind, _, rest = text.partition(":")
+    if kind not in _KINDS:
+        raise InvalidReference(text, f"expected {_FORMS}")
+    if not rest:
+        raise InvalidReference(text, "nothing follows the colon")
+    if kind == "local":
+        return Reference("local", str(Path(rest).expanduser().absolute()))
+    place, at, revision = rest.partition("@")
+    if not _REPOSITORY.fullmatch(place) or ".." in place:
+        raise InvalidReference(text, "expected ORG/NAME after hf:")
+    if at and (not _REVISION.fullmatch(revision) or ".." in revision):
+        raise InvalidReference(text, "expected a branch, a tag or a commit after @")
+    return Reference("hf", place, revision)

@@ -1,0 +1,42 @@
+"""Which files of a repository hold its weights."""
+
+from model_zoo import strict_json
+from model_zoo.errors import NotDerivable
+from model_zoo.references.repository import Repository
+
+__all__ = ["weight_files"]
+
+_SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_OTHERS = ("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "model.onnx")
+
+
+def weight_files(repository: Repository, folder: str = "") -> dict[str, str]:
+    """Roles → paths: ``weights``, and the others of weights in several files with their index.
+
+    Args:
+        folder: of the network inside the repository, with a slash at its end.
+
+    Raises:
+        NotDerivable: there are no safetensors, or the index names files that are not there.
+    """
+    files = repository.files
+    if f"{folder}{_SINGLE}" in files:
+        return {"weights": f"{folder}{_SINGLE}"}
+    if f"{folder}{_INDEX}" in files:
+        return _sharded(repository, folder)
+    found = [name for name in _OTHERS if f"{folder}{name}" in files]
+    has = f"; it has {found[0]}" if found else ""
+    raise NotDerivable(repository.name, f"it has no {_SINGLE}{has}, and Zoo reads weights from safetensors only")
+
+
+def _sharded(repository: Repository, folder: str) -> dict[str, str]:
+    index = strict_json.parsed_object(repository.read(f"{folder}{_INDEX}"))
+    named = (index or {}).get("weight_map")
+    if not isinstance(named, dict) or not named:
+        raise NotDerivable(repository.name, f"{_INDEX} has no weight_map")
+    shards = sorted({str(name) for name in named.values()})
+    absent = [name for name in shards if f"{folder}{name}" not in repository.files]
+    if absent:
+        raise NotDerivable(repository.name, f"{_INDEX} names {absent[0][:100]!r}, which is not there")
+    roles = {"weights": f"{folder}{shards[0]}", "weights_index": f"{folder}{_INDEX}"}
+    return roles | {f"weights_{i}": f"{folder}{name}" for i, name in enumerate(shards[1:], 2)}

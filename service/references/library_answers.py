@@ -1,0 +1,134 @@
+"""The answers of the makers' library: `python -m service.references.library_answers`, started by `pull.py` alone.
+
+A line of JSON comes on standard input (`LibraryRequest`), and one goes out on standard output: `{"answers": [[…], …]}`, or
+`{"reason": "one sentence"}`. An answer is the probabilities of all classes, or an embedding. The library does all of it in its
+own way, from the raw input on. It fetches nothing and runs no code of the repository.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from model_zoo import strict_json
+from model_zoo.golden.golden_case import GoldenInput, golden_path
+from service.observability.standard_streams import protect
+from service.processes import end_with_parent
+
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+"""Environment of the process: the libraries would otherwise look for newer files at a hub."""
+
+
+class LibraryRequest(BaseModel):
+    """What the library answers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    library: Literal["timm", "transformers", "sentence-transformers"]
+    folder: str
+    """The repository's files in their own layout."""
+    task: str
+    max_tokens: int | None = None
+    inputs: tuple[GoldenInput, ...]
+
+
+def library_version(library: str) -> str:
+    """Name and version of an installed library. Raises PackageNotFoundError."""
+    return f"{library} {version(library)}"
+
+
+def answer(request: LibraryRequest) -> list[list[float]]:
+    """An answer to each input."""
+    match request.library:
+        case "timm":
+            return _timm(request)
+        case "sentence-transformers":
+            return _sentence_transformers(request)
+    return _transformers(request)
+
+
+def _transformers(request: LibraryRequest) -> list[list[float]]:
+    """By its pipeline; its answer is put in the order of the classes."""
+    import torch
+    import transformers
+
+    pipeline: Any = transformers.pipeline  # one overload for each task
+    limits: dict[str, Any] = {}
+    if request.task == "text-classification":
+        limits = {"truncation": True, "max_length": request.max_tokens}
+    pipe: Any = pipeline(request.task, model=request.folder, device="cpu", dtype=torch.float32, trust_remote_code=False)
+    found = []
+    with torch.inference_mode():
+        for raw in _raw(request.inputs):
+            logits = pipe.forward(pipe.preprocess(raw, **limits))["logits"]
+            found.append(torch.softmax(logits[0], dim=-1).tolist())
+    return found
+
+
+def _timm(request: LibraryRequest) -> list[list[float]]:
+    """By its own transform and network, both from the folder."""
+    import timm
+    import torch
+
+    data: Any = timm.data  # untyped upstream
+    network: Any = timm.create_model(f"local-dir:{request.folder}", pretrained=True).eval()
+    transform: Any = data.create_transform(**data.resolve_model_data_config(network), is_training=False)
+    classes = request.task == "image-classification"
+    found = []
+    with torch.inference_mode():
+        for image in _raw(request.inputs):
+            output = network(transform(image).unsqueeze(0))[0]
+            found.append((torch.softmax(output, dim=-1) if classes else output).tolist())
+    return found
+
+
+def _sentence_transformers(request: LibraryRequest) -> list[list[float]]:
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    network = SentenceTransformer(
+        request.folder,
+        device="cpu",
+        trust_remote_code=False,
+        local_files_only=True,
+        model_kwargs={"dtype": torch.float32, "use_safetensors": True},
+    )
+    return [network.encode(text).tolist() for text in _raw(request.inputs)]
+
+
+def _raw(inputs: Sequence[GoldenInput]) -> list[Any]:
+    from PIL import Image
+
+    return [one.text if one.file is None else Image.open(golden_path(one.file)).convert("RGB") for one in inputs]
+
+
+def main() -> None:
+    """Answers one request. The exit code is 0 also where the library fails."""
+    line = sys.stdin.buffer.raw.readline()  # type: ignore[union-attr]  # unbuffered: `end_with_parent` reads the rest
+    request = strict_json.read_model(LibraryRequest, line)
+    end_with_parent()
+    reply = os.fdopen(os.dup(1), "w", encoding="ascii")
+    os.dup2(2, 1)  # the output of libraries goes to the log
+    protect()
+    try:
+        text = strict_json.text({"answers": answer(request)})
+    except strict_json.NotFinite:
+        text = strict_json.text({"reason": "its library gives numbers that are not finite"})
+    except ImportError as error:
+        traceback.print_exc()
+        text = strict_json.text({"reason": f"its library is not installed ({error.name})"})
+    except Exception as error:
+        traceback.print_exc()
+        text = strict_json.text({"reason": f"its own library cannot run it ({type(error).__name__})"})
+    reply.write(text + "\n")
+    reply.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Asks the makers' library for its answers, in a process of its own (`library_answers.py`)."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from model_zoo import strict_json
+from model_zoo.errors import NotEqual
+from service.processes import ChildProcess
+from service.references.library_answers import OFFLINE, LibraryRequest
+
+WORKER = (sys.executable, "-m", "service.references.library_answers")
+TIMEOUT_S = 1800.0
+"""A large network on a slow disk takes minutes to load."""
+
+
+def library_answers(reference: str, request: LibraryRequest) -> list[Sequence[float]]:
+    """The library's answer to each input of the request. Raises NotEqual where it gives none; `reference` is for messages."""
+    with tempfile.TemporaryDirectory(prefix="zoo-") as empty:
+        # An empty working directory: a file in another one could be imported in place of a library.
+        process = ChildProcess.start(WORKER, env=_environment(), cwd=Path(empty), stderr=_log())
+        try:
+            with process.killed_after(TIMEOUT_S):
+                process.write_line(strict_json.text(request).encode())
+                line = process.read_line()
+        except OSError:
+            line = None
+        finally:
+            process.end(grace_s=0.0)
+    reply = None if line is None else strict_json.parsed_object(line)
+    if reply is None:
+        raise NotEqual(
+            reference, "the process that runs their library ended without an answer, perhaps for want of memory"
+        )
+    if "reason" in reply:
+        raise NotEqual(reference, str(reply["reason"]))
+    return list(reply["answers"])
+
+
+def _environment() -> Mapping[str, str]:
+    here = str(Path(__file__).resolve().parents[2])
+    known = os.environ.get("PYTHONPATH")
+    return {**os.environ, **OFFLINE, "PYTHONPATH": f"{here}{os.pathsep}{known}" if known else here}
+
+
+def _log() -> int | None:
+    """Where the library's warnings go: nowhere, unless ZOO_LOG_LEVEL asks for details."""
+    import subprocess
+
+    return None if os.environ.get("ZOO_LOG_LEVEL", "").lower() == "debug" else subprocess.DEVNULL

@@ -1,0 +1,205 @@
+"""From a reference to a model that is served: derived, fetched, pinned, converted, compared with its makers' library, and kept.
+
+    ZOO_HOME/cards/<name>.yaml     the card: written last, so that a model exists once all of it is there
+
+A card pins the commit and the digests of all files. Pulling the same reference again uses the card, whatever the hub has now.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from model_zoo import strict_json
+from model_zoo.cards.card import Card
+from model_zoo.cards.weight_source import SourceFile
+from model_zoo.catalog import CARDS, Catalog
+from model_zoo.errors import InvalidReference, NotDerivable, SourceUnavailable, StoreUnusable
+from model_zoo.locking import exclusive_lock
+from model_zoo.materialised import Materialised
+from model_zoo.network import load_network
+from model_zoo.references.card_plan import CardPlan, Given
+from model_zoo.references.derive import derive
+from model_zoo.references.hub import HubRepository
+from model_zoo.references.local import LocalRepository
+from model_zoo.references.reference import Reference
+from model_zoo.sources.artifact_source import Progress
+from model_zoo.sources.hub import fetch_file, snapshot_folder
+from model_zoo.store import Store
+from service.references.agreement import agreed, zoo_answers
+from service.references.library_answers import LibraryRequest, library_version
+from service.references.library_process import library_answers
+from service.references.verification_inputs import verification_inputs
+from service.runtime.network import NetworkRuntime
+from service.tasks.table import task_for
+
+ROOM = 2.5
+"""Free space that a pull needs, as a multiple of the files: the files, their float32 copy while it is written, and the result."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """A model that is ready to be served."""
+
+    card: Card
+    files: Materialised
+    already: bool
+    """Whether it was on this machine before."""
+
+
+def pull_reference(
+    reference: Reference,
+    home: Path,
+    *,
+    name: str = "",
+    given: Given = Given(),  # noqa: B008 - frozen
+    offline: bool = False,
+    progress: Progress | None = None,
+    say: Say = lambda line: None,
+) -> Pulled:
+    """Makes a referenced network a model of this home. Blocks; may take minutes. Of two callers the second waits.
+
+    Args:
+        name: of the model; by default that of the repository.
+        offline: whether nothing may be fetched.
+        say: called with a line for the user before each step that takes long.
+
+    Raises:
+        InvalidReference: the name is taken by another model, or is none.
+        NotDerivable, SourceUnavailable, DigestMismatch, ConversionFailed, NotEqual, StoreUnusable: see `model_zoo.errors`.
+    """
+    name = name or reference.model_name
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_]{0,62}", name):
+        raise InvalidReference(
+            str(reference), f"{name[:80]!r} is no name of a model (a to z, 0 to 9, _); give one by --name"
+        )
+    try:
+        with exclusive_lock(home / CARDS / f".{name}.lock"):
+            return _pull(reference, home, name, given, offline, progress, say)
+    except OSError as error:
+        raise StoreUnusable(error.strerror or type(error).__name__) from error
+
+
+def _pull(
+    reference: Reference, home: Path, name: str, given: Given, offline: bool, progress: Progress | None, say: Say
+) -> Pulled:
+    store = Store(home, keep_downloads=True)
+    known = _known(reference, home, name)
+    if known is not None:
+        found = store.find(known)
+        if found is None and offline:
+            raise SourceUnavailable(
+                str(reference), "its files are not on this machine, and ZOO_OFFLINE forbids a fetch"
+            )
+        return Pulled(known, found or store.materialise(known, progress), found is not None)
+    if offline and reference.kind == "hf":
+        raise SourceUnavailable(str(reference), "it is not on this machine, and ZOO_OFFLINE forbids a fetch")
+    repository = (
+        LocalRepository(Path(reference.place))
+        if reference.kind == "local"
+        else HubRepository(reference.place, reference.revision)
+    )
+    plan = derive(repository, given)
+    _check_room(repository, plan, home)
+    source: dict[str, Any]
+    if isinstance(repository, HubRepository):
+        folder = home / "downloads" / snapshot_folder(repository.repository, repository.commit)
+        source = {"kind": "hub", "repository": repository.repository, "commit": repository.commit}
+        total, done = sum(repository.files[path].size for path in plan.paths), 0
+        for path in plan.paths:
+            if progress is not None:
+                progress(done, total, path)
+            fetch_file(repository.repository, repository.commit, path, folder)
+            done += repository.files[path].size
+    else:
+        folder = Path(reference.place)
+        source = {"kind": "local", "folder": reference.place}
+    files = {role: _pinned(folder, path) for role, path in plan.roles.items()}
+    card = plan.card(source, files).model_copy(update={"name": name, "reference": str(reference)})
+    say(f"{name}: a network for {card.task} with {card.parameters:,} parameters; its weights are converted")
+    made = store.materialise(card, progress)
+    try:
+        say(f"{name}: its answers are compared with those of {plan.library}")
+        card = _verified(card, made, plan, folder, repository.name)
+        _publish(card, home)
+    except BaseException:
+        store.remove(card)
+        raise
+    finally:
+        if isinstance(repository, HubRepository):
+            shutil.rmtree(folder, ignore_errors=True)
+    return Pulled(card, made, False)
+
+
+def _known(reference: Reference, home: Path, name: str) -> Card | None:
+    """The card of an earlier pull of this reference. Raises InvalidReference where another model has the name."""
+    catalog = Catalog.of_home(home)
+    if name in catalog.damaged:
+        raise InvalidReference(
+            str(reference), f"the card of {name} is damaged: {catalog.damaged[name]}; mend or remove it"
+        )
+    if name not in catalog:
+        return None
+    card = catalog.get(name)
+    if card.reference != str(reference):
+        of = f", pulled from {card.reference}" if card.reference else ""
+        raise InvalidReference(str(reference), f"there is a model {name} already{of}; give another name by --name")
+    return card
+
+
+def _check_room(repository: HubRepository | LocalRepository, plan: CardPlan, home: Path) -> None:
+    missing = [path for path in plan.paths if path not in repository.files]
+    if missing:
+        raise NotDerivable(repository.name, f"it lacks {missing[0]}")
+    needed = int(ROOM * sum(repository.files[path].size for path in plan.paths))
+    home.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(home).free
+    if needed > free:
+        figures = f"it needs {needed / 1e9:.1f} GB of disk while it is pulled, and {free / 1e9:.1f} GB are free"
+        raise NotDerivable(repository.name, figures)
+
+
+def _pinned(folder: Path, path: str) -> SourceFile:
+    with (folder / path).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return SourceFile(path=path, sha256=digest, bytes=file.tell())
+
+
+def _verified(card: Card, files: Materialised, plan: CardPlan, folder: Path, shown: str) -> Card:
+    inputs = verification_inputs(card.raw_input)
+    request = LibraryRequest(
+        library=plan.library,
+        folder=str(folder),
+        task=card.task,
+        max_tokens=getattr(card.recipe, "max_tokens", None),
+        inputs=tuple(inputs),
+    )
+    theirs = library_answers(shown, request)
+    ours = zoo_answers(task_for(card, files), NetworkRuntime(load_network(card, files), "cpu"), inputs, shown)
+    return agreed(card, shown, library_version(plan.library), inputs, ours, theirs)
+
+
+def _publish(card: Card, home: Path) -> None:
+    """Writes the card under its name, whole or not at all."""
+    document = card.model_dump(mode="json", exclude_defaults=True)
+    finite = strict_json.read(strict_json.text(document))
+    text = yaml.dump(finite, Dumper=yaml.SafeDumper, sort_keys=False, allow_unicode=True, width=120)
+    folder = home / CARDS
+    folder.mkdir(parents=True, exist_ok=True)
+    staged = folder / f".{card.name}-{uuid.uuid4().hex}"
+    with staged.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    staged.replace(folder / f"{card.name}.yaml")

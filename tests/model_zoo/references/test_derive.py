@@ -1,0 +1,319 @@
+"""A card says what the repository says; what the repository does not say is asked for, and what Zoo lacks is refused by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from model_zoo.errors import NotDerivable
+from model_zoo.references.card_plan import CardPlan, Given
+from model_zoo.references.derive import TASKS, derive
+from tests.support.references.fake_repository import FakeRepository
+
+BERT = {
+    "model_type": "bert",
+    "architectures": ["BertForSequenceClassification"],
+    "vocab_size": 50,
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "max_position_embeddings": 40,
+    "pad_token_id": 0,
+    "id2label": {"0": "bad", "1": "good"},
+}
+TOKENIZER = {"added_tokens": [{"id": 7, "content": "[PAD]"}], "model": {}}
+TEXT = {
+    "config.json": BERT,
+    "model.safetensors": b"weights",
+    "tokenizer.json": TOKENIZER,
+    "tokenizer_config.json": {"pad_token": "[PAD]", "model_max_length": 512},
+}
+VIT = {
+    "model_type": "vit",
+    "architectures": ["ViTForImageClassification"],
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "image_size": 32,
+    "patch_size": 8,
+    "id2label": {"0": "cat", "1": "cup", "2": "rocket"},
+}
+PROCESSOR = {
+    "size": {"height": 32, "width": 32},
+    "resample": 3,
+    "image_mean": [0.1, 0.2, 0.3],
+    "image_std": [0.4, 0.5, 0.6],
+}
+IMAGE = {"config.json": VIT, "model.safetensors": b"weights", "preprocessor_config.json": PROCESSOR}
+TIMM = {
+    "config.json": {
+        "architecture": "test_resnet",
+        "num_classes": 3,
+        "label_names": ["cat", "cup", "rocket"],
+        "pretrained_cfg": {"input_size": [3, 160, 160], "interpolation": "bicubic", "crop_pct": 0.8, "tag": "mine"},
+    },
+    "model.safetensors": b"weights",
+}
+
+
+def planned(contents: dict[str, Any], given: Given | None = None) -> CardPlan:
+    return derive(FakeRepository(contents), given or Given())
+
+
+def changed(contents: dict[str, Any], path: str, **fields: Any) -> dict[str, Any]:
+    """The files with other fields in one of them; None removes a field."""
+    document = {**contents.get(path, {}), **fields}
+    return {**contents, path: {name: value for name, value in document.items() if value is not None}}
+
+
+def without(contents: dict[str, Any], path: str) -> dict[str, Any]:
+    return {name: content for name, content in contents.items() if name != path}
+
+
+def refusal(contents: dict[str, Any], given: Given | None = None) -> NotDerivable:
+    with pytest.raises(NotDerivable) as raised:
+        planned(contents, given)
+    assert str(raised.value).startswith("hf:org/name cannot be served: ")
+    return raised.value
+
+
+# ── texts ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_text_classifier_takes_classes_tokens_and_padding_from_its_files() -> None:
+    plan = planned(TEXT)
+    fields = plan.fields
+    assert (plan.library, fields["task"], fields["family"]) == ("transformers", "text-classification", "transformer")
+    assert fields["class_names"] == ("bad", "good")
+    assert fields["recipe"]["pad_id"] == 7, "of the tokenizer, not of config.json"
+    assert fields["recipe"]["max_tokens"] == 40, "the network has no more positions"
+    assert fields["licence"] == {"package": "MIT", "weights": "MIT"}
+    assert set(plan.roles.values()) == {"model.safetensors", "config.json", "tokenizer.json"}
+
+
+def test_roberta_has_fewer_tokens_than_positions() -> None:
+    """Its positions begin after that of the padding."""
+    config = {**BERT, "model_type": "roberta", "architectures": ["RobertaForSequenceClassification"], "pad_token_id": 1}
+    assert planned({**TEXT, "config.json": config}).fields["recipe"]["max_tokens"] == 38
+
+
+def test_tokens_of_a_text_can_be_given() -> None:
+    assert planned(TEXT, Given(settings={"max_tokens": "12"})).fields["recipe"]["max_tokens"] == 12
+    assert planned(TEXT, Given(settings={"max_tokens": "5000"})).fields["recipe"]["max_tokens"] == 40
+    assert "max_tokens" in refusal(TEXT, Given(settings={"max_tokens": "-3"})).reason
+
+
+def test_classes_without_names_are_asked_for() -> None:
+    nameless = changed(TEXT, "config.json", id2label=None, num_labels=3)
+    assert refusal(nameless).option.startswith("--labels")
+    assert planned(nameless, Given(labels=("a", "b", "c"))).fields["class_names"] == ("a", "b", "c")
+    assert "3 classes, but 2 are named" in refusal(nameless, Given(labels=("a", "b"))).reason
+    gaps = changed(TEXT, "config.json", id2label={"0": "a", "2": "c"}, num_labels=2)
+    assert refusal(gaps).option.startswith("--labels")
+
+
+@pytest.mark.parametrize(
+    ("contents", "words"),
+    [
+        (without(TEXT, "tokenizer.json"), "tokenizer.json"),
+        ({**TEXT, "tokenizer.json": b"[1, 2]"}, "tokenizer.json is not a JSON object"),
+        (changed(TEXT, "tokenizer_config.json", padding_side="left"), "left"),
+        (changed(changed(TEXT, "tokenizer_config.json", pad_token=None), "config.json", pad_token_id=None), "padding"),
+        (changed(TEXT, "config.json", problem_type="multi_label_classification"), "multi_label_classification"),
+        (changed(TEXT, "config.json", problem_type="regression"), "regression"),
+        (changed(TEXT, "config.json", id2label={"0": "score"}), "one number"),
+        (changed(TEXT, "config.json", auto_map={"AutoModel": "modeling.Mine"}), "auto_map"),
+        (changed(TEXT, "config.json", model_type="a_new_kind"), "a_new_kind"),
+        (changed(TEXT, "config.json", vocab_size="many"), "config.json"),
+        (changed(TEXT, "config.json", hidden_size=15), "cannot build"),
+        (changed(TEXT, "config.json", architectures=["BertForQuestionAnswering"]), "BertForQuestionAnswering"),
+        (changed(TEXT, "config.json", architectures=None), "''"),
+        ({**TEXT, "adapter_config.json": {}}, "adapter"),
+        ({"README.md": b"# Nothing"}, "modules.json"),
+        ({**TEXT, "config.json": b"{"}, "config.json is not a JSON object"),
+        (without({**TEXT, "pytorch_model.bin": b"pickle"}, "model.safetensors"), "it has pytorch_model.bin"),
+        (without(TEXT, "model.safetensors"), "no model.safetensors"),
+    ],
+)
+def test_what_zoo_does_not_have_is_refused_by_name(contents: dict[str, Any], words: str) -> None:
+    assert words in refusal(contents).reason
+
+
+def test_weights_in_several_files_are_all_fetched() -> None:
+    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    sharded = {**without(TEXT, "model.safetensors"), "model.safetensors.index.json": index}
+    assert "model-1.safetensors" in refusal(sharded).reason
+    plan = planned({**sharded, "model-1.safetensors": b"1", "model-2.safetensors": b"2"})
+    assert {"model-1.safetensors", "model-2.safetensors", "model.safetensors.index.json"} <= set(plan.paths)
+    assert "weight_map" in refusal({**sharded, "model.safetensors.index.json": {}}).reason
+
+
+def test_task_is_checked_against_the_network() -> None:
+    assert planned(TEXT, Given(task="text-classification")).fields["task"] == "text-classification"
+    assert "not for image-classification" in refusal(TEXT, Given(task="image-classification")).reason
+    reason = refusal(TEXT, Given(task="summarization")).reason
+    assert all(task in reason for task in TASKS)
+
+
+# ── images ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_image_classifier_takes_its_recipe_from_its_processor() -> None:
+    fields = planned(IMAGE).fields
+    assert fields["task"] == "image-classification"
+    assert fields["recipe"] == {
+        "kind": "image",
+        "size": (32, 32),
+        "resize_shorter": 32,
+        "stretch": True,
+        "interpolation": "bicubic",
+        "mean": (0.1, 0.2, 0.3),
+        "std": (0.4, 0.5, 0.6),
+    }
+
+
+@pytest.mark.parametrize(
+    ("processor", "size", "shorter", "stretch"),
+    [
+        ({"size": 40}, (40, 40), 40, True),
+        (
+            {"size": {"shortest_edge": 48}, "do_center_crop": True, "crop_size": {"height": 32, "width": 24}},
+            (32, 24),
+            48,
+            False,
+        ),
+        ({"size": {"shortest_edge": 64}, "crop_pct": 0.5}, (64, 64), 128, False),
+        ({"size": {"shortest_edge": 384}, "crop_pct": 0.875}, (384, 384), 384, True),
+    ],
+)
+def test_sizes_are_read_as_the_library_means_them(
+    processor: dict[str, Any], size: tuple[int, int], shorter: int, stretch: bool
+) -> None:
+    recipe = planned({**IMAGE, "preprocessor_config.json": {**PROCESSOR, **processor}}).fields["recipe"]
+    assert (recipe["size"], recipe["resize_shorter"], recipe["stretch"]) == (size, shorter, stretch)
+
+
+def test_images_that_are_not_normalised_keep_their_values() -> None:
+    recipe = planned(changed(IMAGE, "preprocessor_config.json", do_normalize=False)).fields["recipe"]
+    assert (recipe["mean"], recipe["std"]) == ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("processor", "words"),
+    [
+        ({"do_flip_channel_order": True}, "do_flip_channel_order"),
+        ({"do_pad": True}, "do_pad"),
+        ({"do_resize": False}, "not resized"),
+        ({"do_rescale": False}, "0..255"),
+        ({"rescale_factor": 0.5}, "0..255"),
+        ({"resample": 1}, "filter 1"),
+        ({"image_mean": [0.5]}, "image_mean"),
+        ({"image_std": "x"}, "image_std"),
+        ({"size": {"shortest_edge": 32}}, "differ in size"),
+        ({"size": {"longest_edge": 32}}, "size in"),
+        ({"size": {"shortest_edge": 20}, "do_center_crop": True, "crop_size": 32}, "larger"),
+    ],
+)
+def test_processors_that_zoo_does_not_have_are_refused(processor: dict[str, Any], words: str) -> None:
+    assert words in refusal({**IMAGE, "preprocessor_config.json": {**PROCESSOR, **processor}}).reason
+
+
+def test_image_network_without_a_processor_or_with_other_channels_is_refused() -> None:
+    assert "preprocessor_config.json" in refusal(without(IMAGE, "preprocessor_config.json")).reason
+    assert "4 channels" in refusal(changed(IMAGE, "config.json", num_channels=4)).reason
+
+
+# ── timm ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_timm_network_takes_its_transform_from_its_configuration() -> None:
+    plan = planned(TIMM)
+    fields = plan.fields
+    assert (plan.library, fields["task"], fields["family"]) == ("timm", "image-classification", "cnn")
+    assert fields["class_names"] == ("cat", "cup", "rocket")
+    assert (fields["recipe"]["size"], fields["recipe"]["resize_shorter"]) == ((160, 160), 200)
+
+
+def test_timm_network_without_classes_is_an_encoder() -> None:
+    fields = planned(changed(TIMM, "config.json", num_classes=0, label_names=None)).fields
+    assert fields["task"] == "image-feature-extraction"
+    assert fields["signature"]["outputs"][0]["name"] == "embedding"
+
+
+def test_names_of_imagenet_are_taken_only_where_the_tag_says_so() -> None:
+    thousand = changed(TIMM, "config.json", num_classes=1000, label_names=None)
+    assert refusal(thousand).option.startswith("--labels")
+    tagged = {**TIMM["config.json"]["pretrained_cfg"], "tag": "a1_in1k", "num_classes": 1000}  # type: ignore[index]
+    names = planned(changed(thousand, "config.json", pretrained_cfg=tagged)).fields["class_names"]
+    assert names[281:283] == ("tabby, tabby cat", "tiger cat")
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"architecture": "resnet_of_mine"}, "resnet_of_mine"),
+        ({"architecture": None}, "None"),
+        ({"num_classes": -1}, "num_classes"),
+        ({"num_classes": "many"}, "num_classes"),
+        ({"model_args": {"no_such_argument": 1}}, "cannot build"),
+        ({"model_args": [1]}, "model_args"),
+        ({"pretrained_cfg": {"input_size": [3, 160, 160], "interpolation": "nearest"}}, "nearest"),
+        ({"pretrained_cfg": {"input_size": [3, 160, 160], "crop_mode": "border"}}, "border"),
+        ({"pretrained_cfg": {"input_size": [3, 160, 120], "crop_pct": 0.9}}, "160 × 120"),
+    ],
+)
+def test_timm_networks_that_zoo_does_not_have_are_refused(fields: dict[str, Any], words: str) -> None:
+    assert words in refusal(changed(TIMM, "config.json", **fields)).reason
+
+
+# ── sentence-transformers ─────────────────────────────────────────────────────────────────────────────────────────────
+
+MODULES = [
+    {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+    {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+    {"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"},
+]
+SENTENCE = {
+    **TEXT,
+    "config.json": {**BERT, "architectures": ["BertModel"]},
+    "modules.json": MODULES,
+    "1_Pooling/config.json": {"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False},
+    "sentence_bert_config.json": {"max_seq_length": 24},
+}
+
+
+def test_sentence_encoder_takes_pooling_scaling_and_tokens_from_its_modules() -> None:
+    plan = planned(SENTENCE)
+    recipe = plan.fields["recipe"]
+    assert (plan.library, plan.fields["task"]) == ("sentence-transformers", "feature-extraction")
+    assert (recipe["pooling"], recipe["normalize"], recipe["max_tokens"]) == ("mean", True, 24)
+    assert plan.fields["signature"]["outputs"] == [{"name": "embedding", "datatype": "FP32", "shape": (-1, 16)}]
+
+
+def test_sentence_encoder_of_the_first_token_without_scaling() -> None:
+    files = {**SENTENCE, "modules.json": MODULES[:2], "1_Pooling/config.json": {"pooling_mode_cls_token": True}}
+    recipe = planned(files).fields["recipe"]
+    assert (recipe["pooling"], recipe["normalize"]) == ("cls", False)
+
+
+def test_prompt_of_every_text_is_kept() -> None:
+    prompts = {"prompts": {"query": "query: "}, "default_prompt_name": "query"}
+    assert planned({**SENTENCE, "config_sentence_transformers.json": prompts}).fields["recipe"]["prefix"] == "query: "
+
+
+@pytest.mark.parametrize(
+    ("contents", "words"),
+    [
+        ({"modules.json": [*MODULES[:2], {"path": "2_Dense", "type": "sentence_transformers.models.Dense"}]}, "Dense"),
+        ({"modules.json": {"a": 1}}, "modules.json"),
+        ({"modules.json": b"["}, "modules.json"),
+        ({"1_Pooling/config.json": {"pooling_mode_max_tokens": True}}, "pooling_mode_max_tokens"),
+        ({"1_Pooling/config.json": {"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True}}, "pooling"),
+        ({"1_Pooling/config.json": {}}, "not stated"),
+    ],
+)
+def test_modules_that_zoo_does_not_have_are_refused(contents: dict[str, Any], words: str) -> None:
+    assert words in refusal({**SENTENCE, **contents}).reason

@@ -1,0 +1,81 @@
+"""References are read strictly, and say what was expected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from model_zoo.errors import InvalidReference
+from model_zoo.references.reference import Reference, is_reference, parse_reference
+
+
+@pytest.mark.parametrize(
+    ("text", "reference"),
+    [
+        ("hf:org/name", Reference("hf", "org/name")),
+        ("hf:gpt2", Reference("hf", "gpt2")),
+        ("hf:Org-1/Na.me_2@main", Reference("hf", "Org-1/Na.me_2", "main")),
+        ("hf:org/name@refs/pr/3", Reference("hf", "org/name", "refs/pr/3")),
+        (
+            "hf:org/name@0123456789abcdef0123456789abcdef01234567",
+            Reference("hf", "org/name", "0123456789abcdef" * 2 + "01234567"),
+        ),
+    ],
+)
+def test_reference_to_a_hub_is_read(text: str, reference: Reference) -> None:
+    assert parse_reference(text) == reference
+    assert str(reference) == text
+
+
+def test_local_reference_has_an_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert parse_reference("local:some/folder") == Reference("local", str(tmp_path / "some" / "folder"))
+    assert parse_reference(f"local:{tmp_path}").place == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hf:",
+        "local:",
+        ":org/name",
+        "http://hub.example/org/name",
+        "HF:org/name",
+        "hf:/name",
+        "hf:org/",
+        "hf:org/name/more",
+        "hf:org/name@",
+        "hf:org/name@a b",
+        "hf:org/name@../x",
+        "hf:../etc",
+        "hf:org/..",
+        "hf:org/na me",
+        "hf:org/name\n",
+        "hf:" + "a" * 200,
+        "ftp:org/name",
+    ],
+)
+def test_malformed_reference_is_refused_with_its_text(text: str) -> None:
+    with pytest.raises(InvalidReference) as raised:
+        parse_reference(text)
+    assert len(str(raised.value)) < 400
+    assert "expected" in str(raised.value) or "nothing follows" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("hf:sentence-transformers/all-MiniLM-L6-v2", "all_minilm_l6_v2"),
+        ("hf:timm/resnet50.a1_in1k@main", "resnet50_a1_in1k"),
+        ("local:/data/My Model (2)", "my_model_2"),
+        ("hf:org/" + "n" * 90, "n" * 63),
+    ],
+)
+def test_model_has_the_name_of_its_repository(text: str, name: str) -> None:
+    assert parse_reference(text).model_name == name
+
+
+def test_name_of_a_model_is_no_reference() -> None:
+    assert not is_reference("efficientnet_lite0")
+    assert is_reference("hf:org/name")

@@ -1,0 +1,255 @@
+"""A pulled network is derived, converted, verified and pinned; a refused one leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from model_zoo.catalog import Catalog
+from model_zoo.errors import (
+    ConversionFailed,
+    InvalidReference,
+    NotDerivable,
+    NotEqual,
+    SourceUnavailable,
+    ZooModelError,
+)
+from model_zoo.network import load_network
+from model_zoo.references.reference import parse_reference
+from model_zoo.store import Store
+from service.references.library_answers import answer
+from service.references.pull import Pulled, pull_reference
+from service.references.verification_inputs import verification_inputs
+from service.runtime.network import NetworkRuntime
+from service.tasks.table import task_for
+from service.types import Item
+from tests.support.references.stand_in_hub import HostedRepository, stand_in_hub
+from tests.support.references.tiny_repositories import (
+    image_classifier,
+    sentence_encoder,
+    text_classifier,
+    timm_repository,
+)
+
+LAYOUTS: dict[str, Callable[[Path], Path]] = {
+    "text": text_classifier,
+    "sentence": sentence_encoder,
+    "sentence of the first token": lambda folder: sentence_encoder(folder, "cls", normalize=False),
+    "vit": image_classifier,
+    "convnext": lambda folder: image_classifier(folder, "convnext"),
+    "resnet": lambda folder: image_classifier(folder, "resnet"),
+    "timm": timm_repository,
+    "timm transformer": lambda folder: timm_repository(folder, "test_vit"),
+    "timm encoder": lambda folder: timm_repository(folder, classes=0),
+}
+
+
+@pytest.fixture(autouse=True)
+def library_here(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """The library answers in this process: its own takes ten seconds to import it. Marked tests have the real one."""
+    if "own_process" not in request.node.name:
+        monkeypatch.setattr("service.references.pull.library_answers", lambda _, asked: answer(asked))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+def pulled_from(folder: Path, home: Path, name: str = "tiny") -> Pulled:
+    return pull_reference(parse_reference(f"local:{folder}"), home, name=name)
+
+
+def leftovers(home: Path) -> list[str]:
+    """Files below a home, without locks."""
+    return sorted(
+        p.relative_to(home).as_posix() for p in home.rglob("*") if p.is_file() and not p.name.endswith(".lock")
+    )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_network_of_each_layout_gives_the_answers_of_its_library(layout: str, tmp_path: Path, home: Path) -> None:
+    (tmp_path / "tiny").mkdir()
+    pulled = pulled_from(LAYOUTS[layout](tmp_path / "tiny"), home)
+    assert pulled.card.verification is not None
+    assert pulled.card.verification.max_difference <= pulled.card.verification.bound
+    assert pulled.card.licence.weights == "apache-2.0"
+    card = Catalog.of_home(home).get("tiny")
+    assert card == pulled.card, "what is stored is what was pulled"
+    files = Store(home).find(card)
+    assert files == pulled.files
+
+
+def test_library_answers_in_its_own_process(tmp_path: Path, home: Path) -> None:
+    (tmp_path / "tiny").mkdir()
+    folder = text_classifier(tmp_path / "tiny")
+    assert pulled_from(folder, home).card.verification is not None
+    for damage, words in ((_not_finite, "not finite"), (_broken_tokenizer, "its own library cannot run it")):
+        damaged = text_classifier(tmp_path / "tiny")
+        damage(damaged)
+        with pytest.raises(NotEqual, match=words):
+            pulled_from(damaged, home, "other")
+    assert "other" not in Catalog.of_home(home)
+
+
+@pytest.mark.parametrize("layout", ["text", "sentence", "vit", "timm"])
+def test_rows_of_a_batch_equal_single_rows(layout: str, tmp_path: Path, home: Path) -> None:
+    (tmp_path / "tiny").mkdir()
+    pulled = pulled_from(LAYOUTS[layout](tmp_path / "tiny"), home)
+    task = task_for(pulled.card, pulled.files)
+    runtime = NetworkRuntime(load_network(pulled.card, pulled.files), "cpu")
+    inputs = verification_inputs(pulled.card.raw_input)
+    items = task.preprocess([task.golden_instance(one) for one in inputs], ["input"] * len(inputs))
+    good = [item for item in items if isinstance(item, Item)]
+    assert len(good) == len(inputs)
+    together = task.split(runtime.run(task.collate(good)[0]), good)
+    output = pulled.card.signature.outputs[0].name
+    for item, row in zip(good, together, strict=True):
+        (alone,) = task.split(runtime.run(task.collate([item])[0]), [item])
+        np.testing.assert_allclose(row[output], alone[output], atol=pulled.card.tolerance.max_abs_error)
+
+
+def test_second_pull_uses_the_pinned_files(tmp_path: Path, home: Path) -> None:
+    (tmp_path / "tiny").mkdir()
+    folder = text_classifier(tmp_path / "tiny")
+    first = pulled_from(folder, home)
+    (folder / "model.safetensors").write_bytes(b"something else")
+    again = pulled_from(folder, home)
+    assert again.already
+    assert again.card == first.card
+    with pytest.raises(InvalidReference, match="another name"):
+        pull_reference(parse_reference(f"local:{tmp_path}"), home, name="tiny")
+    with pytest.raises(InvalidReference, match="there is a model efficientnet_lite0 already"):
+        pull_reference(parse_reference(f"local:{folder}"), home, name="efficientnet_lite0")
+
+
+def test_repository_of_a_hub_is_pinned_to_its_commit(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tiny").mkdir()
+    folder = text_classifier(tmp_path / "tiny")
+    with stand_in_hub() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        hub.repositories["org/Tiny-Text"] = hosted = HostedRepository(folder, card={"license": "mit"})
+        reference = parse_reference("hf:org/Tiny-Text")
+        pulled = pull_reference(reference, home)
+        assert (pulled.card.name, pulled.card.licence.weights) == ("tiny_text", "mit")
+        assert pulled.card.source.kind == "hub"
+        assert pulled.card.source.commit == hosted.commit
+        assert not list((home / "downloads").glob("[!.]*")), "what was fetched is removed once it is converted"
+        asked = len(hub.requests)
+        hosted.commit = "f" * 40
+        assert pull_reference(reference, home).card == pulled.card
+        assert len(hub.requests) == asked, "a branch that moved changes nothing"
+        # The files are fetched again, at the commit of the card, where they were lost.
+        hosted.commit = pulled.card.source.commit
+        Store(home).remove(pulled.card)
+        assert pull_reference(reference, home).files.digest == pulled.files.digest
+    with pytest.raises(SourceUnavailable, match="ZOO_OFFLINE"):
+        pull_reference(parse_reference("hf:org/other"), home, offline=True)
+
+
+def _other_shape(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights["classifier.weight"] = torch.zeros(5, 32)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _missing(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    del weights["bert.encoder.layer.1.output.dense.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _not_finite(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights["classifier.bias"] = torch.full((2,), float("nan"))
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _truncated(folder: Path) -> None:
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(content[: len(content) // 2])
+
+
+def _huge_header(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes((1 << 60).to_bytes(8, "little") + b"{}")
+
+
+def _wrong_offsets(folder: Path) -> None:
+    header = json.dumps({"classifier.bias": {"dtype": "F32", "shape": [2], "data_offsets": [0, 9_000_000]}}).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+
+
+def _pickle(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"\x80\x04cos\nsystem\n(S'touch /tmp/zoo-pickle'\ntR.")
+
+
+def _broken_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text('{"version": "1.0", "model": {"type": "Nothing"}}')
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "words"),
+    [
+        (_other_shape, ConversionFailed, "classifier.weight is [5, 32] in the files and [2, 32]"),
+        (_missing, ConversionFailed, "bert.encoder.layer.1.output.dense.weight is missing"),
+        (_not_finite, NotEqual, "allowed is 0.001"),
+        (_truncated, ConversionFailed, "cannot read the files"),
+        (_huge_header, ConversionFailed, "cannot read the files"),
+        (_wrong_offsets, ConversionFailed, "cannot read the files"),
+        (_pickle, ConversionFailed, "cannot read the files"),
+    ],
+)
+def test_damaged_network_is_refused_and_leaves_nothing(
+    damage: Callable[[Path], None], error: type[ZooModelError], words: str, tmp_path: Path, home: Path
+) -> None:
+    (tmp_path / "tiny").mkdir()
+    folder = text_classifier(tmp_path / "tiny")
+    damage(folder)
+    with pytest.raises(error) as raised:
+        pulled_from(folder, home)
+    assert words in str(raised.value)
+    assert str(tmp_path) not in str(raised.value)
+    assert leftovers(home) == []
+    assert "tiny" not in Catalog.of_home(home)
+
+
+def test_network_whose_answers_differ_is_refused(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tiny").mkdir()
+    folder = text_classifier(tmp_path / "tiny")
+    monkeypatch.setattr("service.references.pull.library_answers", lambda *_: [[0.5, 0.5]] * 4)
+    with pytest.raises(NotEqual, match=r"allowed is 0\.001"):
+        pulled_from(folder, home)
+    assert leftovers(home) == []
+
+
+def test_more_than_the_disk_has_is_refused_with_the_figures(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tiny").mkdir()
+    folder = text_classifier(tmp_path / "tiny")
+    monkeypatch.setattr("service.references.pull.ROOM", 1e12)
+    with pytest.raises(ZooModelError, match=r"GB of disk while it is pulled, and .* GB are free"):
+        pulled_from(folder, home)
+    assert leftovers(home) == []
+
+
+def test_repository_without_a_file_of_its_plan_is_refused(tmp_path: Path, home: Path) -> None:
+    (tmp_path / "tiny").mkdir()
+    folder = sentence_encoder(tmp_path / "tiny")
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(NotDerivable, match=r"tokenizer\.json"):
+        pulled_from(folder, home)
+
+
+@pytest.mark.parametrize("name", ["Tiny", "1 2", "../x", "a-b", "x" * 64, "_a"])
+def test_name_that_is_none_is_refused(name: str, tmp_path: Path, home: Path) -> None:
+    with pytest.raises(InvalidReference, match="no name of a model"):
+        pull_reference(parse_reference(f"local:{tmp_path}"), home, name=name)
