@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from pydantic import ValidationError
+
+from model_zoo.cards.weight_source import SourceFile
 from model_zoo.errors import NotDerivable
 from model_zoo.references.card_plan import CardPlan, Given
 from model_zoo.references.repository import Repository, config_of
@@ -37,7 +40,19 @@ def derive(repository: Repository, given: Given = Given()) -> CardPlan:  # noqa:
     task = str(plan.fields["task"])
     if given.task and given.task != task:
         raise NotDerivable(repository.name, f"its network is for {task}, not for {given.task}")
+    _check(repository, plan)
     return plan
+
+
+def _check(repository: Repository, plan: CardPlan) -> None:
+    """Raises NotDerivable where the facts of the repository make no valid card, before anything large is fetched."""
+    files = {role: SourceFile(path=path, sha256="0" * 64, bytes=1) for role, path in plan.roles.items()}
+    try:
+        plan.card({"kind": "local", "folder": "."}, files)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        field = ".".join(str(step) for step in fault["loc"])
+        raise NotDerivable(repository.name, f"its files make no valid card: {field}: {fault['msg']}") from error
 
 
 def _planner(repository: Repository, config: dict[str, Any]) -> Planner:

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,48 +97,71 @@ def _pull(
     store = Store(home, keep_downloads=True)
     known = _known(reference, home, name)
     if known is not None:
+        if given != Given():
+            change = "remove its card from the folder cards of ZOO_HOME to pull it in another way"
+            raise InvalidReference(str(reference), f"it was pulled before, as {name}; {change}")
         found = store.find(known)
         if found is None and offline:
             raise SourceUnavailable(
                 str(reference), "its files are not on this machine, and ZOO_OFFLINE forbids a fetch"
             )
-        return Pulled(known, found or store.materialise(known, progress), found is not None)
-    if offline and reference.kind == "hf":
-        raise SourceUnavailable(str(reference), "it is not on this machine, and ZOO_OFFLINE forbids a fetch")
-    repository = (
-        LocalRepository(Path(reference.place))
-        if reference.kind == "local"
-        else HubRepository(reference.place, reference.revision)
-    )
-    plan = derive(repository, given)
-    _check_room(repository, plan, home)
-    source: dict[str, Any]
-    if isinstance(repository, HubRepository):
-        folder = home / "downloads" / snapshot_folder(repository.repository, repository.commit)
-        source = {"kind": "hub", "repository": repository.repository, "commit": repository.commit}
-        total, done = sum(repository.files[path].size for path in plan.paths), 0
-        for path in plan.paths:
-            if progress is not None:
-                progress(done, total, path)
-            fetch_file(repository.repository, repository.commit, path, folder)
-            done += repository.files[path].size
-    else:
-        folder = Path(reference.place)
+        return Pulled(known, found or Store(home).materialise(known, progress), found is not None)
+    if reference.kind == "local":
+        repository = LocalRepository(Path(reference.place))
+        plan = _planned(repository, given, home)
         source = {"kind": "local", "folder": reference.place}
-    files = {role: _pinned(folder, path) for role, path in plan.roles.items()}
-    card = plan.card(source, files).model_copy(update={"name": name, "reference": str(reference)})
-    say(f"{name}: a network for {card.task} with {card.parameters:,} parameters; its weights are converted")
-    made = store.materialise(card, progress)
+        return _converted(
+            _Fetched(reference, repository.name, plan, source, repository.folder), store, home, name, progress, say
+        )
+    if offline:
+        raise SourceUnavailable(str(reference), "it is not on this machine, and ZOO_OFFLINE forbids a fetch")
+    hub = HubRepository(reference.place, reference.revision)
+    plan = _planned(hub, given, home)
+    folder = home / "downloads" / snapshot_folder(hub.repository, hub.commit)
+    _fetch(hub, plan, folder, progress)  # what arrives stays if the hub breaks off: the next pull goes on from there
+    source = {"kind": "hub", "repository": hub.repository, "commit": hub.commit}
     try:
+        return _converted(_Fetched(reference, hub.name, plan, source, folder), store, home, name, progress, say)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _Fetched:
+    """A repository whose files are in a folder of this machine."""
+
+    reference: Reference
+    shown: str
+    """The reference, for messages."""
+    plan: CardPlan
+    source: Mapping[str, Any]
+    """Of the card, without its files."""
+    folder: Path
+
+
+def _fetch(hub: HubRepository, plan: CardPlan, folder: Path, progress: Progress | None) -> None:
+    total, done = sum(hub.files[path].size for path in plan.paths), 0
+    for path in plan.paths:
+        if progress is not None:
+            progress(done, total, path)
+        fetch_file(hub.repository, hub.commit, path, folder)
+        done += hub.files[path].size
+
+
+def _converted(fetched: _Fetched, store: Store, home: Path, name: str, progress: Progress | None, say: Say) -> Pulled:
+    """Converts, verifies and publishes; what was converted is removed where it is not right."""
+    plan = fetched.plan
+    files = {role: _pinned(fetched.folder, path) for role, path in plan.roles.items()}
+    card = plan.card(fetched.source, files).model_copy(update={"name": name, "reference": str(fetched.reference)})
+    say(f"{name}: a network for {card.task} with {card.parameters:,} parameters; its weights are converted")
+    try:
+        made = store.materialise(card, progress)
         say(f"{name}: its answers are compared with those of {plan.library}")
-        card = _verified(card, made, plan, folder, repository.name)
+        card = _verified(card, made, fetched)
         _publish(card, home)
     except BaseException:
         store.remove(card)
         raise
-    finally:
-        if isinstance(repository, HubRepository):
-            shutil.rmtree(folder, ignore_errors=True)
     return Pulled(card, made, False)
 
 
@@ -158,7 +181,9 @@ def _known(reference: Reference, home: Path, name: str) -> Card | None:
     return card
 
 
-def _check_room(repository: HubRepository | LocalRepository, plan: CardPlan, home: Path) -> None:
+def _planned(repository: HubRepository | LocalRepository, given: Given, home: Path) -> CardPlan:
+    """The plan of a repository whose files are all there and fit on the disk. Raises NotDerivable with the figures."""
+    plan = derive(repository, given)
     missing = [path for path in plan.paths if path not in repository.files]
     if missing:
         raise NotDerivable(repository.name, f"it lacks {missing[0]}")
@@ -168,6 +193,7 @@ def _check_room(repository: HubRepository | LocalRepository, plan: CardPlan, hom
     if needed > free:
         figures = f"it needs {needed / 1e9:.1f} GB of disk while it is pulled, and {free / 1e9:.1f} GB are free"
         raise NotDerivable(repository.name, figures)
+    return plan
 
 
 def _pinned(folder: Path, path: str) -> SourceFile:
@@ -176,18 +202,19 @@ def _pinned(folder: Path, path: str) -> SourceFile:
         return SourceFile(path=path, sha256=digest, bytes=file.tell())
 
 
-def _verified(card: Card, files: Materialised, plan: CardPlan, folder: Path, shown: str) -> Card:
+def _verified(card: Card, files: Materialised, fetched: _Fetched) -> Card:
     inputs = verification_inputs(card.raw_input)
     request = LibraryRequest(
-        library=plan.library,
-        folder=str(folder),
+        library=fetched.plan.library,
+        folder=str(fetched.folder),
         task=card.task,
         max_tokens=getattr(card.recipe, "max_tokens", None),
         inputs=tuple(inputs),
     )
-    theirs = library_answers(shown, request)
-    ours = zoo_answers(task_for(card, files), NetworkRuntime(load_network(card, files), "cpu"), inputs, shown)
-    return agreed(card, shown, library_version(plan.library), inputs, ours, theirs)
+    theirs = library_answers(fetched.shown, request)
+    runtime = NetworkRuntime(load_network(card, files), "cpu")
+    ours = zoo_answers(task_for(card, files), runtime, inputs, fetched.shown)
+    return agreed(card, fetched.shown, library_version(fetched.plan.library), inputs, ours, theirs)
 
 
 def _publish(card: Card, home: Path) -> None:

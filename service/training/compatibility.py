@@ -145,7 +145,7 @@ def methods(base: Card, task: str) -> tuple[Method, ...]:
     """
     if isinstance(base.source, InitialSource) or task == "text-generation":
         return (Method.FULL,)
-    if base.architecture.builder == "transformers":
+    if base.architecture.builder in ("transformers", "transformers_auto") and base.family == "transformer":
         return (Method.HEAD, Method.LORA, Method.FULL)
     return (Method.HEAD, Method.FULL)
 

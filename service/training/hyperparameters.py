@@ -143,7 +143,7 @@ def default_values(method: Method, task: str, base: Card, examples: int) -> dict
                 "batch_norm": "frozen" if examples < 2_000 else "trained",
                 "dropout": 0.2,
             }
-        case "transformers":
+        case "transformers" | "transformers_auto":
             epochs = 6 if examples < 1_000 else 4 if examples < 10_000 else 2
             rate = {"learning_rate": 2e-3} if method is Method.LORA else {"learning_rate": 1e-3, "backbone_rate": 0.05}
             decay = {} if method is Method.LORA else {"layer_decay": 0.9}

@@ -21,6 +21,7 @@ from model_zoo.errors import (
     ZooModelError,
 )
 from model_zoo.network import load_network
+from model_zoo.references.card_plan import Given
 from model_zoo.references.reference import parse_reference
 from model_zoo.store import Store
 from service.references.library_answers import answer
@@ -125,6 +126,8 @@ def test_second_pull_uses_the_pinned_files(tmp_path: Path, home: Path) -> None:
     assert again.card == first.card
     with pytest.raises(InvalidReference, match="another name"):
         pull_reference(parse_reference(f"local:{tmp_path}"), home, name="tiny")
+    with pytest.raises(InvalidReference, match="it was pulled before"):
+        pull_reference(parse_reference(f"local:{folder}"), home, name="tiny", given=Given(labels=("a", "b")))
     with pytest.raises(InvalidReference, match="there is a model efficientnet_lite0 already"):
         pull_reference(parse_reference(f"local:{folder}"), home, name="efficientnet_lite0")
 

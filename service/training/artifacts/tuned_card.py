@@ -78,6 +78,10 @@ def tuned_card(
             + (f" {len(labels)} classes." if labels else ""),
             "provenance": f"Tuned by job {order.job_id} on data set {order.spec.dataset_id}. The base: {base.provenance}",
             "parameters": parameters,
+            # Facts about the base itself, where it was pulled.
+            "reference": "",
+            "verification": None,
+            "class_names": (),
             "source": TunedSource(
                 kind="tuned", base=base.name, base_digest=base_digest, method=METHODS[method], files=dict(files or {})
             ),

@@ -212,6 +212,7 @@ def test_images_that_are_not_normalised_keep_their_values() -> None:
         ({"resample": 1}, "filter 1"),
         ({"image_mean": [0.5]}, "image_mean"),
         ({"image_std": "x"}, "image_std"),
+        ({"image_std": [0.5, 0.0, 0.5]}, "std must be positive"),
         ({"size": {"shortest_edge": 32}}, "differ in size"),
         ({"size": {"longest_edge": 32}}, "size in"),
         ({"size": {"shortest_edge": 20}, "do_center_crop": True, "crop_size": 32}, "larger"),

@@ -66,7 +66,7 @@ def publish(home: Path, folder: Path, name: str = "mine") -> Version:
     assert isinstance(card.source, TunedSource)
     base = None
     if card.source.method != "full":
-        base = Store(home).find(Catalog.from_package().get(card.source.base))
+        base = Store(home).find(Catalog.of_home(home).get(card.source.base))
     network = load_network(card, version.files, base)
     output = card.signature.outputs[0].name
     items = read_golden_items(name, version.golden)

@@ -1,0 +1,84 @@
+"""Networks that were pulled by reference are bases like those of the zoo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from model_zoo.references.reference import parse_reference
+from service.references.library_answers import answer
+from service.references.pull import pull_reference
+from service.training.job_spec import Method
+from service.training.methods.full import train_network
+from service.training.methods.head import train_head
+from service.training.protocol import Finished
+from tests.support.references.tiny_repositories import (
+    image_classifier,
+    sentence_encoder,
+    text_classifier,
+    timm_repository,
+)
+from tests.support.training.data_sets import add_dataset, photos_zip, stamps, texts_csv
+from tests.support.training.method_runs import Train, method_order, publish, run_method
+
+MAKERS: dict[str, Callable[[Path], Path]] = {
+    "tiny_text": text_classifier,
+    "tiny_sentence": sentence_encoder,
+    "tiny_vit": image_classifier,
+    "tiny_timm": timm_repository,
+}
+TEXTS = [
+    (f"{words} {i}", label)
+    for i in range(16)
+    for words, label in (("the film was a delight", "film"), ("keeper climbed the stairs each evening", "keeper"))
+]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that has nothing but pulled networks."""
+    root = tmp_path_factory.mktemp("pulled")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("service.references.pull.library_answers", lambda _, asked: answer(asked))
+        for name, make in MAKERS.items():
+            (root / name).mkdir()
+            pull_reference(parse_reference(f"local:{make(root / name)}"), root / "home")
+    return root / "home"
+
+
+def tuned(home: Path, folder: Path, base: str, dataset: str, task: str, method: Method) -> None:
+    train: Train = train_head if method is Method.HEAD else train_network
+    settings = {"epochs": 4} if method is Method.HEAD else {"epochs": 2, "batch_size": 8}
+    given = method_order(home, base, dataset, task, method, **settings)
+    assert isinstance(run_method(train, given, folder)[-1], Finished)
+    card = publish(home, folder).card
+    assert (card.reference, card.verification, card.class_names) == ("", None, ()), "those are facts of the base"
+
+
+@pytest.mark.parametrize("base", ["tiny_text", "tiny_sentence"])
+@pytest.mark.parametrize("method", [Method.HEAD, Method.LORA, Method.FULL])
+def test_text_network_is_tuned_by_every_method(base: str, method: Method, home: Path, tmp_path: Path) -> None:
+    data = texts_csv([(f"{text} {base} {method.value}", label) for text, label in TEXTS])
+    tuned(home, tmp_path / "job", base, add_dataset(home, data, "texts.csv"), "text-classification", method)
+
+
+@pytest.mark.component
+@pytest.mark.parametrize(
+    ("base", "method"),
+    [
+        ("tiny_vit", Method.HEAD),
+        ("tiny_vit", Method.LORA),
+        ("tiny_vit", Method.FULL),
+        ("tiny_timm", Method.HEAD),
+        ("tiny_timm", Method.FULL),
+    ],
+)
+def test_image_network_is_tuned_by_the_methods_of_its_kind(
+    base: str, method: Method, home: Path, tmp_path: Path
+) -> None:
+    photos = stamps(("birds", "coins"), most=12)
+    most = 7 + 2 * list(Method).index(method) + (base == "tiny_vit")  # another data set for each job
+    data = photos_zip({label: paths[:most] for label, paths in photos.items()})
+    tuned(home, tmp_path / "job", base, add_dataset(home, data, "photos.zip"), "image-classification", method)
