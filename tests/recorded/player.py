@@ -236,8 +236,10 @@ class Player:
     def command(self, name: str, *arguments: str, **settings: str) -> str:
         """A run of the `zoo` command. JSON is normalised by its names, text by leaving out its numbers."""
         ran = self.server.zoo(*arguments, **settings)
+        # Figures of trained networks, which another processor trains in another way.
+        floats = {"floats": TRAINED} if arguments[0] in ("report", "jobs") and ran.returncode == 0 else {}
         self.records.append(
-            {"kind": "command", "name": name, "code": ran.returncode}
+            {"kind": "command", "name": name, "code": ran.returncode, **floats}
             | {"stdout": _printed(self.named(ran.stdout)), "stderr": _printed(self.named(ran.stderr))}
         )
         return ran.stdout

@@ -93,3 +93,10 @@ def test_sentences_are_taken_over_and_nothing_else() -> None:
     other = changed(call(code="NOT_FOUND"), note=words("another sentence"), score=0.9)
     made = with_words_of(call(), other)
     assert made == changed(call(), note=words("another sentence"))
+
+
+def test_weights_of_a_trained_model_differ_only_where_bits_are_compared() -> None:
+    was, now = changed(call(), weights_sha256="a" * 64), changed(call(), weights_sha256="b" * 64)
+    assert len(compare([was], [now])) == 1
+    assert not compare([was], [now], tolerant=True)
+    assert compare([was], [changed(call(), weights_sha256="")], tolerant=True), "of another length"
