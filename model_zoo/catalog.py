@@ -38,7 +38,7 @@ def parse_card(text: str, origin: str) -> Card:
         document = yaml.safe_load(text)
     except RecursionError as error:
         raise InvalidCard(origin, "it is nested too deeply") from error
-    except (yaml.YAMLError, ValueError) as error:
+    except Exception as error:  # constructors of YAML's types raise errors of many kinds
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark is not None else ""
         raise InvalidCard(origin, f"it is not YAML{where}") from error

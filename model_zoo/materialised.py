@@ -14,7 +14,7 @@ class Materialised:
         folder: holds all of the files; read-only by convention.
         weights: ``model.safetensors``.
         files: the others by role, such as ``tokenizer`` and ``labels``.
-        digest: sha256 of the weights, lower-case hex. In the store it is also the name of the folder.
+        digest: sha256 of the weights, lower-case hex. In the store the name of the folder begins with it.
     """
 
     folder: Path

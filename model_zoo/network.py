@@ -127,6 +127,10 @@ def _build_base(card: Card) -> Network:
         case "timm":
             import timm
 
+            from model_zoo.architectures.timm_arguments import forbidden
+
+            if (wrong := forbidden(arguments)) != "":
+                raise ValueError(f"a card may not give timm the argument {wrong}")
             module = timm.create_model(arguments.pop("model_name"), pretrained=False, **arguments)
             return ImageEncoder(module) if arguments.get("num_classes") == 0 else ImageClassifier(module)
         case "transformers":

@@ -7,6 +7,7 @@
       weights/     by-card/<name>-<recipe>.json     pointer: the folder of a card
                    <digest>/  model.safetensors     <digest> is the sha256 of this file
                               labels.txt, tokenizer.json, manifest.json
+                   <digest>-<manifest>/             the same weights with other labels or another tokenizer
 
 Invariants. A folder under ``weights/`` appears by rename, complete, and is never edited afterwards. A pointer in ``by-card/``
 appears after the folder that it names. Hence a reader needs no lock. A process that dies leaves only a ``.staging-`` folder,
@@ -148,8 +149,9 @@ class Store:
         digest = str(files["weights"]["sha256"])
         manifest = {"converter": _CONVERTER, "files": files}
         _write_json(staging / _MANIFEST, manifest)
-        folder = self._weights / digest
-        if self._open(digest) is None or strict_json.read_object(folder / _MANIFEST) != manifest:
+        name = self._folder_for(digest, manifest)
+        folder = self._weights / name
+        if self._open(name) is None or strict_json.read_object(folder / _MANIFEST) != manifest:
             # The folder of this name is damaged, or an earlier converter has written it: it is moved away.
             outdated = staging.with_name(f"{staging.name}-outdated")
             with suppress(FileNotFoundError):
@@ -160,15 +162,24 @@ class Store:
         pointer = self._pointer(card)
         pointer.parent.mkdir(parents=True, exist_ok=True)
         staged = pointer.with_name(f".{pointer.name}-{uuid.uuid4().hex}")
-        _write_json(staged, {"card": card.name, "digest": digest})
+        _write_json(staged, {"card": card.name, "digest": name})
         staged.replace(pointer)
-        materialised = self._open(digest)
+        materialised = self._open(name)
         if materialised is None:
             raise ConversionFailed(card.name, "the files vanished while they were being published")
         return materialised
 
-    def _open(self, digest: str) -> Materialised | None:
-        folder = self._weights / digest
+    def _folder_for(self, digest: str, manifest: dict[str, Any]) -> str:
+        """Name of the folder: the digest of the weights. Another model may have the same weights with other labels or another
+        tokenizer: its folder stays as it is, and this one gets a name of its own."""
+        known = strict_json.read_object(self._weights / digest / _MANIFEST)
+        if known is None or known == manifest or known.get("converter") != _CONVERTER or self._open(digest) is None:
+            return digest
+        whole = strict_json.text(manifest, sort_keys=True).encode()
+        return f"{digest}-{hashlib.sha256(whole).hexdigest()[:16]}"
+
+    def _open(self, name: str) -> Materialised | None:
+        folder = self._weights / name
         manifest = strict_json.read_object(folder / _MANIFEST)
         if manifest is None:
             return None
@@ -182,7 +193,7 @@ class Store:
             weights = paths.pop("weights")
         except (OSError, KeyError, TypeError, AttributeError, ValueError):
             return None
-        return Materialised(folder, weights, paths, digest)
+        return Materialised(folder, weights, paths, name.partition("-")[0])
 
     def _pointer(self, card: Card) -> Path:
         return self._weights / "by-card" / f"{card.name}-{recipe_key(card)}.json"

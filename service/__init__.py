@@ -22,8 +22,8 @@ Around both: `references/` pulls networks by their makers' names; `verification/
 `tiering/` compiles networks in the background and swaps them in; `access/` decides who may connect; `database/` stores jobs and
 aliases; `client/`, `cli/` and `doctor/` are the SDK, the `zoo` command and `zoo doctor`.
 
-Imports point one way, `server, cli → wire → inference → jobs → tiering → registry → verification → engine → training →
-references → tasks → scheduler → runtime → datasets → access → database → model_zoo`; `errors`, `types`, `settings`, `addresses`,
+Imports point one way, `server, cli → wire → inference → jobs → tiering → registry → references → verification → engine →
+training → tasks → scheduler → runtime → datasets → access → database → model_zoo`; `errors`, `types`, `settings`, `addresses`,
 `observability`, `processes`, `disk`, `rounding` and `folder_walk` are leaves. `server.py` constructs the parts, with
 `grpc_port.py`, `startup.py`, `access_control.py` and `fine_tuning.py`. grpc and protobuf are imported in `wire/`, `client/`,
 `grpc_port.py`, `server.py` and `startup.py`; torch in `training/`, `references/`, `tasks/`, `runtime/`, `tiering/`,

@@ -45,6 +45,7 @@ def read(arguments: Mapping[str, Any], folder: Path) -> tuple[nn.Module, list[st
     """
     library: Any = transformers  # untyped upstream
     library.utils.logging.disable_progress_bar()
+    library.utils.logging.set_verbosity_error()  # its report of what it loads names paths
     config = config_of(arguments)
     auto: Any = _auto_class(arguments)
     network, report = auto.from_pretrained(

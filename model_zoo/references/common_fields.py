@@ -49,9 +49,8 @@ def class_names(repository: Repository, found: tuple[str, ...], count: int, give
         raise NotDerivable(repository.name, f"it does not name its {count:,} classes", "--labels FILE, a name a line")
     if len(names) != count:
         raise NotDerivable(repository.name, f"its network has {count:,} classes, but {len(names):,} are named")
-    broken = next((name for name in names if not name.strip() or "\n" in name), None)
-    if broken is not None:
-        raise NotDerivable(repository.name, "a class has no name, or one with a line break", "--labels FILE")
+    if any(not name.strip() or "\n" in name or not _is_text(name) for name in names):
+        raise NotDerivable(repository.name, "a class has no name, or one that is no line of text", "--labels FILE")
     return names
 
 
@@ -60,3 +59,12 @@ def positive(repository: Repository, value: Any, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise NotDerivable(repository.name, f"{what} is {str(value)[:50]}; expected a positive whole number")
     return value
+
+
+def _is_text(name: str) -> bool:
+    """Whether it can be written as UTF-8; JSON can hold halves of characters."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -5,8 +5,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from model_zoo import strict_json
 from model_zoo.cards.weight_source import SourceFile
-from model_zoo.errors import NotDerivable
+from model_zoo.errors import NotDerivable, SourceUnavailable
 from model_zoo.references.card_plan import CardPlan, Given
 from model_zoo.references.repository import Repository, config_of
 from model_zoo.references.sentence_transformers_card import plan_sentence_transformers
@@ -17,6 +18,9 @@ __all__ = ["TASKS", "derive"]
 
 TASKS = ("feature-extraction", "image-classification", "image-feature-extraction", "text-classification")
 """Tasks of the networks that can be pulled by reference."""
+
+MOST_LAYERS, MOST_SIZE = 1_000, 100_000_000
+"""Greatest numbers of a configuration: of its layers, and of anything else. Some length limits are a hundred million."""
 
 Planner = Callable[[Repository, dict[str, Any], Given], CardPlan]
 
@@ -36,7 +40,16 @@ def derive(repository: Repository, given: Given = Given()) -> CardPlan:  # noqa:
         raise NotDerivable(repository.name, "its config.json asks to run code of the repository (auto_map)")
     if "adapter_config.json" in repository.files:
         raise NotDerivable(repository.name, "it is an adapter (peft) without its base")
-    plan = _planner(repository, config)(repository, config, given)
+    _check_sizes(repository, config, "")
+    try:
+        plan = _planner(repository, config)(repository, config, given)
+    except (NotDerivable, SourceUnavailable):
+        raise
+    except Exception as error:  # a file of another form than its library writes
+        kind = type(error).__name__
+        raise NotDerivable(
+            repository.name, f"its files have another form than their library writes ({kind})"
+        ) from error
     task = str(plan.fields["task"])
     if given.task and given.task != task:
         raise NotDerivable(repository.name, f"its network is for {task}, not for {given.task}")
@@ -46,13 +59,36 @@ def derive(repository: Repository, given: Given = Given()) -> CardPlan:  # noqa:
 
 def _check(repository: Repository, plan: CardPlan) -> None:
     """Raises NotDerivable where the facts of the repository make no valid card, before anything large is fetched."""
+    for path in plan.roles.values():
+        if repository.files[path].size < 1:
+            raise NotDerivable(repository.name, f"{path} is empty")
     files = {role: SourceFile(path=path, sha256="0" * 64, bytes=1) for role, path in plan.roles.items()}
     try:
-        plan.card({"kind": "local", "folder": "."}, files)
-    except ValidationError as error:
+        card = plan.card({"kind": "local", "folder": "."}, files)
+        strict_json.text(card).encode()
+    except ValueError as error:
+        if not isinstance(error, ValidationError):
+            raise NotDerivable(repository.name, "its files hold text or numbers that no card can hold") from error
         fault = error.errors()[0]
         field = ".".join(str(step) for step in fault["loc"])
         raise NotDerivable(repository.name, f"its files make no valid card: {field}: {fault['msg']}") from error
+
+
+def _check_sizes(repository: Repository, found: Any, path: str) -> None:
+    """Raises NotDerivable for sizes that no network has, before a library tries to build it."""
+    if isinstance(found, dict):
+        for key, value in found.items():
+            _check_sizes(repository, value, f"{path}.{key}" if path else str(key))
+    elif isinstance(found, list):
+        for value in found:
+            _check_sizes(repository, value, path)
+    elif isinstance(found, int) and not isinstance(found, bool):
+        key = path.rpartition(".")[2]
+        most = MOST_LAYERS if any(word in key for word in ("layer", "depth", "blocks", "stages")) else MOST_SIZE
+        if abs(found) > most:
+            raise NotDerivable(
+                repository.name, f"{path[:100]} in config.json is {str(found)[:20]}; expected at most {most:,}"
+            )
 
 
 def _planner(repository: Repository, config: dict[str, Any]) -> Planner:

@@ -1,5 +1,6 @@
 """A repository of a model hub, at the commit to which its revision points now."""
 
+import re
 import tempfile
 from collections.abc import Mapping
 from functools import cached_property
@@ -8,12 +9,14 @@ from typing import Any
 
 import huggingface_hub
 
-from model_zoo.errors import NotDerivable
+from model_zoo.errors import NotDerivable, SourceUnavailable
 from model_zoo.references.model_page import NOT_STATED, ModelPage
 from model_zoo.references.repository import MOST_CONFIG_BYTES, ListedFile
 from model_zoo.sources.hub import fetch_file, hub_endpoint, hub_errors
 
 __all__ = ["HubRepository"]
+
+_COMMIT = re.compile("[0-9a-f]{40}")
 
 
 class HubRepository:
@@ -39,7 +42,10 @@ class HubRepository:
         Raises:
             SourceUnavailable: the hub does not answer, or has no such repository or revision.
         """
-        return str(self._info.sha)
+        found = str(self._info.sha)
+        if not _COMMIT.fullmatch(found):  # it becomes the name of a folder
+            raise SourceUnavailable(self.name, "the hub does not say at which commit it is")
+        return found
 
     @cached_property
     def files(self) -> Mapping[str, ListedFile]:

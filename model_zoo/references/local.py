@@ -7,6 +7,7 @@ from pathlib import Path
 from model_zoo.errors import NotDerivable, SourceUnavailable
 from model_zoo.references.model_page import ModelPage
 from model_zoo.references.repository import MOST_CONFIG_BYTES, ListedFile
+from model_zoo.sources.folder_files import stays_inside
 
 __all__ = ["LocalRepository"]
 
@@ -30,17 +31,17 @@ class LocalRepository:
         """
         if not self.folder.is_dir():
             raise SourceUnavailable(self.name, "there is no such folder")
-        root, found = self.folder.resolve(), dict[str, ListedFile]()
-        for path in sorted(self.folder.rglob("*")):
+        found = dict[str, ListedFile]()
+        for path in self.folder.rglob("*"):
             relative = path.relative_to(self.folder)
             if any(part.startswith(".") for part in relative.parts) or not path.is_file():
                 continue
-            if not path.resolve().is_relative_to(root):
+            if not stays_inside(self.folder, path):
                 raise NotDerivable(self.name, f"{relative.as_posix()} is a link to a file outside the folder")
             found[relative.as_posix()] = ListedFile(path.stat().st_size)
             if len(found) > _MOST_FILES:
                 raise NotDerivable(self.name, f"it has more than {_MOST_FILES:,} files")
-        return found
+        return dict(sorted(found.items()))
 
     @cached_property
     def _page(self) -> ModelPage:

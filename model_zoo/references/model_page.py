@@ -40,9 +40,13 @@ class ModelPage:
         """From the parsed block."""
         licence, name, task = (found.get(key) for key in ("license", "license_name", "pipeline_tag"))
         if isinstance(licence, list):
-            licence = " AND ".join(str(part) for part in licence)
+            licence = " AND ".join(part for part in licence[:10] if isinstance(part, str))
         stated = name if licence == "other" and name else licence
-        return cls(str(stated)[:200] if stated else NOT_STATED, str(task)[:100] if task else "")
+        # Texts only: nested aliases of YAML are small until they are written out.
+        return cls(
+            stated[:200] if isinstance(stated, str) and stated else NOT_STATED,
+            task[:100] if isinstance(task, str) else "",
+        )
 
 
 def _metadata(text: str) -> dict[str, Any]:
@@ -52,6 +56,6 @@ def _metadata(text: str) -> dict[str, Any]:
     try:
         end = next(i for i, line in enumerate(lines[1:], 1) if line.strip() == _LINE)
         found = yaml.safe_load("\n".join(lines[1:end]))
-    except (StopIteration, yaml.YAMLError, ValueError, RecursionError):
+    except Exception:  # constructors of YAML's types raise errors of many kinds
         return {}
     return found if isinstance(found, dict) else {}

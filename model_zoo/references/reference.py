@@ -1,5 +1,6 @@
 """A reference: the text by which a user names a pretrained network."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,11 @@ class Reference:
         return f"{self.kind}:{self.place}" + (f"@{self.revision}" if self.revision else "")
 
     @property
+    def shown(self) -> str:
+        """The reference without a path of this machine, for messages."""
+        return f"local:{Path(self.place).name}" if self.kind == "local" else str(self)
+
+    @property
     def model_name(self) -> str:
         """The name that a model of the catalog would have: lower case, with underscores."""
         last = self.place.rstrip("/").rpartition("/")[2]
@@ -56,7 +62,10 @@ def parse_reference(text: str) -> Reference:
     if not rest:
         raise InvalidReference(text, "nothing follows the colon")
     if kind == "local":
-        return Reference("local", str(Path(rest).expanduser().absolute()))
+        try:
+            return Reference("local", os.path.normpath(Path(rest).expanduser().absolute()))
+        except RuntimeError as error:
+            raise InvalidReference(text, "there is no such user") from error
     place, at, revision = rest.partition("@")
     if not _REPOSITORY.fullmatch(place) or ".." in place:
         raise InvalidReference(text, "expected ORG/NAME after hf:")

@@ -73,9 +73,13 @@ def _modules(repository: Repository) -> list[tuple[str, str]]:
     try:
         listed = strict_json.read(repository.read(_MODULES))
         # Folders are names of the repository's own; anything else is no file of it and is not found later.
-        return [(str(entry["type"]).rpartition(".")[2], str(entry["path"]).strip("/")) for entry in listed]
+        kinds = [(str(entry["type"]), str(entry["path"]).strip("/")) for entry in listed]
     except (ValueError, TypeError, KeyError) as error:
         raise NotDerivable(repository.name, f"{_MODULES} is not a list of modules") from error
+    strange = next((kind for kind, _ in kinds if not kind.startswith("sentence_transformers.")), None)
+    if strange is not None:
+        raise NotDerivable(repository.name, f"{_MODULES} names {strange[:80]!r}, which is code of its own")
+    return [(kind.rpartition(".")[2], path) for kind, path in kinds]
 
 
 def _pooling(repository: Repository, path: str) -> str:

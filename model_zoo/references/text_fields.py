@@ -1,5 +1,6 @@
 """Fields of derived cards for texts, from the files of a tokenizer."""
 
+import re
 from typing import Any
 
 from model_zoo import strict_json
@@ -73,7 +74,7 @@ def _max_tokens(
     repository: Repository, config: dict[str, Any], settings: dict[str, Any], given: Given, most: int | None
 ) -> int:
     said = given.settings.get("max_tokens")
-    if said is not None and (not said.isdigit() or int(said) < 1):
+    if said is not None and not re.fullmatch("[1-9][0-9]{0,6}", said):
         raise NotDerivable(repository.name, f"max_tokens is {said[:50]!r}; expected a positive whole number")
     positions = config.get("max_position_embeddings", config.get("n_positions"))
     limits = [int(said)] if said else [most] if most else []
@@ -100,14 +101,26 @@ def _counts_after_padding(config: dict[str, Any]) -> bool:
 
 
 def _pad_id(repository: Repository, config: dict[str, Any], settings: dict[str, Any], tokenizer: dict[str, Any]) -> int:
+    """The token that fills shorter rows, which tokenizer and network must agree on."""
     token = settings.get("pad_token")
     token = token.get("content") if isinstance(token, dict) else token
     added = {
         str(entry.get("content")): entry.get("id")
-        for entry in tokenizer.get("added_tokens", [])
+        for entry in tokenizer.get("added_tokens") or []
         if isinstance(entry, dict)
     }
-    for found in (added.get(str(token)) if token else None, config.get("pad_token_id")):
-        if isinstance(found, int) and not isinstance(found, bool) and found >= 0:
-            return found
-    raise NotDerivable(repository.name, "neither its tokenizer nor its config.json has a token for padding")
+    of_tokenizer, of_network = added.get(str(token)) if token else None, config.get("pad_token_id")
+    found = of_network if of_tokenizer is None else of_tokenizer
+    if not isinstance(found, int) or isinstance(found, bool) or found < 0:
+        raise NotDerivable(repository.name, "neither its tokenizer nor its config.json has a token for padding")
+    if found >= config["vocab_size"]:
+        raise NotDerivable(
+            repository.name,
+            f"its token for padding is number {found}, and its network has {config['vocab_size']} tokens",
+        )
+    if isinstance(of_network, int) and of_network != found:
+        raise NotDerivable(
+            repository.name,
+            f"its tokenizer pads with token {found}, and its network expects {of_network} (pad_token_id)",
+        )
+    return found

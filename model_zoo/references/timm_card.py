@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from model_zoo.architectures.timm_arguments import forbidden
 from model_zoo.errors import NotDerivable
 from model_zoo.references.card_plan import CardPlan, Given
 from model_zoo.references.common_fields import class_names, common_fields, family_of, parameters_of, positive
@@ -31,7 +32,7 @@ def plan_timm(repository: Repository, config: dict[str, Any], given: Given) -> C
     classes = config.get("num_classes", pretrained.get("num_classes"))
     if classes != 0:
         classes = positive(repository, classes, "num_classes in config.json")
-    arguments = {"model_name": architecture, "num_classes": classes, **_model_arguments(repository, config)}
+    arguments = {**_model_arguments(repository, config), "model_name": architecture, "num_classes": classes}
     try:
         with torch.device("meta"):
             network: Any = timm.create_model(pretrained=False, **arguments)
@@ -64,6 +65,9 @@ def _model_arguments(repository: Repository, config: dict[str, Any]) -> dict[str
     found = config.get("model_args") or {}
     if not isinstance(found, dict):
         raise NotDerivable(repository.name, "model_args in config.json is not an object")
+    if "model_name" in found or forbidden({**found, "model_name": "network"}):
+        wrong = "model_name" if "model_name" in found else forbidden({**found, "model_name": "network"})
+        raise NotDerivable(repository.name, f"model_args in config.json has {wrong}, which is no argument of a network")
     pool = config.get("global_pool")
     return {**found, **({"global_pool": pool} if isinstance(pool, str) and "global_pool" not in found else {})}
 

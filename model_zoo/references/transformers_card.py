@@ -1,5 +1,6 @@
 """Repositories of transformers: ``config.json`` with a ``model_type``, safetensors, and the files of a processor."""
 
+import re
 from typing import Any
 
 import torch
@@ -108,5 +109,5 @@ def _names(config: dict[str, Any]) -> tuple[str, ...]:
     found = config.get("id2label")
     if not isinstance(found, dict):
         return ()
-    by_number = {int(key): str(name) for key, name in found.items() if str(key).isdigit()}
+    by_number = {int(key): str(name) for key, name in found.items() if re.fullmatch("[0-9]{1,6}", str(key))}
     return tuple(by_number[i] for i in range(len(found))) if by_number.keys() == set(range(len(found))) else ()

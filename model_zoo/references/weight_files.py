@@ -4,7 +4,10 @@ from model_zoo import strict_json
 from model_zoo.errors import NotDerivable
 from model_zoo.references.repository import Repository
 
-__all__ = ["weight_files"]
+__all__ = ["INDEX", "weight_files"]
+
+INDEX = "weights_index"
+"""Role of the list of several files."""
 
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _OTHERS = ("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "model.onnx")
@@ -38,5 +41,5 @@ def _sharded(repository: Repository, folder: str) -> dict[str, str]:
     absent = [name for name in shards if f"{folder}{name}" not in repository.files]
     if absent:
         raise NotDerivable(repository.name, f"{_INDEX} names {absent[0][:100]!r}, which is not there")
-    roles = {"weights": f"{folder}{shards[0]}", "weights_index": f"{folder}{_INDEX}"}
+    roles = {"weights": f"{folder}{shards[0]}", INDEX: f"{folder}{_INDEX}"}
     return roles | {f"weights_{i}": f"{folder}{name}" for i, name in enumerate(shards[1:], 2)}

@@ -7,7 +7,7 @@ from model_zoo.errors import SourceUnavailable
 from model_zoo.sources.artifact_source import Progress
 from model_zoo.sources.digest import check_bytes
 
-__all__ = ["LocalFolder", "read_from_folder"]
+__all__ = ["LocalFolder", "read_from_folder", "stays_inside"]
 
 
 class LocalFolder:
@@ -40,6 +40,15 @@ class LocalFolder:
         """Does nothing: the folder is the user's."""
 
 
+def stays_inside(folder: Path, path: Path) -> bool:
+    """Whether a path below a folder, with its links followed, ends in it. A snapshot in the cache of huggingface_hub is made of
+    links to the folder ``blobs`` beside ``snapshots``."""
+    root, found = folder.resolve(), path.resolve()
+    return found.is_relative_to(root) or (
+        root.parent.name == "snapshots" and found.is_relative_to(root.parent.parent / "blobs")
+    )
+
+
 def read_from_folder(folder: Path, file: SourceFile) -> bytes:
     """One file of a folder, of exactly the size and sha256 on the card.
 
@@ -49,7 +58,7 @@ def read_from_folder(folder: Path, file: SourceFile) -> bytes:
     """
     path = folder / file.path
     name = f"{file.path} of {folder.name}"
-    if not path.resolve().is_relative_to(folder.resolve()):
+    if not stays_inside(folder, path):
         raise SourceUnavailable(name, "it is a link to a file outside the folder")
     try:
         with path.open("rb") as handle:

@@ -16,9 +16,7 @@ from model_zoo.golden.golden_case import (
     GoldenCase,
     GoldenInput,
 )
-from service.errors import ZooError
 from service.rounding import format_against
-from service.runtime.network import Runtime
 from service.tasks.base import Task
 from service.types import Item, Tensors
 
@@ -42,17 +40,15 @@ OUTPUT_TOLERANCE = 2e-4
 """`max_abs_error` of the card, as a share of the largest output that was seen."""
 
 
-def zoo_answers(task: Task, runtime: Runtime, inputs: Sequence[GoldenInput], shown: str) -> list[Tensors]:
-    """The outputs of the network for each input, alone. `shown`: the reference, for messages. Raises NotEqual where Zoo refuses
-    an input."""
-    rows: list[Tensors] = []
+def zoo_items(task: Task, inputs: Sequence[GoldenInput], shown: str) -> list[Item]:
+    """The inputs, preprocessed. `shown`: the reference, for messages. Raises NotEqual where Zoo refuses an input."""
+    items = []
     for one in inputs:
         (item,) = task.preprocess([task.golden_instance(one)], ["input"])
         if not isinstance(item, Item):
-            assert isinstance(item, ZooError)
             raise NotEqual(shown, f"Zoo refuses {_shown(one)}: {item}")
-        rows += task.split(runtime.run(task.collate([item])[0]), [item])
-    return rows
+        items.append(item)
+    return items
 
 
 def agreed(

@@ -32,18 +32,23 @@ from model_zoo.references.derive import derive
 from model_zoo.references.hub import HubRepository
 from model_zoo.references.local import LocalRepository
 from model_zoo.references.reference import Reference
+from model_zoo.references.weight_files import INDEX
 from model_zoo.sources.artifact_source import Progress
 from model_zoo.sources.hub import fetch_file, snapshot_folder
 from model_zoo.store import Store
-from service.references.agreement import agreed, zoo_answers
+from service.references.agreement import agreed, zoo_items
 from service.references.library_answers import LibraryRequest, library_version
 from service.references.library_process import library_answers
 from service.references.verification_inputs import verification_inputs
 from service.runtime.network import NetworkRuntime
 from service.tasks.table import task_for
+from service.verification.probes import alone, invariance_problem
 
 ROOM = 2.5
 """Free space that a pull needs, as a multiple of the files: the files, their float32 copy while it is written, and the result."""
+
+MOST_PARAMETERS_A_BYTE = 2
+"""A configuration that describes a larger network than its files hold would make the library allocate it."""
 
 Say = Callable[[str], None]
 
@@ -99,7 +104,7 @@ def _pull(
     if known is not None:
         if given != Given():
             change = "remove its card from the folder cards of ZOO_HOME to pull it in another way"
-            raise InvalidReference(str(reference), f"it was pulled before, as {name}; {change}")
+            raise NotDerivable(reference.shown, f"it was pulled before, as {name}; {change}")
         found = store.find(known)
         if found is None and offline:
             raise SourceUnavailable(
@@ -166,18 +171,21 @@ def _converted(fetched: _Fetched, store: Store, home: Path, name: str, progress:
 
 
 def _known(reference: Reference, home: Path, name: str) -> Card | None:
-    """The card of an earlier pull of this reference. Raises InvalidReference where another model has the name."""
+    """The card of an earlier pull of this reference. Raises NotDerivable where another model has the name."""
     catalog = Catalog.of_home(home)
     if name in catalog.damaged:
-        raise InvalidReference(
-            str(reference), f"the card of {name} is damaged: {catalog.damaged[name]}; mend or remove it"
-        )
+        reason = f"the card of {name} in ZOO_HOME is damaged ({catalog.damaged[name]}); mend or remove it"
+        raise NotDerivable(reference.shown, reason)
     if name not in catalog:
+        if (home / CARDS / f"{name}.yaml").exists():
+            raise NotDerivable(
+                reference.shown, f"the card {name}.yaml in ZOO_HOME has another name inside; mend or remove it"
+            )
         return None
     card = catalog.get(name)
     if card.reference != str(reference):
         of = f", pulled from {card.reference}" if card.reference else ""
-        raise InvalidReference(str(reference), f"there is a model {name} already{of}; give another name by --name")
+        raise NotDerivable(reference.shown, f"there is a model {name} already{of}", "another name by --name")
     return card
 
 
@@ -187,6 +195,12 @@ def _planned(repository: HubRepository | LocalRepository, given: Given, home: Pa
     missing = [path for path in plan.paths if path not in repository.files]
     if missing:
         raise NotDerivable(repository.name, f"it lacks {missing[0]}")
+    stored = sum(
+        repository.files[path].size for role, path in plan.roles.items() if role.startswith("weights") and role != INDEX
+    )
+    if plan.fields["parameters"] > MOST_PARAMETERS_A_BYTE * stored:
+        figures = f"{plan.fields['parameters']:,} parameters, but its weights have {stored:,} bytes"
+        raise NotDerivable(repository.name, f"by its config.json it has {figures}")
     needed = int(ROOM * sum(repository.files[path].size for path in plan.paths))
     home.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(home).free
@@ -212,9 +226,18 @@ def _verified(card: Card, files: Materialised, fetched: _Fetched) -> Card:
         inputs=tuple(inputs),
     )
     theirs = library_answers(fetched.shown, request)
-    runtime = NetworkRuntime(load_network(card, files), "cpu")
-    ours = zoo_answers(task_for(card, files), runtime, inputs, fetched.shown)
-    return agreed(card, fetched.shown, library_version(fetched.plan.library), inputs, ours, theirs)
+    task, runtime = task_for(card, files), NetworkRuntime(load_network(card, files), "cpu")
+    items = zoo_items(task, inputs, fetched.shown)
+    ours = alone(task, runtime, items)
+    card = agreed(card, fetched.shown, library_version(fetched.plan.library), inputs, ours, theirs)
+    try:
+        # As every server checks it when it loads the model: the library may answer single rows alone.
+        problem = invariance_problem(task_for(card, files), runtime, ours, items)
+    except Exception as error:
+        raise NotDerivable(fetched.shown, "its network cannot run several rows together") from error
+    if problem is not None:
+        raise NotDerivable(fetched.shown, f"its answers depend on the other rows of a batch: {problem}")
+    return card
 
 
 def _publish(card: Card, home: Path) -> None:

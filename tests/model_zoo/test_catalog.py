@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import model_zoo.catalog
 from model_zoo.catalog import Catalog
 from model_zoo.errors import InvalidCard, UnknownCard
 
@@ -67,3 +68,27 @@ def test_catalog_import_does_not_import_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "text", ["name: !!bool x", "a: !!int ''", "a: !!float ''", "a: !!timestamp x", "[", "- a", "\xff"]
+)
+def test_bad_card_of_a_home_leaves_the_others_usable(text: str, tmp_path: Path) -> None:
+    (tmp_path / "cards").mkdir()
+    (tmp_path / "cards" / "evil.yaml").write_text(text, "latin-1")
+    catalog = Catalog.of_home(tmp_path)
+    assert catalog.get("efficientnet_lite0")
+    assert set(catalog.damaged) == {"evil"}
+
+
+def test_card_of_a_home_never_replaces_one_of_the_package(tmp_path: Path) -> None:
+    package = Catalog.from_package().get("efficientnet_lite0")
+    (tmp_path / "cards").mkdir()
+    shipped = Path(model_zoo.catalog.__file__).parent / "cards" / "efficientnet_lite0.yaml"
+    (tmp_path / "cards" / "efficientnet_lite0.yaml").write_text(
+        shipped.read_text("utf-8").replace("summary: A", "summary: No")
+    )
+    (tmp_path / "cards" / "other.yaml").write_text(shipped.read_text("utf-8"))
+    catalog = Catalog.of_home(tmp_path)
+    assert catalog.get("efficientnet_lite0") == package
+    assert set(catalog.damaged) == {"other"}

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
 from model_zoo.catalog import Catalog
@@ -28,7 +29,7 @@ from service.references.library_answers import answer
 from service.references.pull import Pulled, pull_reference
 from service.references.verification_inputs import verification_inputs
 from service.runtime.network import NetworkRuntime
-from service.tasks.table import task_for
+from service.tasks.table import read_labels, task_for
 from service.types import Item
 from tests.support.references.stand_in_hub import HostedRepository, stand_in_hub
 from tests.support.references.tiny_repositories import (
@@ -36,6 +37,7 @@ from tests.support.references.tiny_repositories import (
     sentence_encoder,
     text_classifier,
     timm_repository,
+    tokenizer,
 )
 
 LAYOUTS: dict[str, Callable[[Path], Path]] = {
@@ -65,6 +67,10 @@ def home(tmp_path: Path) -> Path:
 
 def pulled_from(folder: Path, home: Path, name: str = "tiny") -> Pulled:
     return pull_reference(parse_reference(f"local:{folder}"), home, name=name)
+
+
+FILLER = 80_000
+"""Bytes, as many as the weights have."""
 
 
 def leftovers(home: Path) -> list[str]:
@@ -124,11 +130,11 @@ def test_second_pull_uses_the_pinned_files(tmp_path: Path, home: Path) -> None:
     again = pulled_from(folder, home)
     assert again.already
     assert again.card == first.card
-    with pytest.raises(InvalidReference, match="another name"):
+    with pytest.raises(NotDerivable, match="another name"):
         pull_reference(parse_reference(f"local:{tmp_path}"), home, name="tiny")
-    with pytest.raises(InvalidReference, match="it was pulled before"):
+    with pytest.raises(NotDerivable, match="it was pulled before"):
         pull_reference(parse_reference(f"local:{folder}"), home, name="tiny", given=Given(labels=("a", "b")))
-    with pytest.raises(InvalidReference, match="there is a model efficientnet_lite0 already"):
+    with pytest.raises(NotDerivable, match="there is a model efficientnet_lite0 already"):
         pull_reference(parse_reference(f"local:{folder}"), home, name="efficientnet_lite0")
 
 
@@ -158,6 +164,70 @@ def test_repository_of_a_hub_is_pinned_to_its_commit(
         pull_reference(parse_reference("hf:org/other"), home, offline=True)
 
 
+def test_equal_weights_with_other_labels_are_another_model(tmp_path: Path, home: Path) -> None:
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder, labels in zip(folders, (("bad", "good"), ("no", "yes")), strict=True):
+        folder.mkdir()
+        text_classifier(folder, labels)
+    first = pulled_from(folders[0], home, "first")
+    second = pulled_from(folders[1], home, "second")
+    assert first.files.digest == second.files.digest
+    for pulled, labels in ((first, ("bad", "good")), (second, ("no", "yes"))):
+        files = Store(home).find(pulled.card)
+        assert files == pulled.files
+        assert read_labels(pulled.card, files.folder) == labels
+    Store(home).remove(second.card)
+    assert Store(home).find(first.card) == first.files
+    assert Store(home).find(second.card) is None
+
+
+def test_refused_pull_leaves_a_model_with_equal_weights_as_it_is(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder, labels in zip(folders, (("bad", "good"), ("no", "yes")), strict=True):
+        folder.mkdir()
+        text_classifier(folder, labels)
+    first = pulled_from(folders[0], home, "first")
+    before = leftovers(home)
+    monkeypatch.setattr("service.references.pull.library_answers", lambda *_: [[0.5, 0.5]] * 4)
+    with pytest.raises(NotEqual):
+        pulled_from(folders[1], home, "second")
+    assert leftovers(home) == before
+    assert read_labels(first.card, first.files.folder) == ("bad", "good")
+
+
+def test_network_that_cannot_run_several_rows_is_refused(tmp_path: Path, home: Path) -> None:
+    """Without a token for padding in its configuration this network takes single rows alone, so the library answers them."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    size = tokenizer(folder)
+    torch.manual_seed(9)
+    settings = transformers.GPT2Config(
+        vocab_size=size,
+        n_positions=64,
+        n_embd=16,
+        n_layer=1,
+        n_head=2,
+        id2label={0: "bad", 1: "good"},
+        pad_token_id=None,
+    )
+    transformers.GPT2ForSequenceClassification(settings).eval().save_pretrained(folder)
+    with pytest.raises(NotDerivable, match="several rows together"):
+        pulled_from(folder, home)
+    assert leftovers(home) == []
+
+
+def test_configuration_of_a_larger_network_than_its_files_is_refused(tmp_path: Path, home: Path) -> None:
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    text_classifier(folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": 50_000_000}))
+    with pytest.raises(NotDerivable, match="parameters, but its weights have"):
+        pulled_from(folder, home)
+
+
 def _other_shape(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     weights["classifier.weight"] = torch.zeros(5, 32)
@@ -182,16 +252,16 @@ def _truncated(folder: Path) -> None:
 
 
 def _huge_header(folder: Path) -> None:
-    (folder / "model.safetensors").write_bytes((1 << 60).to_bytes(8, "little") + b"{}")
+    (folder / "model.safetensors").write_bytes((1 << 60).to_bytes(8, "little") + bytes(FILLER))
 
 
 def _wrong_offsets(folder: Path) -> None:
     header = json.dumps({"classifier.bias": {"dtype": "F32", "shape": [2], "data_offsets": [0, 9_000_000]}}).encode()
-    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(FILLER))
 
 
 def _pickle(folder: Path) -> None:
-    (folder / "model.safetensors").write_bytes(b"\x80\x04cos\nsystem\n(S'touch /tmp/zoo-pickle'\ntR.")
+    (folder / "model.safetensors").write_bytes(b"\x80\x04cos\nsystem\n(S'touch /tmp/zoo-pickle'\ntR." + bytes(FILLER))
 
 
 def _broken_tokenizer(folder: Path) -> None:

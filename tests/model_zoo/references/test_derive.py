@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ BERT = {
     "num_attention_heads": 2,
     "intermediate_size": 16,
     "max_position_embeddings": 40,
-    "pad_token_id": 0,
+    "pad_token_id": 7,
     "id2label": {"0": "bad", "1": "good"},
 }
 TOKENIZER = {"added_tokens": [{"id": 7, "content": "[PAD]"}], "model": {}}
@@ -88,7 +89,7 @@ def test_text_classifier_takes_classes_tokens_and_padding_from_its_files() -> No
     fields = plan.fields
     assert (plan.library, fields["task"], fields["family"]) == ("transformers", "text-classification", "transformer")
     assert fields["class_names"] == ("bad", "good")
-    assert fields["recipe"]["pad_id"] == 7, "of the tokenizer, not of config.json"
+    assert fields["recipe"]["pad_id"] == 7
     assert fields["recipe"]["max_tokens"] == 40, "the network has no more positions"
     assert fields["licence"] == {"package": "MIT", "weights": "MIT"}
     assert set(plan.roles.values()) == {"model.safetensors", "config.json", "tokenizer.json"}
@@ -97,7 +98,8 @@ def test_text_classifier_takes_classes_tokens_and_padding_from_its_files() -> No
 def test_roberta_has_fewer_tokens_than_positions() -> None:
     """Its positions begin after that of the padding."""
     config = {**BERT, "model_type": "roberta", "architectures": ["RobertaForSequenceClassification"], "pad_token_id": 1}
-    assert planned({**TEXT, "config.json": config}).fields["recipe"]["max_tokens"] == 38
+    tokenizer = {"added_tokens": [{"id": 1, "content": "[PAD]"}], "model": {}}
+    assert planned({**TEXT, "config.json": config, "tokenizer.json": tokenizer}).fields["recipe"]["max_tokens"] == 38
 
 
 def test_tokens_of_a_text_can_be_given() -> None:
@@ -122,6 +124,8 @@ def test_classes_without_names_are_asked_for() -> None:
         ({**TEXT, "tokenizer.json": b"[1, 2]"}, "tokenizer.json is not a JSON object"),
         (changed(TEXT, "tokenizer_config.json", padding_side="left"), "left"),
         (changed(changed(TEXT, "tokenizer_config.json", pad_token=None), "config.json", pad_token_id=None), "padding"),
+        (changed(TEXT, "config.json", pad_token_id=3), "pads with token 7, and its network expects 3"),
+        ({**TEXT, "tokenizer.json": {"added_tokens": [{"id": 50, "content": "[PAD]"}]}}, "number 50"),
         (changed(TEXT, "config.json", problem_type="multi_label_classification"), "multi_label_classification"),
         (changed(TEXT, "config.json", problem_type="regression"), "regression"),
         (changed(TEXT, "config.json", id2label={"0": "score"}), "one number"),
@@ -136,6 +140,12 @@ def test_classes_without_names_are_asked_for() -> None:
         ({**TEXT, "config.json": b"{"}, "config.json is not a JSON object"),
         (without({**TEXT, "pytorch_model.bin": b"pickle"}, "model.safetensors"), "it has pytorch_model.bin"),
         (without(TEXT, "model.safetensors"), "no model.safetensors"),
+        ({**TEXT, "model.safetensors": b""}, "model.safetensors is empty"),
+        (changed(TEXT, "config.json", num_hidden_layers=10**30), "num_hidden_layers"),
+        (changed(TEXT, "config.json", num_hidden_layers=1001), "at most 1,000"),
+        (changed(TEXT, "config.json", vocab_size=10**12), "vocab_size"),
+        (changed(TEXT, "config.json", nested=[{"layers": [5000]}]), "nested.layers"),
+        (changed(TEXT, "config.json", id2label={"0": "\ud800", "1": "good"}), "no line of text"),
     ],
 )
 def test_what_zoo_does_not_have_is_refused_by_name(contents: dict[str, Any], words: str) -> None:
@@ -261,6 +271,10 @@ def test_names_of_imagenet_are_taken_only_where_the_tag_says_so() -> None:
         ({"num_classes": "many"}, "num_classes"),
         ({"model_args": {"no_such_argument": 1}}, "cannot build"),
         ({"model_args": [1]}, "model_args"),
+        ({"model_args": {"model_name": "hf-hub:evil/elsewhere"}}, "model_name"),
+        ({"model_args": {"checkpoint_path": "/any/file.pth"}}, "checkpoint_path"),
+        ({"model_args": {"pretrained_cfg": {}}}, "pretrained_cfg"),
+        ({"model_args": {"features_only": True}}, "features_only"),
         ({"pretrained_cfg": {"input_size": [3, 160, 160], "interpolation": "nearest"}}, "nearest"),
         ({"pretrained_cfg": {"input_size": [3, 160, 160], "crop_mode": "border"}}, "border"),
         ({"pretrained_cfg": {"input_size": [3, 160, 120], "crop_pct": 0.9}}, "160 × 120"),
@@ -310,6 +324,7 @@ def test_prompt_of_every_text_is_kept() -> None:
     [
         ({"modules.json": [*MODULES[:2], {"path": "2_Dense", "type": "sentence_transformers.models.Dense"}]}, "Dense"),
         ({"modules.json": {"a": 1}}, "modules.json"),
+        ({"modules.json": [MODULES[0], {"path": "1_Pooling", "type": "evil.Pooling"}]}, "evil.Pooling"),
         ({"modules.json": b"["}, "modules.json"),
         ({"1_Pooling/config.json": {"pooling_mode_max_tokens": True}}, "pooling_mode_max_tokens"),
         ({"1_Pooling/config.json": {"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True}}, "pooling"),
@@ -318,3 +333,25 @@ def test_prompt_of_every_text_is_kept() -> None:
 )
 def test_modules_that_zoo_does_not_have_are_refused(contents: dict[str, Any], words: str) -> None:
     assert words in refusal({**SENTENCE, **contents}).reason
+
+
+# ── all ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+ODD: list[Any] = [None, True, 0, -1, 1.5, "x", "²", [], {}, [1], {"a": 1}, [[[]]], "1" * 5000]
+
+
+@pytest.mark.parametrize("value", ODD, ids=lambda value: str(value)[:10])
+def test_field_of_another_form_is_refused_in_words_or_not_read(value: Any) -> None:
+    """Every field of every file that is read; what is accepted makes a valid card."""
+    for contents in (TEXT, IMAGE, TIMM, SENTENCE):
+        for path, document in contents.items():
+            for field in document if isinstance(document, dict) else ():
+                with suppress(NotDerivable):
+                    planned({**contents, path: {**document, field: value}})
+    for field in TIMM["config.json"]["pretrained_cfg"]:  # type: ignore[index]
+        cfg = {**TIMM["config.json"]["pretrained_cfg"], field: value}  # type: ignore[index]
+        with suppress(NotDerivable):
+            planned(changed(TIMM, "config.json", pretrained_cfg=cfg))
+    for key in ("resample", "crop_pct", "size", "crop_size", "do_resize", "image_mean"):
+        with suppress(NotDerivable):
+            planned(changed(IMAGE, "preprocessor_config.json", **{key: value}))

@@ -62,6 +62,14 @@ def test_refusals_say_what_to_do(hub: StandInHub, monkeypatch: pytest.MonkeyPatc
     assert hub.tokens == {"Bearer hf_secret"}
 
 
+@pytest.mark.parametrize("sha", ["/../../cards", "main", "", "A" * 40, "0" * 39])
+def test_commit_that_is_none_is_refused(hub: StandInHub, sha: str) -> None:
+    """It becomes the name of a folder."""
+    hub.repositories["org/name"].commit = sha
+    with pytest.raises(SourceUnavailable, match="commit"):
+        _ = HubRepository("org/name").commit
+
+
 def test_hub_that_does_not_answer_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     assert "cannot be reached" in message(HubRepository("org/name"))

@@ -55,6 +55,20 @@ def test_link_inside_the_folder_is_followed(tmp_path: Path) -> None:
     assert LocalRepository(tmp_path).files["weights.bin"].size == 5
 
 
+def test_snapshot_of_the_cache_of_a_hub_is_read(tmp_path: Path) -> None:
+    snapshot, blobs = tmp_path / "snapshots" / "abc", tmp_path / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    (blobs / DIGEST).write_text("hello")
+    (snapshot / "weights.bin").symlink_to(f"../../blobs/{DIGEST}")
+    assert LocalRepository(snapshot).files["weights.bin"].size == 5
+    assert source(snapshot).read(snapshot, SourceFile(path="weights.bin", sha256=DIGEST, bytes=5)) == b"hello"
+    (tmp_path / "secret").write_text("hello")
+    (snapshot / "other").symlink_to("../../secret")
+    with pytest.raises(NotDerivable, match="link"):
+        _ = LocalRepository(snapshot).files
+
+
 def test_large_file_is_not_read_as_a_configuration(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes(b" " * 200)
     with pytest.raises(NotDerivable, match="200 bytes"):
