@@ -1,6 +1,6 @@
 """A folder of this machine as a repository: what ``save_pretrained`` wrote, or the snapshot of a hub."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -26,22 +26,29 @@ class LocalRepository:
         """All files by path, without hidden ones.
 
         Raises:
-            SourceUnavailable: there is no such folder.
+            SourceUnavailable: there is no such folder, or it cannot be read.
             NotDerivable: it holds a link to a file outside, or very many files.
         """
-        if not self.folder.is_dir():
-            raise SourceUnavailable(self.name, "there is no such folder")
-        found = dict[str, ListedFile]()
+        try:
+            if not self.folder.is_dir():
+                what = "it is a file, not a folder" if self.folder.exists() else "there is no such folder"
+                raise SourceUnavailable(self.name, what)
+            return dict(sorted(self._listed()))
+        except OSError as error:
+            raise SourceUnavailable(self.name, "the folder cannot be read") from error
+
+    def _listed(self) -> Iterator[tuple[str, ListedFile]]:
+        count = 0
         for path in self.folder.rglob("*"):
             relative = path.relative_to(self.folder)
             if any(part.startswith(".") for part in relative.parts) or not path.is_file():
                 continue
             if not stays_inside(self.folder, path):
                 raise NotDerivable(self.name, f"{relative.as_posix()} is a link to a file outside the folder")
-            found[relative.as_posix()] = ListedFile(path.stat().st_size)
-            if len(found) > _MOST_FILES:
+            count += 1
+            if count > _MOST_FILES:
                 raise NotDerivable(self.name, f"it has more than {_MOST_FILES:,} files")
-        return dict(sorted(found.items()))
+            yield relative.as_posix(), ListedFile(path.stat().st_size)
 
     @cached_property
     def _page(self) -> ModelPage:

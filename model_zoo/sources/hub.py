@@ -99,6 +99,8 @@ def hub_errors(what: str) -> Iterator[None]:
         status = error.response.status_code if error.response is not None else "unknown"
         raise SourceUnavailable(what, f"the hub answered with status {status}") from error
     except Exception as error:  # of one of several HTTP libraries, by the version of huggingface_hub
+        if isinstance(error, OSError) and error.filename is not None:
+            raise  # of this machine's disk
         raise SourceUnavailable(what, "the hub cannot be reached") from error
 
 

@@ -75,6 +75,17 @@ def test_hub_that_does_not_answer_is_unavailable(monkeypatch: pytest.MonkeyPatch
     assert "cannot be reached" in message(HubRepository("org/name"))
 
 
+def test_disk_that_cannot_be_written_is_not_blamed_on_the_hub(hub: StandInHub, tmp_path: Path) -> None:
+    hosted = hub.repositories["org/name"]
+    file = SourceFile(path="config.json", sha256="0" * 64, bytes=8)
+    source = HubRepositoryFiles(
+        HubSource(kind="hub", repository="org/name", commit=hosted.commit, files={"weights": file})
+    )
+    (tmp_path / "downloads").write_text("a file")
+    with pytest.raises(OSError, match="downloads"):
+        source.fetch(tmp_path / "downloads")
+
+
 def test_names_that_lead_outside_are_not_listed(hub: StandInHub, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("../x", "/etc/passwd", "a/../../x", "a\\b", "a//b", "", "good.json")
     listed = SimpleNamespace(siblings=[SimpleNamespace(rfilename=name, size=1, lfs=None) for name in names])

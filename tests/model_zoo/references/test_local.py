@@ -35,6 +35,11 @@ def test_folder_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(SourceUnavailable) as raised:
         _ = LocalRepository(tmp_path / "none").files
     assert str(tmp_path) not in str(raised.value), "no path of this machine in a message"
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(SourceUnavailable, match="it is a file"):
+        _ = LocalRepository(tmp_path / "file").files
+    with pytest.raises(SourceUnavailable, match="cannot be read"):
+        _ = LocalRepository(tmp_path / ("a" * 5000)).files
 
 
 def test_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
