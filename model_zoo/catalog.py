@@ -118,7 +118,7 @@ class Catalog:
         do not raise. Of two cards with one name the first counts."""
         cards: dict[str, Card] = {}
         damaged: dict[str, str] = {}
-        for path in (path for folder in folders or (_PACKAGE,) for path in sorted(folder.glob("[!.]*.yaml"))):
+        for path in (path for folder in folders or (_PACKAGE,) for path in _cards_in(folder)):
             try:
                 card = _card_at(path)
             except InvalidCard as error:
@@ -174,6 +174,14 @@ class Catalog:
 
     def __contains__(self, name: object) -> bool:
         return name in self._cards
+
+
+def _cards_in(folder: Path) -> list[Path]:
+    """The cards of a folder, in order of name; none if the folder cannot be listed, which whoever needs it reports."""
+    try:
+        return sorted(folder.glob("[!.]*.yaml"))
+    except OSError:
+        return []
 
 
 def _card_at(path: Path) -> Card:

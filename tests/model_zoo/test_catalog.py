@@ -81,6 +81,12 @@ def test_bad_card_of_a_home_leaves_the_others_usable(text: str, tmp_path: Path) 
     assert set(catalog.damaged) == {"evil"}
 
 
+def test_home_that_cannot_be_listed_has_no_cards_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for home in (tmp_path / "none", tmp_path / "file", tmp_path / ("a" * 5000)):
+        assert Catalog.of_home(home).names() == Catalog.from_package().names()
+
+
 def test_card_of_a_home_never_replaces_one_of_the_package(tmp_path: Path) -> None:
     package = Catalog.from_package().get("efficientnet_lite0")
     (tmp_path / "cards").mkdir()
