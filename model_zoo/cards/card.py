@@ -106,7 +106,7 @@ class Tolerance(CardPart):
 
 
 class Verification(CardPart):
-    """What a comparison with the makers' own library showed when the model was pulled."""
+    """The outcome of the comparison with the makers' own library when the model was pulled."""
 
     library: str = Field(min_length=1)
     """Name and version, such as ``timm 1.0.31``."""

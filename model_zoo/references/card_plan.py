@@ -14,7 +14,7 @@ Library = Literal["timm", "transformers", "sentence-transformers"]
 
 @dataclass(frozen=True)
 class Given:
-    """What a user says beside the reference, where a repository does not."""
+    """Facts that a user states beside the reference, where a repository does not state them."""
 
     task: str = ""
     """Hugging Face task id."""

@@ -19,7 +19,7 @@ _PATH, _LINE = "README.md", "---"
 
 @dataclass(frozen=True)
 class ModelPage:
-    """What the page states; a field that it leaves out is empty, and the licence ``not stated``."""
+    """The facts on the page; a field that it leaves out is empty, and the licence ``not stated``."""
 
     licence: str = NOT_STATED
     task: str = ""

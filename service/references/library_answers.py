@@ -26,7 +26,7 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARAL
 
 
 class LibraryRequest(BaseModel):
-    """What the library answers."""
+    """A network and the inputs that the library answers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

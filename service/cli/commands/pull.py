@@ -132,7 +132,7 @@ def _describe(card: Card, files: Materialised, already: bool) -> None:
 
 
 def _given(task: str, labels: Path | None, assignments: list[str]) -> Given | None:
-    """What the options say; None where they say nothing."""
+    """The facts that the options state; None for none."""
     if not (task or labels or assignments):
         return None
     from model_zoo.references.card_plan import Given
