@@ -151,10 +151,10 @@ def check_versions(home: Path, report: Report, cards: Collection[str], *, digest
 
 
 def check_cards(report: Report, catalog: Catalog) -> None:
-    """Checks the cards of the package. They are not put into quarantine: Zoo has to be installed again."""
+    """Checks the cards of the package and of the home. They are not put into quarantine: people write them."""
     report.count("card", len(catalog) + len(catalog.damaged))
     for name, reason in catalog.damaged.items():
-        report.damage("card", name, f"{reason}; install Zoo again")
+        report.damage("card", name, f"{reason}; mend or remove it if it lies in ZOO_HOME/cards, else install Zoo again")
 
 
 def check_weights(home: Path, report: Report, *, digests: bool) -> None:

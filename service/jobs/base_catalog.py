@@ -31,7 +31,11 @@ class BaseCatalog:
                 "base model", name[:64], error.near, known=f"the zoo has {', '.join(self._catalog.names())}"
             ) from None
         except InvalidCard as error:
-            raise Damaged(f"base model {name!r}", error.reason, "install Zoo again") from None
+            raise Damaged(
+                f"base model {name!r}",
+                error.reason,
+                "mend or remove its card if it lies in ZOO_HOME/cards, else install Zoo again",
+            ) from None
 
     def is_reserved(self, model: str) -> bool:
         """Whether a name belongs to a model of the zoo; a job cannot publish a version under it."""

@@ -93,6 +93,17 @@ def test_network_of_each_layout_gives_the_answers_of_its_library(layout: str, tm
     assert files == pulled.files
 
 
+def test_weights_in_several_files_are_one_network(tmp_path: Path, home: Path) -> None:
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    whole = pulled_from(text_classifier(folder), home, "whole")
+    network = transformers.BertForSequenceClassification.from_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    network.save_pretrained(folder, max_shard_size="20KB")
+    assert len(list(folder.glob("model-*.safetensors"))) > 1
+    assert pulled_from(folder, home, "sharded").files.digest == whole.files.digest
+
+
 def test_library_answers_in_its_own_process(tmp_path: Path, home: Path) -> None:
     (tmp_path / "tiny").mkdir()
     folder = text_classifier(tmp_path / "tiny")
