@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from model_zoo.architectures.generation import TextGenerator
 from model_zoo.architectures.wrappers import Network, SentenceEncoder, masked_mean
 from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import TextRecipe
@@ -57,6 +58,10 @@ def _sentence_encoder(backbone: nn.Module, card: Card) -> Network:
     return SentenceEncoder(backbone, recipe.normalize, recipe.pooling == "cls")
 
 
+def _text_generator(backbone: nn.Module, card: Card) -> Network:
+    return TextGenerator(backbone, card.architecture.arguments["generation"])
+
+
 def _mean_over_places(states: Tensor) -> Tensor:
     """(B, T, D) of tokens, or (B, D, H, W) of a map → (B, D)."""
     return states.mean(dim=1) if states.dim() == 3 else states.mean(dim=(2, 3))
@@ -64,7 +69,9 @@ def _mean_over_places(states: Tensor) -> Tensor:
 
 WRAPPERS: Mapping[str, Callable[[nn.Module, Card], Network]] = {
     "AutoModel": _sentence_encoder,
+    "AutoModelForCausalLM": _text_generator,
     "AutoModelForImageClassification": lambda backbone, card: TransformersImageClassifier(backbone),
+    "AutoModelForSeq2SeqLM": _text_generator,
     "AutoModelForSequenceClassification": lambda backbone, card: TransformersTextClassifier(backbone),
 }
 """By automatic class, which is one of `transformers_auto.AUTO_CLASSES`."""

@@ -168,6 +168,11 @@ class Card(CardPart):
     golden: tuple[GoldenCase, ...] = ()
     """At least one for pretrained weights. A fine-tuned version has ``golden.safetensors`` instead."""
 
+    @property
+    def generates(self) -> bool:
+        """Whether a run of the network is a loop over tokens; no compiler takes one."""
+        return "generation" in self.architecture.arguments
+
     @model_validator(mode="after")
     def _is_consistent(self) -> "Card":
         inputs = {spec.name: spec for spec in self.signature.inputs}

@@ -13,6 +13,7 @@ __all__ = [
     "CharacterRecipe",
     "ImageRecipe",
     "NumberColumn",
+    "PromptRecipe",
     "Recipe",
     "RecordRecipe",
     "RowRecipe",
@@ -70,6 +71,35 @@ class TextRecipe(CardPart):
     """Whether the network scales its embedding to length 1."""
     max_characters: int = Field(gt=0)
     """Characters of a text that the tokenizer reads; limits its time and memory."""
+
+
+class PromptRecipe(CardPart):
+    """Text → token ids and mask, which a network continues or rewrites token by token."""
+
+    kind: Literal["prompt"]
+    continues: bool
+    """Whether the network continues the text (decoder only): a long text keeps its end, and shorter rows are padded on the left.
+    Otherwise an encoder reads it: a long text keeps its beginning, and shorter rows are padded on the right."""
+    max_tokens: int = Field(gt=0)
+    """Tokens of a text with special tokens; longer texts are truncated."""
+    pad_id: int = Field(ge=0)
+    """Token id that fills a shorter row of a batch; its mask is 0."""
+    stop_ids: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """Token ids that end an answer."""
+    tokenizer: str = "tokenizer"
+    """Role, in the source's files, of the tokenizer in the JSON format of the ``tokenizers`` library."""
+    max_characters: int = Field(gt=0)
+    """Characters of a text that the tokenizer reads; limits its time and memory."""
+    default_new_tokens: int = Field(gt=0)
+    """Length of an answer, in tokens, for a caller that states none."""
+    most_new_tokens: int = Field(gt=0)
+    """The most tokens that a caller may ask for. A batch occupies its lane until its longest answer is written."""
+
+    @model_validator(mode="after")
+    def _default_is_allowed(self) -> "PromptRecipe":
+        if self.default_new_tokens > self.most_new_tokens:
+            raise ValueError("default_new_tokens is more than most_new_tokens")
+        return self
 
 
 class AudioRecipe(CardPart):
@@ -191,6 +221,7 @@ class RecordRecipe(CardPart):
 Recipe = Annotated[
     ImageRecipe
     | TextRecipe
+    | PromptRecipe
     | AudioRecipe
     | SpectrogramRecipe
     | CharacterRecipe
@@ -201,5 +232,5 @@ Recipe = Annotated[
 ]
 
 
-RAW_OF = {"spectrogram": "audio", "characters": "text"}
+RAW_OF = {"spectrogram": "audio", "characters": "text", "prompt": "text"}
 """Kinds of recipe whose raw input has another name."""

@@ -67,7 +67,7 @@ def agreed(
         worst = max(worst, difference)
         if len(one.text or "") <= LONGEST_GOLDEN_TEXT:
             cases.append(GoldenCase(input=one, expect=comparison.expectation(compared)))
-    output = card.signature.outputs[0].name
+    output = next(spec.name for spec in card.signature.outputs if spec.datatype == "FP32")
     largest = max(float(np.abs(row[output]).max(initial=0.0)) for row in ours)
     return card.model_copy(
         update={

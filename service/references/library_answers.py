@@ -19,7 +19,7 @@ from model_zoo import strict_json
 from model_zoo.golden.golden_case import GoldenInput, golden_path
 from service.observability.standard_streams import protect
 from service.processes import end_with_parent
-from service.references import transformers_pipelines
+from service.references import library_writing, transformers_pipelines
 from service.references.library_request import LibraryRequest
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -38,6 +38,8 @@ def answer(request: LibraryRequest) -> list[Any]:
             return _timm(request)
         case "sentence-transformers":
             return _sentence_transformers(request)
+    if request.generation is not None:
+        return library_writing.written(request, _raw(request.inputs))
     return transformers_pipelines.answers(request, _raw(request.inputs))
 
 

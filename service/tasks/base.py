@@ -130,6 +130,10 @@ class Task(ABC):
                 raise RuntimeError(f"output {name} has {len(array)} rows for {len(items)} items")
         return [{name: array[i] for name, array in shown.items()} for i in range(len(items))]
 
+    def with_options(self, item: Item, options: Options) -> Item:
+        """The item of a raw instance, for a network whose run depends on the options of the call. Runs on the event loop."""
+        return item
+
     def next_item(self, item: Item, row: Tensors, options: Options) -> Item | None:
         """The item of the next pass, for answers that take several passes; None once `row` is the last.
 

@@ -11,6 +11,7 @@ from model_zoo.cards.recipes import (
     AudioRecipe,
     CharacterRecipe,
     ImageRecipe,
+    PromptRecipe,
     RecordRecipe,
     RowRecipe,
     SeriesRecipe,
@@ -30,6 +31,7 @@ from service.tasks.regression import NumberAnswers
 from service.tasks.series.time_series_forecasting import TimeSeriesForecasting
 from service.tasks.tabular.tabular_prediction import TabularPrediction
 from service.tasks.text.character_input import CharacterInput
+from service.tasks.text.prompted_generation import PromptedGeneration
 from service.tasks.text.text_generation import TextGeneration
 from service.tasks.text.token_input import TokenInput
 
@@ -44,6 +46,8 @@ TASKS: dict[tuple[str, type], TaskFactory] = {
     ("text-classification", TextRecipe): partial(SequenceTask, TokenInput, LabelAnswers),
     ("text-classification", CharacterRecipe): partial(SequenceTask, CharacterInput, LabelAnswers),
     ("text-generation", CharacterRecipe): TextGeneration,
+    ("text-generation", PromptRecipe): PromptedGeneration,
+    ("text2text-generation", PromptRecipe): PromptedGeneration,
     ("audio-classification", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, LabelAnswers),
     ("tabular-classification", RowRecipe): partial(TabularPrediction, LabelAnswers),
     ("tabular-regression", RowRecipe): partial(TabularPrediction, NumberAnswers),
