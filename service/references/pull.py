@@ -120,8 +120,10 @@ def _pull(
         )
     if offline:
         raise SourceUnavailable(str(reference), "it is not on this machine, and ZOO_OFFLINE forbids a fetch")
-    hub = HubRepository(reference.place, reference.revision)
+    hub = HubRepository(reference.repository, reference.revision)
     plan = _planned(hub, given, home)
+    if reference.kind == "timm" and plan.library != "timm":
+        raise NotDerivable(reference.shown, f"{hub.name} is a network of {plan.library}, not of timm")
     folder = home / "downloads" / snapshot_folder(hub.repository, hub.commit)
     _fetch(hub, plan, folder, progress)  # what arrives stays if the hub breaks off: the next pull goes on from there
     source = {"kind": "hub", "repository": hub.repository, "commit": hub.commit}
@@ -183,7 +185,7 @@ def _known(reference: Reference, home: Path, name: str) -> Card | None:
             )
         return None
     card = catalog.get(name)
-    if card.reference != str(reference):
+    if not reference.is_same_as(card.reference):
         of = f", pulled from {card.reference}" if card.reference else ""
         raise NotDerivable(reference.shown, f"there is a model {name} already{of}", "another name by --name")
     return card

@@ -25,7 +25,8 @@ def pull(
     model: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="MODEL", help="Names of models, or references: hf:ORG/NAME, hf:ORG/NAME@REVISION, local:FOLDER."
+            metavar="MODEL",
+            help="Names of models, or references: hf:ORG/NAME, hf:ORG/NAME@REVISION, timm:NAME, local:FOLDER.",
         ),
     ] = None,
     default: Annotated[bool, typer.Option("--default", help="Fetch the models of the default set.")] = False,
