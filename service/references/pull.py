@@ -24,7 +24,7 @@ from model_zoo.cards.card import Card
 from model_zoo.cards.weight_source import SourceFile
 from model_zoo.catalog import CARDS, Catalog
 from model_zoo.errors import InvalidReference, NotDerivable, SourceUnavailable, StoreUnusable
-from model_zoo.locking import exclusive_lock
+from model_zoo.locking import exclusive_lock, shared_lock
 from model_zoo.materialised import Materialised
 from model_zoo.network import load_network
 from model_zoo.references.card_plan import CardPlan, Given
@@ -41,6 +41,7 @@ from service.references.library_answers import LibraryRequest, library_version
 from service.references.library_process import library_answers
 from service.references.verification_inputs import verification_inputs
 from service.runtime.network import NetworkRuntime
+from service.settings import HOME_LOCK
 from service.tasks.table import task_for
 from service.verification.probes import alone, invariance_problem
 
@@ -90,7 +91,7 @@ def pull_reference(
             str(reference), f"{name[:80]!r} is no name of a model (a to z, 0 to 9, _); give one by --name"
         )
     try:
-        with exclusive_lock(home / CARDS / f".{name}.lock"):
+        with shared_lock(home / HOME_LOCK), exclusive_lock(home / CARDS / f".{name}.lock"):
             return _pull(reference, home, name, given, offline, progress, say)
     except OSError as error:
         raise StoreUnusable(error.strerror or type(error).__name__) from error
@@ -165,7 +166,7 @@ def _converted(fetched: _Fetched, store: Store, home: Path, name: str, progress:
         made = store.materialise(card, progress)
         say(f"{name}: its answers are compared with those of {plan.library}")
         card = _verified(card, made, fetched)
-        _publish(card, home)
+        publish_card(card, home)
     except BaseException:
         store.remove(card)
         raise
@@ -242,7 +243,7 @@ def _verified(card: Card, files: Materialised, fetched: _Fetched) -> Card:
     return card
 
 
-def _publish(card: Card, home: Path) -> None:
+def publish_card(card: Card, home: Path) -> None:
     """Writes the card under its name, whole or not at all."""
     document = card.model_dump(mode="json", exclude_defaults=True)
     finite = strict_json.read(strict_json.text(document))

@@ -42,6 +42,10 @@ def pull(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="What a reference does not say: max_tokens. May be repeated."),
     ] = None,
+    locked: Annotated[
+        bool,
+        typer.Option("--locked", help="Pull the models of a lock file, exactly: MODEL is the file; default zoo.lock."),
+    ] = False,
 ) -> None:
     """Fetch, check and convert weights, so that a server can start without a network.
 
@@ -50,10 +54,17 @@ def pull(
     """
     from model_zoo.catalog import Catalog
     from model_zoo.errors import ZooModelError
+    from model_zoo.inventory.lock_file import LOCK_NAME
     from model_zoo.references.reference import is_reference
     from service.settings import load_settings
 
     settings = load_settings()
+    if locked:
+        if default or name or task or labels or assignments or len(model or []) > 1:
+            raise typer.BadParameter("expected one lock file at most, and no other option", param_hint="--locked")
+        if not _pull_locked(Path(*(model or [LOCK_NAME])), settings):
+            raise typer.Exit(1)
+        return
     catalog = Catalog.of_home(settings.home)
     wanted = list(dict.fromkeys((model or []) + (catalog.default_names() if default else [])))
     if not wanted:
@@ -98,6 +109,27 @@ def pull_one(text: str, settings: Settings, name: str = "", given: Given | None 
         )
     _describe(pulled.card, pulled.files, pulled.already)
     return pulled.card.name
+
+
+def _pull_locked(path: Path, settings: Settings) -> bool:
+    """Pulls every model of a lock file, and says how. False if one failed. Raises InvalidLock, NotAsLocked."""
+    from model_zoo.errors import ZooModelError
+    from model_zoo.inventory.lock_file import read_lock
+    from service.references.locked_pull import check_free, pull_locked
+
+    cards = read_lock(path)
+    for card in cards:  # before anything is fetched
+        check_free(card, settings.home)
+    good = True
+    for card in cards:
+        try:
+            with _progress(card.name) as progress:
+                pulled = pull_locked(card, settings.home, offline=settings.offline, progress=progress)
+            _describe(pulled.card, pulled.files, pulled.already)
+        except ZooModelError as error:
+            print_error(str(error))
+            good = False
+    return good
 
 
 def _pull_card(catalog: Catalog, name: str, settings: Settings) -> bool:
