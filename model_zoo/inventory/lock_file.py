@@ -1,7 +1,7 @@
 """``zoo.lock``: the pulled models of a home, so that another home gets exactly the same ones.
 
-A JSON document. Each model has its reference, its name, its source (commit, and the sha256 and size of every file) and the rest of
-its card, in which the facts are that a user gave, such as names of classes.
+A JSON document. Each model has its reference, its name, its source (commit, and the sha256 and size of every file) and the rest
+of its card, in which the facts are that a user gave, such as names of classes.
 """
 
 from collections.abc import Iterable

@@ -23,7 +23,7 @@ from service.cli.commands import (
     token,
     versions,
 )
-from service.cli.commands.inventory import lock
+from service.cli.commands.inventory import cache, lock
 from service.cli.connection import ConnectionOptions, set_options
 from service.cli.error_messages import error_message, option_problem
 from service.cli.exit_codes import FAILED, INTERRUPTED
@@ -74,6 +74,7 @@ app.command("doctor")(doctor.doctor)
 app.command("finetune")(finetune.finetune)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(cache.app, name="cache")
 app.add_typer(token.app, name="token")
 app.command("versions")(versions.versions)
 app.command("report")(versions.report)

@@ -133,7 +133,9 @@ def _pull_locked(path: Path, settings: Settings) -> bool:
 
 
 def _pull_card(catalog: Catalog, name: str, settings: Settings) -> bool:
+    from model_zoo.locking import shared_lock
     from model_zoo.store import Store
+    from service.settings import HOME_LOCK
 
     card, store = catalog.get(name), Store(settings.home)
     found = store.find(card)
@@ -141,7 +143,7 @@ def _pull_card(catalog: Catalog, name: str, settings: Settings) -> bool:
         print_error(f"{card.name} is not on this machine, and ZOO_OFFLINE forbids a fetch")
         return False
     if found is None:
-        with _progress(card.name) as progress:
+        with shared_lock(settings.home / HOME_LOCK), _progress(card.name) as progress:
             files = store.materialise(card, progress)
     else:
         files = found

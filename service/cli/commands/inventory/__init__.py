@@ -1,1 +1,1 @@
-"""Commands about what this machine has and could have: `zoo lock`."""
+"""Commands about what this machine has and could have: `zoo lock`, `zoo cache`."""
