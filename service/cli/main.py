@@ -23,7 +23,7 @@ from service.cli.commands import (
     token,
     versions,
 )
-from service.cli.commands.inventory import cache, lock
+from service.cli.commands.inventory import cache, lock, search
 from service.cli.connection import ConnectionOptions, set_options
 from service.cli.error_messages import error_message, option_problem
 from service.cli.exit_codes import FAILED, INTERRUPTED
@@ -63,6 +63,7 @@ app.command("serve")(serve.serve)
 app.command("models")(models.models)
 app.command("show")(models.show)
 app.command("pull")(pull.pull)
+app.command("search")(search.search)
 app.command("lock")(lock.lock)
 app.command("predict")(predict.predict)
 app.command("status")(status.status)
