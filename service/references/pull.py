@@ -36,6 +36,7 @@ from model_zoo.references.weight_files import INDEX
 from model_zoo.sources.artifact_source import Progress
 from model_zoo.sources.hub import fetch_file, snapshot_folder
 from model_zoo.store import Store
+from model_zoo.versions import Versions
 from service.references.agreement import agreed, zoo_items
 from service.references.library_answers import LibraryRequest, library_version
 from service.references.library_process import library_answers
@@ -175,6 +176,8 @@ def _converted(fetched: _Fetched, store: Store, home: Path, name: str, progress:
 
 def _known(reference: Reference, home: Path, name: str) -> Card | None:
     """The card of an earlier pull of this reference. Raises NotDerivable where another model has the name."""
+    if name in Versions(home).listing():
+        raise NotDerivable(reference.shown, f"there is a fine-tuned model {name} already", "another name by --name")
     catalog = Catalog.of_home(home)
     if name in catalog.damaged:
         reason = f"the card of {name} in ZOO_HOME is damaged ({catalog.damaged[name]}); mend or remove it"

@@ -147,6 +147,9 @@ def test_second_pull_uses_the_pinned_files(tmp_path: Path, home: Path) -> None:
         pull_reference(parse_reference(f"local:{folder}"), home, name="tiny", given=Given(labels=("a", "b")))
     with pytest.raises(NotDerivable, match="there is a model efficientnet_lite0 already"):
         pull_reference(parse_reference(f"local:{folder}"), home, name="efficientnet_lite0")
+    (home / "versions" / "mood" / "1").mkdir(parents=True)
+    with pytest.raises(NotDerivable, match="there is a fine-tuned model mood already; give another name by --name"):
+        pull_reference(parse_reference(f"local:{folder}"), home, name="mood")
 
 
 def test_repository_of_a_hub_is_pinned_to_its_commit(
