@@ -72,7 +72,7 @@ class Store:
         """
         if isinstance(card.source, TunedSource):
             return self._versions.find(card)
-        pointer = strict_json.read_object(self._pointer(card))
+        pointer = strict_json.read_object(self.pointer(card))
         return None if pointer is None else self._open(str(pointer.get("digest")))
 
     def materialise(self, card: Card, progress: Progress | None = None) -> Materialised:
@@ -100,7 +100,7 @@ class Store:
     def remove(self, card: Card) -> None:
         """Forget the files of a card; they are removed unless another card has the same ones. Does nothing for a card without
         files."""
-        pointer = self._pointer(card)
+        pointer = self.pointer(card)
         digest = str((strict_json.read_object(pointer) or {}).get("digest"))
         pointer.unlink(missing_ok=True)
         others = (strict_json.read_object(other) or {} for other in pointer.parent.glob("*.json"))
@@ -167,7 +167,7 @@ class Store:
             with suppress(OSError):  # another process has published it first; checked below
                 staging.rename(folder)
             shutil.rmtree(outdated, ignore_errors=True)
-        pointer = self._pointer(card)
+        pointer = self.pointer(card)
         pointer.parent.mkdir(parents=True, exist_ok=True)
         staged = pointer.with_name(f".{pointer.name}-{uuid.uuid4().hex}")
         _write_json(staged, {"card": card.name, "digest": name})
@@ -203,7 +203,8 @@ class Store:
             return None
         return Materialised(folder, weights, paths, name.partition("-")[0])
 
-    def _pointer(self, card: Card) -> Path:
+    def pointer(self, card: Card) -> Path:
+        """The file that names the folder of a card; there may be none."""
         return self._weights / "by-card" / f"{card.name}-{recipe_key(card)}.json"
 
 

@@ -24,7 +24,7 @@ from model_zoo.cards.card import Card
 from model_zoo.cards.weight_source import SourceFile
 from model_zoo.catalog import CARDS, Catalog
 from model_zoo.errors import InvalidReference, NotDerivable, SourceUnavailable, StoreUnusable
-from model_zoo.locking import exclusive_lock
+from model_zoo.locking import exclusive_lock, shared_lock
 from model_zoo.materialised import Materialised
 from model_zoo.network import load_network
 from model_zoo.references.card_plan import CardPlan, Given
@@ -42,6 +42,7 @@ from service.references.library_answers import LibraryRequest, library_version
 from service.references.library_process import library_answers
 from service.references.verification_inputs import verification_inputs
 from service.runtime.network import NetworkRuntime
+from service.settings import HOME_LOCK
 from service.tasks.table import task_for
 from service.verification.probes import alone, invariance_problem
 
@@ -115,7 +116,7 @@ def pull_reference(
             str(reference), f"{name[:80]!r} is no name of a model (a to z, 0 to 9, _); give one by --name"
         )
     try:
-        with exclusive_lock(home / CARDS / f".{name}.lock"):
+        with shared_lock(home / HOME_LOCK), exclusive_lock(home / CARDS / f".{name}.lock"):
             return _pull(_Request(reference, home, name, given, offline, room, progress, say))
     except OSError as error:
         raise StoreUnusable(error.strerror or type(error).__name__) from error
@@ -142,12 +143,13 @@ def _pull(asked: _Request) -> Pulled:
         return _converted(_Fetched(repository.name, plan, source, repository.folder), store, asked)
     if asked.offline:
         raise SourceUnavailable(str(reference), "it is not on this machine, and ZOO_OFFLINE forbids a fetch")
-    hub = HubRepository(reference.place, reference.revision)
+    hub = HubRepository(reference.repository, reference.revision)
     plan = _planned(hub, asked)
+    if reference.kind == "timm" and plan.library != "timm":
+        raise NotDerivable(reference.shown, f"{hub.name} is a network of {plan.library}, not of timm")
     folder = home / "downloads" / snapshot_folder(hub.repository, hub.commit)
-    _fetch(
-        hub, plan, folder, asked.progress
-    )  # what arrives stays if the hub breaks off: the next pull goes on from there
+    # What arrives stays if the hub breaks off: the next pull goes on from there.
+    _fetch(hub, plan, folder, asked.progress)
     source = {"kind": "hub", "repository": hub.repository, "commit": hub.commit}
     try:
         return _converted(_Fetched(hub.name, plan, source, folder), store, asked)
@@ -187,7 +189,7 @@ def _converted(fetched: _Fetched, store: Store, asked: _Request) -> Pulled:
         made = store.materialise(card, asked.progress)
         say(f"{name}: its answers are compared with those of {plan.library}")
         card = _verified(card, made, fetched)
-        _publish(card, asked.home)
+        publish_card(card, asked.home)
     except BaseException:
         store.remove(card)
         raise
@@ -209,7 +211,7 @@ def _known(reference: Reference, home: Path, name: str) -> Card | None:
             )
         return None
     card = catalog.get(name)
-    if card.reference != str(reference):
+    if not reference.is_same_as(card.reference):
         of = f", pulled from {card.reference}" if card.reference else ""
         raise NotDerivable(reference.shown, f"there is a model {name} already{of}", "another name by --name")
     return card
@@ -264,7 +266,7 @@ def _verified(card: Card, files: Materialised, fetched: _Fetched) -> Card:
     return card
 
 
-def _publish(card: Card, home: Path) -> None:
+def publish_card(card: Card, home: Path) -> None:
     """Writes the card under its name, whole or not at all."""
     document = card.model_dump(mode="json", exclude_defaults=True)
     finite = strict_json.read(strict_json.text(document))

@@ -179,6 +179,26 @@ def test_repository_of_a_hub_is_pinned_to_its_commit(
         pull_reference(parse_reference("hf:org/other"), home, offline=True)
 
 
+def test_name_of_timm_is_pulled_from_its_repository(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("network", "text"):
+        (tmp_path / name).mkdir()
+    with stand_in_hub() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        hub.repositories["timm/test_resnet.tiny"] = HostedRepository(timm_repository(tmp_path / "network"))
+        hub.repositories["timm/no_timm"] = HostedRepository(text_classifier(tmp_path / "text"))
+        pulled = pull_reference(parse_reference("timm:test_resnet.tiny"), home)
+        assert (pulled.card.name, pulled.card.reference) == ("test_resnet_tiny", "timm:test_resnet.tiny")
+        assert pulled.card.source.kind == "hub"
+        assert pulled.card.source.repository == "timm/test_resnet.tiny"
+        again = pull_reference(parse_reference("hf:timm/test_resnet.tiny"), home)
+        assert again.already, "the same network by its other name"
+        with pytest.raises(NotDerivable, match="not of timm"):
+            pull_reference(parse_reference("timm:no_timm"), home)
+    assert "no_timm" not in Catalog.of_home(home)
+
+
 def test_equal_weights_with_other_labels_are_another_model(tmp_path: Path, home: Path) -> None:
     folders = [tmp_path / "first", tmp_path / "second"]
     for folder, labels in zip(folders, (("bad", "good"), ("no", "yes")), strict=True):
