@@ -38,8 +38,9 @@ from model_zoo.store import Store
 from model_zoo.versions import Versions
 from service.references.agreement import agreed, zoo_items
 from service.references.footprint import Footprint, check_room, check_size, footprint, megabytes
-from service.references.library_answers import LibraryRequest, library_version
+from service.references.library_answers import library_version
 from service.references.library_process import library_answers
+from service.references.library_request import LibraryRequest
 from service.references.verification_inputs import verification_inputs
 from service.runtime.network import NetworkRuntime
 from service.settings import HOME_LOCK
@@ -243,7 +244,7 @@ def _pinned(folder: Path, path: str) -> SourceFile:
 
 
 def _verified(card: Card, files: Materialised, fetched: _Fetched) -> Card:
-    inputs = verification_inputs(card.raw_input)
+    inputs = verification_inputs(card.raw_input, card.task)
     request = LibraryRequest(
         library=fetched.plan.library,
         folder=str(fetched.folder),
@@ -255,7 +256,7 @@ def _verified(card: Card, files: Materialised, fetched: _Fetched) -> Card:
     task, runtime = task_for(card, files), NetworkRuntime(load_network(card, files), "cpu")
     items = zoo_items(task, inputs, fetched.shown)
     ours = alone(task, runtime, items)
-    card = agreed(card, fetched.shown, library_version(fetched.plan.library), inputs, ours, theirs)
+    card = agreed(task, fetched.shown, library_version(fetched.plan.library), inputs, items, ours, theirs)
     try:
         # As every server checks it when it loads the model: the library may answer single rows alone.
         problem = invariance_problem(task_for(card, files), runtime, ours, items)
