@@ -1,6 +1,7 @@
 """Pulls networks by reference: fetched, converted, compared with their makers' own library, and kept as cards under ZOO_HOME.
 
 pull             the steps from a reference to a card that is served
+locked_pull      the models of a lock file, exactly as it pins them
 agreement        Zoo's answers beside the library's
 comparison       how far two answers of a task are apart
 library_answers  the library's answers, in a process of its own
