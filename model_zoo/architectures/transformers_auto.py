@@ -13,6 +13,7 @@ __all__ = ["AUTO_CLASSES", "build", "config_of", "read"]
 
 AUTO_CLASSES = (
     "AutoModel",
+    "AutoModelForAudioClassification",
     "AutoModelForCausalLM",
     "AutoModelForImageClassification",
     "AutoModelForSeq2SeqLM",

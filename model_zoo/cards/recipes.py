@@ -1,6 +1,6 @@
 """Input recipes: how the raw input of a model becomes the tensors of its signature."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -18,6 +18,7 @@ __all__ = [
     "RecordRecipe",
     "RowRecipe",
     "SeriesRecipe",
+    "SoundRecipe",
     "SpectrogramRecipe",
     "TextRecipe",
     "Triple",
@@ -123,6 +124,26 @@ class AudioRecipe(CardPart):
     pad_seconds: float = Field(default=0.03, ge=0)
 
 
+class SoundRecipe(CardPart):
+    """Encoded audio → the inputs of a network, by the feature extractor that its makers publish (of transformers)."""
+
+    kind: Literal["sound"]
+    extractor: Literal["ASTFeatureExtractor", "Wav2Vec2FeatureExtractor", "WhisperFeatureExtractor"]
+    """Class of the library."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Its arguments."""
+    sample_rate: int = Field(gt=0)
+    """Hertz."""
+    masked: bool = False
+    """Whether a mask keeps padding out of the answers. Without one, a row of another length is alone in its batch."""
+    least_samples: int = Field(default=1, gt=0)
+    """The shortest sound that gives the network something to read, in samples at `sample_rate`."""
+    window_seconds: float | None = Field(default=None, gt=0)
+    """The part of a sound that the extractor reads, and fills with silence where it is shorter; None where it reads all."""
+    max_seconds: float = Field(gt=0)
+    """Longest accepted audio."""
+
+
 class SpectrogramRecipe(CardPart):
     """Encoded audio → FP32 (frames, mels): power mel spectrogram of mono samples, in windows of equal length.
 
@@ -223,6 +244,7 @@ Recipe = Annotated[
     | TextRecipe
     | PromptRecipe
     | AudioRecipe
+    | SoundRecipe
     | SpectrogramRecipe
     | CharacterRecipe
     | RowRecipe
@@ -232,5 +254,5 @@ Recipe = Annotated[
 ]
 
 
-RAW_OF = {"spectrogram": "audio", "characters": "text", "prompt": "text"}
+RAW_OF = {"spectrogram": "audio", "sound": "audio", "characters": "text", "prompt": "text"}
 """Kinds of recipe whose raw input has another name."""

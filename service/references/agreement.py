@@ -82,6 +82,8 @@ def agreed(
 
 def _shown(one: GoldenInput) -> str:
     if one.file is not None:
-        return f"the photo {one.file}"
+        return f"the {'recording' if one.file.endswith('.flac') else 'photo'} {one.file}"
+    if one.noise is not None:
+        return f"noise of {one.noise.seconds:g} s"
     text = one.text or ""
     return f"the text {text[:40]!r}" + (f" … of {len(text):,} characters" if len(text) > 40 else "")

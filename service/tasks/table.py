@@ -15,10 +15,12 @@ from model_zoo.cards.recipes import (
     RecordRecipe,
     RowRecipe,
     SeriesRecipe,
+    SoundRecipe,
     SpectrogramRecipe,
     TextRecipe,
 )
 from model_zoo.materialised import Materialised
+from service.tasks.audio.sound_input import sound_classification
 from service.tasks.audio.spectrogram import SpectrogramInput
 from service.tasks.audio.voice_activity_detection import VoiceActivityDetection
 from service.tasks.base import Task
@@ -48,6 +50,7 @@ TASKS: dict[tuple[str, type], TaskFactory] = {
     ("text-generation", CharacterRecipe): TextGeneration,
     ("text-generation", PromptRecipe): PromptedGeneration,
     ("text2text-generation", PromptRecipe): PromptedGeneration,
+    ("audio-classification", SoundRecipe): sound_classification,
     ("audio-classification", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, LabelAnswers),
     ("tabular-classification", RowRecipe): partial(TabularPrediction, LabelAnswers),
     ("tabular-regression", RowRecipe): partial(TabularPrediction, NumberAnswers),

@@ -3,5 +3,6 @@
 * ``card``            from a repository to the plan of its card: finds the planner by the end of the class name
 * ``network_class``   what planners share: the class, its architecture, fields of every card
 * ``prompt``          fields of networks that write text
-* ``text``, ``image``, ``generation``  planners of a family of tasks; each lists its ``PLANNERS`` and ``TASKS``
+* ``extractor``       fields of networks that read sounds
+* ``text``, ``image``, ``generation``, ``sound``  planners of a family of tasks; each lists its ``PLANNERS`` and ``TASKS``
 """

@@ -9,6 +9,7 @@ from service.references.comparison.vectors import IMAGE_BOUND, TEXT_BOUND, class
 from service.references.comparison.writing import writing
 
 COMPARISONS: Mapping[str, AnswerComparison] = {
+    "audio-classification": classes(TEXT_BOUND),
     "feature-extraction": embeddings(TEXT_BOUND),
     "image-classification": classes(IMAGE_BOUND),
     "image-feature-extraction": embeddings(IMAGE_BOUND),

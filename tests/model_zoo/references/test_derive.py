@@ -240,6 +240,58 @@ def test_network_that_cannot_write_is_refused_by_name(contents: dict[str, Any], 
     assert words in refusal(contents).reason
 
 
+# ── networks that read sounds ─────────────────────────────────────────────────────────────────────────────────────────
+
+WAV2VEC2 = {
+    "model_type": "wav2vec2",
+    "architectures": ["Wav2Vec2ForSequenceClassification"],
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "conv_dim": [8, 8],
+    "conv_kernel": [10, 4],
+    "conv_stride": [5, 2],
+    "num_feat_extract_layers": 2,
+    "num_conv_pos_embeddings": 4,
+    "num_conv_pos_embedding_groups": 2,
+    "feat_extract_norm": "layer",
+    "id2label": {"0": "speech", "1": "music"},
+}
+EXTRACTOR = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 8000, "do_normalize": True}
+SOUND = {"config.json": WAV2VEC2, "model.safetensors": b"weights", "preprocessor_config.json": EXTRACTOR}
+
+
+def test_sound_classifier_takes_its_recipe_from_its_extractor() -> None:
+    fields = planned(SOUND).fields
+    assert (fields["task"], fields["raw_input"]) == ("audio-classification", "audio")
+    recipe = fields["recipe"]
+    assert (recipe["sample_rate"], recipe["least_samples"], recipe["masked"]) == (8000, 25, True)
+    assert fields["batching"]["max_batch_size"] > 1
+    named = changed(SOUND, "preprocessor_config.json", feature_extractor_type=None)
+    assert planned(named).fields["recipe"]["extractor"] == "Wav2Vec2FeatureExtractor", "by the type of the network"
+
+
+def test_network_that_no_mask_keeps_padding_from_has_rows_of_its_own() -> None:
+    fields = planned(changed(SOUND, "config.json", feat_extract_norm="group")).fields
+    assert (fields["recipe"]["masked"], fields["batching"]["max_batch_size"]) == (False, 1)
+
+
+@pytest.mark.parametrize(
+    ("contents", "words"),
+    [
+        (without(SOUND, "preprocessor_config.json"), "preprocessor_config.json"),
+        (changed(SOUND, "preprocessor_config.json", feature_extractor_type="ClapFeatureExtractor"), "ClapFeature"),
+        (changed(SOUND, "preprocessor_config.json", dither=0.1), "dither"),
+        (changed(SOUND, "preprocessor_config.json", max_length=10**9), "more than 1,000,000"),
+        (changed(SOUND, "preprocessor_config.json", sampling_rate=0), "sampling_rate"),
+        (changed(SOUND, "config.json", conv_stride=[5]), "conv_kernel and conv_stride"),
+    ],
+)
+def test_sounds_that_zoo_cannot_prepare_are_refused_by_name(contents: dict[str, Any], words: str) -> None:
+    assert words in refusal(contents).reason
+
+
 # ── images ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
