@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from model_zoo.architectures.generation import TextGenerator
-from model_zoo.architectures.sound import SoundClassifier
+from model_zoo.architectures.sound import SoundClassifier, SoundFrames
 from model_zoo.architectures.wrappers import Network, SentenceEncoder, masked_mean
 from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import SoundRecipe, TextRecipe
@@ -65,6 +65,12 @@ def _sound_classifier(backbone: nn.Module, card: Card) -> Network:
     return SoundClassifier(backbone, recipe.masked)
 
 
+def _sound_frames(backbone: nn.Module, card: Card) -> Network:
+    recipe = card.recipe
+    assert isinstance(recipe, SoundRecipe)
+    return SoundFrames(backbone, recipe.masked)
+
+
 def _text_generator(backbone: nn.Module, card: Card) -> Network:
     return TextGenerator(backbone, card.architecture.arguments["generation"])
 
@@ -77,6 +83,7 @@ def _mean_over_places(states: Tensor) -> Tensor:
 WRAPPERS: Mapping[str, Callable[[nn.Module, Card], Network]] = {
     "AutoModel": _sentence_encoder,
     "AutoModelForAudioClassification": _sound_classifier,
+    "AutoModelForCTC": _sound_frames,
     "AutoModelForCausalLM": _text_generator,
     "AutoModelForImageClassification": lambda backbone, card: TransformersImageClassifier(backbone),
     "AutoModelForSeq2SeqLM": _text_generator,

@@ -68,10 +68,11 @@ from service.client.results import (
     Result,
     Segments,
     Tensors,
+    Transcript,
 )
 from service.client.security import Tls
 from service.client.versions import FineTuned, Lineage, ModelVersion, RolledBack, VersionReport, Versions
-from service.types import Label, SamplesInstance, Segment, Timing
+from service.types import Label, SamplesInstance, Segment, Timing, TranscriptChunk
 
 __all__ = [
     "DEFAULT_TARGET",
@@ -129,6 +130,8 @@ __all__ = [
     "Token",
     "TokenLimits",
     "Traffic",
+    "Transcript",
+    "TranscriptChunk",
     "Unavailable",
     "UnloadedModel",
     "UpdatedModel",

@@ -46,6 +46,17 @@ def _sound_classes(pipe: Any, request: LibraryRequest, raw: Any) -> list[float]:
     return list(torch.softmax(pipe.forward(model_inputs)["logits"][0], dim=-1).tolist())
 
 
+def _ctc_transcript(pipe: Any, request: LibraryRequest, raw: Any) -> dict[str, Any]:
+    """The text, and the probability of the likeliest token of each frame."""
+    import torch
+
+    samples = at_rate(raw, pipe.feature_extractor.sampling_rate)
+    (model_inputs,) = pipe.preprocess(samples)
+    inputs = {name: model_inputs[name] for name in ("input_values", "attention_mask") if name in model_inputs}
+    best = torch.softmax(pipe.model(**inputs).logits[0], dim=-1).max(dim=-1).values
+    return {"text": pipe(samples)["text"], "probabilities": best.tolist()}
+
+
 def at_rate(raw: Any, rate: int) -> Any:
     """Samples and their rate → samples at the rate of the pipeline, which can convert rates by torchaudio only."""
     import soxr
@@ -56,6 +67,7 @@ def at_rate(raw: Any, rate: int) -> Any:
 
 ANSWERS: Mapping[str, Answer] = {
     "audio-classification": _sound_classes,
+    "automatic-speech-recognition": _ctc_transcript,
     "image-classification": _image_classes,
     "text-classification": _text_classes,
 }

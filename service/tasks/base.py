@@ -35,6 +35,9 @@ class Task(ABC):
     light_rows: int = 0
     """Up to this many rows `postprocess` costs less than a trip to the pool, about 0.1 ms, and runs in the caller's thread."""
 
+    whole_tensors: bool = False
+    """Whether an answer that takes several passes has tensors of all passes (`shown`), for callers of tensors as well."""
+
     raw_types: tuple[type, ...] = ()
     """Kinds of raw instance that the task accepts."""
 

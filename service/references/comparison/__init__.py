@@ -3,6 +3,7 @@ follows.
 
 compared  what a comparison gets and gives
 vectors   probabilities of classes, embeddings
+transcripts  texts of sounds
 writing   generated texts
 table     the comparison of each task
 """

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from service.references.comparison.compared import AnswerComparison
+from service.references.comparison.transcripts import transcripts
 from service.references.comparison.vectors import IMAGE_BOUND, TEXT_BOUND, classes, embeddings
 from service.references.comparison.writing import writing
 
 COMPARISONS: Mapping[str, AnswerComparison] = {
     "audio-classification": classes(TEXT_BOUND),
+    "automatic-speech-recognition": transcripts(TEXT_BOUND),
     "feature-extraction": embeddings(TEXT_BOUND),
     "image-classification": classes(IMAGE_BOUND),
     "image-feature-extraction": embeddings(IMAGE_BOUND),
