@@ -28,16 +28,21 @@ class GreedyText:
         self._stops = _as_list(generation.get("eos_token_id"))
         self._continues = not network.config.is_encoder_decoder
 
-    def __call__(self, backbone: nn.Module, limits: Tensor, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """``limits`` (B) of new tokens; ``inputs`` of ``generate`` → ``output_ids`` (B, N) and ``probabilities`` (B, N)."""
+    def __call__(
+        self, backbone: nn.Module, limits: Tensor, inputs: Mapping[str, Any], *processors: Any
+    ) -> dict[str, Tensor]:
+        """``limits`` (B) of new tokens; ``inputs`` of ``generate``; further processors of its logits → ``output_ids`` (B, N) and
+        ``probabilities`` (B, N)."""
         recorder = _Recorder()
-        start = inputs["input_ids"].shape[1] if self._continues else 1
+        prompt = inputs["input_ids"] if self._continues else inputs.get("decoder_input_ids")
+        start = 1 if prompt is None else prompt.shape[1]
         config = _config({**self._settings, "max_new_tokens": int(limits.max())})
-        network: Any = backbone
-        sequences: Tensor = network.generate(
+        mixin: Any = transformers.GenerationMixin  # Whisper's own loop is over windows
+        sequences: Tensor = mixin.generate(
+            backbone,
             **inputs,
             generation_config=config,
-            logits_processor=[recorder],
+            logits_processor=[*processors, recorder],
             stopping_criteria=[_RowLimits(limits, start)],
         )
         ids = sequences[:, start:]

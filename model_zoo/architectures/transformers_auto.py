@@ -19,6 +19,7 @@ AUTO_CLASSES = (
     "AutoModelForImageClassification",
     "AutoModelForSeq2SeqLM",
     "AutoModelForSequenceClassification",
+    "AutoModelForSpeechSeq2Seq",
 )
 """Those that cards may name. No other class of the library can be built by a card."""
 

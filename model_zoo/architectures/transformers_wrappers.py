@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from model_zoo.architectures.generation import TextGenerator
 from model_zoo.architectures.sound import SoundClassifier, SoundFrames
+from model_zoo.architectures.window_transcriber import WindowTranscriber
 from model_zoo.architectures.wrappers import Network, SentenceEncoder, masked_mean
 from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import SoundRecipe, TextRecipe
@@ -71,6 +72,13 @@ def _sound_frames(backbone: nn.Module, card: Card) -> Network:
     return SoundFrames(backbone, recipe.masked)
 
 
+def _window_transcriber(backbone: nn.Module, card: Card) -> Network:
+    arguments, recipe = card.architecture.arguments, card.recipe
+    assert isinstance(recipe, SoundRecipe)
+    assert recipe.windows is not None
+    return WindowTranscriber(backbone, arguments["generation"], recipe.windows)
+
+
 def _text_generator(backbone: nn.Module, card: Card) -> Network:
     return TextGenerator(backbone, card.architecture.arguments["generation"])
 
@@ -87,6 +95,7 @@ WRAPPERS: Mapping[str, Callable[[nn.Module, Card], Network]] = {
     "AutoModelForCausalLM": _text_generator,
     "AutoModelForImageClassification": lambda backbone, card: TransformersImageClassifier(backbone),
     "AutoModelForSeq2SeqLM": _text_generator,
+    "AutoModelForSpeechSeq2Seq": _window_transcriber,
     "AutoModelForSequenceClassification": lambda backbone, card: TransformersTextClassifier(backbone),
 }
 """By automatic class, which is one of `transformers_auto.AUTO_CLASSES`."""

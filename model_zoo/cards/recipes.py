@@ -23,6 +23,7 @@ __all__ = [
     "SpectrogramRecipe",
     "TextRecipe",
     "Triple",
+    "WindowDecoding",
 ]
 
 Triple = tuple[float, float, float]
@@ -153,6 +154,29 @@ class CtcDecoding(CardPart):
         return self
 
 
+class WindowDecoding(CardPart):
+    """Windows of a sound → a transcript, token by token and with timestamps among them (Whisper, arXiv:2212.04356)."""
+
+    prompt: tuple[Annotated[int, Field(ge=0)] | None, ...] = Field(min_length=1)
+    """Token ids with which an answer begins; None stands for the language that the network hears."""
+    languages: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """Token ids of the languages that it knows."""
+    first_timestamp: int = Field(gt=0)
+    """Token id of the beginning of a window; the id before it is that of no timestamps."""
+    max_initial_timestamp: int | None = Field(default=None, ge=0)
+    """The latest first timestamp of a window, in steps."""
+    timestamp_seconds: float = Field(gt=0)
+    """From one timestamp to the next."""
+    frame_seconds: float = Field(gt=0)
+    """From one column of the spectrogram to the next."""
+    stop_id: int = Field(ge=0)
+    """Token id that ends a window's text."""
+    most_new_tokens: int = Field(gt=0)
+    """Tokens of a window."""
+    tokenizer: str = "tokenizer"
+    """Role, in the source's files, of the tokenizer in the JSON format of the ``tokenizers`` library."""
+
+
 class SoundRecipe(CardPart):
     """Encoded audio → the inputs of a network, by the feature extractor that its makers publish (of transformers)."""
 
@@ -171,6 +195,8 @@ class SoundRecipe(CardPart):
     """The part of a sound that the extractor reads, and fills with silence where it is shorter; None where it reads all."""
     ctc: CtcDecoding | None = None
     """Only of a network that transcribes frame by frame."""
+    windows: WindowDecoding | None = None
+    """Only of a network that transcribes window by window."""
     max_seconds: float = Field(gt=0)
     """Longest accepted audio."""
 

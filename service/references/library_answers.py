@@ -44,6 +44,8 @@ def answer(request: LibraryRequest) -> list[Any]:
             return _timm(request)
         case "sentence-transformers":
             return _sentence_transformers(request)
+    if request.generation is not None and request.task == library_writing.SPEECH:
+        return library_writing.transcribed(request, _raw(request.inputs))
     if request.generation is not None:
         return library_writing.written(request, _raw(request.inputs))
     return transformers_pipelines.answers(request, _raw(request.inputs))

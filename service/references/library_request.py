@@ -21,4 +21,6 @@ class LibraryRequest(BaseModel):
     max_tokens: int | None = None
     generation: dict[str, Any] | None = None
     """Of a network that writes text: fields of the library's GenerationConfig."""
+    first_timestamp: int | None = None
+    """Of a network that writes timestamps: the token id of the first one."""
     inputs: tuple[GoldenInput, ...]

@@ -7,8 +7,41 @@ from typing import Any
 from service.references.library_request import LibraryRequest
 from service.tasks.text.prompted_generation import CHECKED_TOKENS
 
+SPEECH = "automatic-speech-recognition"
 AUTO_CLASSES = {"text-generation": "AutoModelForCausalLM", "text2text-generation": "AutoModelForSeq2SeqLM"}
 """By task. The library has no pipeline for the second one any more."""
+
+
+def transcribed(request: LibraryRequest, sounds: list[Any]) -> list[dict[str, Any]]:
+    """Of the first window of each sound, given as samples and their rate: as `written`; timestamps are among the tokens."""
+    import torch
+    import transformers
+
+    from service.references.transformers_pipelines import at_rate
+
+    library: Any = transformers  # untyped upstream
+    pipe: Any = library.pipeline(SPEECH, model=request.folder, device="cpu", dtype=torch.float32)
+    network, tokenizer, found = pipe.model, pipe.tokenizer, []
+    network.generation_config.return_dict_in_generate = network.generation_config.output_scores = True
+    with torch.inference_mode():
+        for raw in sounds:
+            (inputs,) = pipe.preprocess(at_rate(raw, pipe.feature_extractor.sampling_rate))
+            reply = network.generate(
+                inputs["input_features"],
+                do_sample=False,
+                num_beams=1,
+                max_new_tokens=CHECKED_TOKENS,
+                return_timestamps=True,
+                force_unique_generate_call=True,
+            )
+            scores = torch.stack(reply.scores, dim=1)[0].softmax(dim=-1)  # (tokens, vocabulary)
+            ids = reply.sequences[0, -len(scores) :]
+            text = tokenizer.decode(
+                [one for one in ids.tolist() if one < request.first_timestamp], skip_special_tokens=True
+            )
+            probabilities = scores.gather(1, ids[:, None])[:, 0]
+            found.append({"ids": ids.tolist(), "probabilities": probabilities.tolist(), "text": text})
+    return found
 
 
 def written(request: LibraryRequest, texts: list[str]) -> list[dict[str, Any]]:

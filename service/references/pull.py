@@ -251,6 +251,7 @@ def _verified(card: Card, files: Materialised, fetched: _Fetched) -> Card:
         task=card.task,
         max_tokens=getattr(card.recipe, "max_tokens", None),
         generation=card.architecture.arguments.get("generation"),
+        first_timestamp=getattr(getattr(card.recipe, "windows", None), "first_timestamp", None),
         inputs=tuple(inputs),
     )
     theirs = library_answers(fetched.shown, request)

@@ -24,7 +24,8 @@ from service.tasks.audio.ctc_recognition import CtcRecognition
 from service.tasks.audio.sound_input import sound_classification
 from service.tasks.audio.spectrogram import SpectrogramInput
 from service.tasks.audio.voice_activity_detection import VoiceActivityDetection
-from service.tasks.base import Task
+from service.tasks.audio.window_recognition import WindowRecognition
+from service.tasks.base import NO_FILES, Task
 from service.tasks.classification import LabelAnswers
 from service.tasks.composed import ComposedTask, SequenceTask
 from service.tasks.embedding import EmbeddingAnswers
@@ -40,6 +41,13 @@ from service.tasks.text.token_input import TokenInput
 
 TaskFactory = Callable[[Card, Sequence[str], Mapping[str, Path]], Task]
 
+
+def _recognition(card: Card, labels: Sequence[str] = (), files: Mapping[str, Path] = NO_FILES) -> Task:
+    """By the way in which the network transcribes."""
+    windows = isinstance(card.recipe, SoundRecipe) and card.recipe.windows is not None
+    return (WindowRecognition if windows else CtcRecognition)(card, labels, files)
+
+
 TASKS: dict[tuple[str, type], TaskFactory] = {
     ("image-classification", ImageRecipe): partial(ComposedTask, ImageInput, LabelAnswers),
     ("image-feature-extraction", ImageRecipe): partial(ComposedTask, ImageInput, EmbeddingAnswers),
@@ -51,7 +59,7 @@ TASKS: dict[tuple[str, type], TaskFactory] = {
     ("text-generation", CharacterRecipe): TextGeneration,
     ("text-generation", PromptRecipe): PromptedGeneration,
     ("text2text-generation", PromptRecipe): PromptedGeneration,
-    ("automatic-speech-recognition", SoundRecipe): CtcRecognition,
+    ("automatic-speech-recognition", SoundRecipe): _recognition,
     ("audio-classification", SoundRecipe): sound_classification,
     ("audio-classification", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, LabelAnswers),
     ("tabular-classification", RowRecipe): partial(TabularPrediction, LabelAnswers),

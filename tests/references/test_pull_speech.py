@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,25 @@ from service.references.pull import pull_reference
 from service.runtime.network import NetworkRuntime
 from service.tasks.base import Task
 from service.tasks.table import task_for
-from service.types import AudioInstance, Instance, Item, Options, SamplesInstance, TextInstance, Transcript
+from service.types import (
+    AudioInstance,
+    Instance,
+    Item,
+    Options,
+    SamplesInstance,
+    TensorInstance,
+    TextInstance,
+    Transcript,
+)
 from tests.support.references import tiny_sounds
 
 MAKERS: dict[str, Callable[[Path], Path]] = {
     "ctc": tiny_sounds.ctc,
     "ctc without a mask": lambda folder: tiny_sounds.ctc(folder, "group"),
+}
+WHISPERS: dict[str, Callable[[Path], Path]] = {
+    "whisper": tiny_sounds.whisper,
+    "whisper of one language": lambda folder: tiny_sounds.whisper(folder, multilingual=False),
 }
 SPEECH = AudioInstance(golden_path("speech.flac").read_bytes())
 
@@ -57,7 +71,7 @@ class Served:
 
     def transcript(self, instance: Instance) -> Transcript:
         """By all passes, one after another."""
-        item = self.item(instance)
+        item = self.task.with_options(self.item(instance), Options())
         while True:
             (row,) = self.rows([item])
             following = self.task.next_item(item, row, Options())
@@ -77,7 +91,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Served]:
         if name not in made:
             folder = tmp_path_factory.mktemp("repositories") / "tiny"
             folder.mkdir()
-            made[name] = Served(MAKERS[name](folder), tmp_path_factory.mktemp("home"))
+            made[name] = Served({**MAKERS, **WHISPERS}[name](folder), tmp_path_factory.mktemp("home"))
         return made[name]
 
     return get
@@ -136,6 +150,88 @@ def test_rows_of_a_batch_equal_single_rows(name: str, served: Callable[[str], Se
         (alone,) = it.rows([item])
         assert together["frames"].tolist() == alone["frames"].tolist() == [len(alone["logits"])]
         np.testing.assert_allclose(together["logits"], alone["logits"], atol=it.card.tolerance.max_abs_error)
+
+
+# ── windows ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def segments_of(it: Served, sound: SamplesInstance) -> list[tuple[float, float, str]]:
+    """As the library reads a recording on its own: start, end and text of each part that has a text."""
+    pipe = pipeline_of(it.folder)
+    (inputs,) = pipe.preprocess(sound.samples)
+    given = {"attention_mask": inputs["attention_mask"]} if len(sound.samples) > 32_000 else {}
+    asked = {"return_timestamps": True, "return_segments": True, "do_sample": False, "num_beams": 1}
+    with torch.inference_mode():
+        found = pipe.model.generate(inputs["input_features"], **given, **asked)["segments"][0]
+    first = pipe.model.generation_config.no_timestamps_token_id + 1
+    parts = [
+        (
+            one["start"].item(),
+            one["end"].item(),
+            pipe.tokenizer.decode([token for token in one["tokens"].tolist() if token < first]),
+        )
+        for one in found
+    ]
+    return [part for part in parts if part[2]]
+
+
+@pytest.mark.parametrize("name", WHISPERS)
+@pytest.mark.parametrize("seconds", [1.0, 2.0, 3.1, 7.0])
+def test_windows_of_a_recording_are_read_as_the_library_reads_them(
+    name: str, seconds: float, served: Callable[[str], Served]
+) -> None:
+    it = served(name)
+    sound = noise(seconds, int(seconds))
+    found, expected = it.transcript(sound), segments_of(it, sound)
+    assert [chunk.text for chunk in found.chunks] == [text for _, _, text in expected]
+    times = [(chunk.start_s, chunk.end_s) for chunk in found.chunks]
+    np.testing.assert_allclose(times, [(start, end) for start, end, _ in expected], atol=1e-6)
+    assert found.text == "".join(text for _, _, text in expected)
+
+
+@pytest.mark.parametrize("name", WHISPERS)
+def test_windows_of_a_batch_equal_single_windows(name: str, served: Callable[[str], Served]) -> None:
+    it = served(name)
+    sounds = (SPEECH, noise(0.5, 1), noise(1.7, 2), noise(1 / 16_000, 3))
+    items = [it.task.with_options(it.item(sound), Options()) for sound in sounds]
+    for item, together in zip(items, it.rows(items), strict=True):
+        (alone,) = it.rows([item])
+        assert together["output_ids"].tolist() == alone["output_ids"].tolist()
+        np.testing.assert_allclose(together["probabilities"], alone["probabilities"], atol=1e-4)
+
+
+def test_language_is_heard_unless_the_repository_names_it(served: Callable[[str], Served], tmp_path: Path) -> None:
+    windows = served("whisper").card.recipe.windows  # type: ignore[union-attr]
+    assert windows is not None
+    assert windows.prompt[1] is None
+    assert len(windows.languages) == 2
+    (tmp_path / "tiny").mkdir()
+    folder = tiny_sounds.whisper(tmp_path / "tiny")
+    rules = json.loads((folder / "generation_config.json").read_text())
+    (folder / "generation_config.json").write_text(json.dumps({**rules, "language": "de", "task": "transcribe"}))
+    named = Served(folder, tmp_path / "home").card.recipe.windows  # type: ignore[union-attr]
+    assert named is not None
+    assert named.prompt[1] == rules["lang_to_id"]["<|de|>"]
+    assert named.languages == ()
+
+
+def test_window_as_tensors_has_a_limit(served: Callable[[str], Served]) -> None:
+    it = served("whisper")
+    (window,) = (it.item(noise(1.0)).tensors["input_features"],)
+    row = {"input_features": window, "max_new_tokens": np.array([3], np.int64)}
+    (found,) = it.rows([it.task.row(TensorInstance(row), "t")])
+    assert len(found["output_ids"]) == 3
+    for changed, says in (
+        ({"max_new_tokens": np.array([0], np.int64)}, "expected 1..37"),
+        ({"max_new_tokens": np.array([38], np.int64)}, "expected 1..37"),
+        ({"input_features": np.full_like(window, np.nan)}, "finite"),
+        ({"input_features": window[:, :9]}, "expected shape"),
+    ):
+        with pytest.raises(InvalidInput, match=says):
+            it.task.row(TensorInstance({**row, **changed}), "t")
+
+
+# ── wrong input ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(

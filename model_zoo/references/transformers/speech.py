@@ -8,6 +8,7 @@ from model_zoo.references.common_fields import positive
 from model_zoo.references.repository import config_of
 from model_zoo.references.transformers.extractor import PROCESSORS, sound_inputs, sound_recipe
 from model_zoo.references.transformers.network_class import NetworkClass
+from model_zoo.references.transformers.whisper import plan_whisper
 from model_zoo.references.weight_files import weight_files
 
 __all__ = ["PLANNERS", "TASKS", "plan_ctc"]
@@ -95,5 +96,5 @@ def _content(token: Any) -> str:
     return str(token.get("content")) if isinstance(token, dict) else "" if token is None else str(token)
 
 
-PLANNERS = {"ForCTC": plan_ctc}
+PLANNERS = {"ForCTC": plan_ctc, "WhisperForConditionalGeneration": plan_whisper}
 TASKS = ("automatic-speech-recognition",)

@@ -1,4 +1,5 @@
-"""Transcripts of sounds: the same text; the difference is that of the probability of a frame's likeliest token."""
+"""Transcripts of sounds: the same text, and the same tokens where they are written one by one; the difference is that of the
+probability of a frame's likeliest token, or of a token that was written."""
 
 from __future__ import annotations
 
@@ -6,6 +7,8 @@ import numpy as np
 
 from model_zoo.golden.golden_case import WrittenExpectation
 from service.references.comparison.compared import AnswerComparison, ComparedAnswers, Unlike
+from service.references.comparison.writing import written_difference
+from service.tasks.audio.window_recognition import WindowRecognition
 from service.types import Options, Transcript
 
 
@@ -16,6 +19,9 @@ def transcripts(bound: float) -> AnswerComparison:
 
 def _difference(compared: ComparedAnswers) -> float:
     other = compared.answer
+    if isinstance(compared.task, WindowRecognition):
+        ids = np.asarray(compared.row["output_ids"], np.int64).tolist()
+        return written_difference(compared, compared.task.text(ids))  # also of a part that its end would complete
     text, theirs = _text(compared), np.asarray(other["probabilities"], np.float64)
     if text != other["text"]:
         raise Unlike(f"it writes {other['text'][:80]!r}, and Zoo {text[:80]!r}")

@@ -18,11 +18,15 @@ def writing(bound: float) -> AnswerComparison:
 
 
 def _difference(compared: ComparedAnswers) -> float:
+    return written_difference(compared, _text(compared))
+
+
+def written_difference(compared: ComparedAnswers, text: str) -> float:
+    """The greatest difference of a token's probability; `text`: what Zoo writes. Raises Unlike for other tokens or texts."""
     other = compared.answer
     mine, ids = np.asarray(compared.row["output_ids"], np.int64).tolist(), list(other["ids"])
     if mine != ids:
         raise Unlike(f"it writes the tokens {ids[:SHOWN]}, and Zoo {mine[:SHOWN]}")
-    text = _text(compared)
     if text != other["text"]:
         raise Unlike(f"it writes {other['text'][:80]!r}, and Zoo {text[:80]!r}")
     probabilities = np.asarray(compared.row["probabilities"], np.float64)

@@ -16,11 +16,14 @@ import torch
 import transformers
 
 from model_zoo.golden.golden_case import golden_path
+from model_zoo.references.reference import parse_reference
 from service.client import Client, Transcript
 from service.pb import prediction_pb2
+from service.references.library_answers import answer
+from service.references.pull import pull_reference
 from tests.support.end_to_end.server_process import ServerProcess, run_zoo
 from tests.support.end_to_end.stubs import Stubs, ask, expect_error, infer, outputs, stubs_of, tensors
-from tests.support.references.tiny_sounds import ctc, wav2vec2
+from tests.support.references.tiny_sounds import ctc, wav2vec2, whisper
 
 RATE = 16_000
 SPEECH = golden_path("speech.flac").read_bytes()
@@ -44,15 +47,25 @@ def wav(values: np.ndarray) -> bytes:
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("repositories")
-    for name in MODELS:
+    for name in (*MODELS, "tiny_whisper"):
         (root / name).mkdir()
-    return {"tiny_sound": wav2vec2(root / "tiny_sound"), "tiny_listener": ctc(root / "tiny_listener")}
+    return {
+        "tiny_sound": wav2vec2(root / "tiny_sound"),
+        "tiny_listener": ctc(root / "tiny_listener"),
+        "tiny_whisper": whisper(root / "tiny_whisper"),
+    }
 
 
 @pytest.fixture(scope="module")
 def server(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    wanted = [word for folder in folders.values() for word in ("--model", f"local:{folder}")]
-    with ServerProcess(*wanted, ZOO_HOME=str(tmp_path_factory.mktemp("home"))) as server:
+    """The networks are pulled in this process, since processes of their own take minutes on a busy machine."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("service.references.pull.library_answers", lambda _, asked: answer(asked))
+        for folder in folders.values():
+            pull_reference(parse_reference(f"local:{folder}"), home)
+    wanted = [word for name in folders for word in ("--model", name)]
+    with ServerProcess(*wanted, ZOO_HOME=str(home)) as server:
         server.ready()
         yield server
 
@@ -136,6 +149,23 @@ def test_sdk_and_command_show_the_transcript(server: ServerProcess, tmp_path: Pa
     }
     table = run_zoo("predict", "tiny_listener", str(file), "--server", server.target)
     assert found.chunks[0].text[:6] in table.stdout
+
+
+def test_windows_are_transcribed_for_callers_at_once_and_over_both_protocols(pulled: Stubs) -> None:
+    sounds = [noise(seconds, seed) for seed, seconds in enumerate((0.0001, 0.5, 3.0, 5.0))]
+    alone = [pulled.predict(ask("tiny_whisper", samples(sound))).predictions[0].transcript for sound in sounds]
+    together = pulled.predict(ask("tiny_whisper", *(samples(sound) for sound in sounds), include_tensors=True))
+    assert [one.transcript for one in together.predictions] == alone
+    assert alone[3].chunks[-1].end.ToSeconds() >= 4
+    found = outputs(pulled.infer(infer("tiny_whisper", audio=[wav(sounds[3])])))["output_ids"][0]
+    tensor = together.predictions[3].outputs.tensors["output_ids"]
+    assert found.tolist() == np.frombuffer(tensor.data, np.int64).tolist()
+
+
+def test_wrong_windows_are_refused(pulled: Stubs) -> None:
+    for instance in ({"audio": b""}, {"audio": b"no sound"}, {"text": "words"}, samples(np.zeros(0, np.float32))):
+        error = expect_error(lambda instance=instance: pulled.predict(ask("tiny_whisper", instance)))
+        assert (error.code, error.field) == ("INVALID_ARGUMENT", "instances[0]")
 
 
 @pytest.mark.parametrize("model", MODELS)

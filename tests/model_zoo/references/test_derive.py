@@ -292,6 +292,99 @@ def test_sounds_that_zoo_cannot_prepare_are_refused_by_name(contents: dict[str, 
     assert words in refusal(contents).reason
 
 
+# ── networks that transcribe ──────────────────────────────────────────────────────────────────────────────────────────
+
+LETTERS = ("<pad>", "|", "A", "B")
+CTC = {
+    **SOUND,
+    "config.json": {**WAV2VEC2, "architectures": ["Wav2Vec2ForCTC"], "vocab_size": 4, "pad_token_id": 0},
+    "vocab.json": {letter: number for number, letter in enumerate(LETTERS)},
+    "tokenizer_config.json": {"do_lower_case": True},
+}
+WHISPER = {
+    "config.json": {
+        "model_type": "whisper",
+        "architectures": ["WhisperForConditionalGeneration"],
+        "vocab_size": 60,
+        "d_model": 16,
+        "encoder_layers": 1,
+        "encoder_attention_heads": 2,
+        "encoder_ffn_dim": 16,
+        "decoder_layers": 1,
+        "decoder_attention_heads": 2,
+        "decoder_ffn_dim": 16,
+        "num_mel_bins": 8,
+        "max_source_positions": 50,
+        "max_target_positions": 30,
+        "decoder_start_token_id": 1,
+        "pad_token_id": 0,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+    },
+    "generation_config.json": {"no_timestamps_token_id": 5, "eos_token_id": 0, "decoder_start_token_id": 1},
+    "preprocessor_config.json": {
+        "feature_extractor_type": "WhisperFeatureExtractor",
+        "feature_size": 8,
+        "chunk_length": 1,
+        "hop_length": 160,
+        "sampling_rate": 16000,
+        "mel_filters": [[0.5]],
+    },
+    "tokenizer.json": {"model": {}},
+    "model.safetensors": b"weights",
+}
+
+
+def test_tokens_of_frames_come_from_the_vocabulary() -> None:
+    fields = planned(CTC).fields
+    assert (fields["task"], fields["class_names"]) == ("automatic-speech-recognition", LETTERS)
+    decoding = fields["recipe"]["ctc"]
+    assert (decoding["blank"], decoding["delimiter"], decoding["lower"], decoding["frame_samples"]) == (
+        0,
+        "|",
+        True,
+        10,
+    )
+
+
+def test_network_of_many_tokens_takes_shorter_recordings() -> None:
+    many = {f"t{i}": i for i in range(1, 50_000)} | {"<pad>": 0}
+    wide = {**changed(CTC, "config.json", vocab_size=50_000), "vocab.json": many}
+    assert planned(wide).fields["recipe"]["max_seconds"] == 30.0
+    assert planned(CTC).fields["recipe"]["max_seconds"] == 600.0
+
+
+def test_windows_come_from_the_generation_config() -> None:
+    fields = planned(WHISPER).fields
+    recipe = fields["recipe"]
+    windows = recipe["windows"]
+    assert (windows["prompt"], windows["first_timestamp"], windows["most_new_tokens"]) == ((1,), 6, 29)
+    assert (windows["timestamp_seconds"], windows["frame_seconds"]) == (0.02, 0.01)
+    assert "mel_filters" not in recipe["settings"]
+    assert fields["signature"]["inputs"][0]["shape"] == (-1, 8, 100)
+
+
+@pytest.mark.parametrize(
+    ("contents", "words"),
+    [
+        ({**CTC, "vocab.json": {"eng": {"A": 0}}}, "no token number 0"),
+        ({**CTC, "vocab.json": {"<pad>": 0, "|": 1, "A": 2}}, "no token number 3"),
+        ({**CTC, "vocab.json": {"<pad>": 0, "|": 1, "A": 2, "B\n": 3}}, "line end"),
+        (changed(CTC, "tokenizer_config.json", pad_token="[PAD]"), "[PAD]"),
+        (changed(CTC, "tokenizer_config.json", tokenizer_class="SpeechTokenizer"), "SpeechTokenizer"),
+        (changed(CTC, "preprocessor_config.json", feature_extractor_type="ASTFeatureExtractor"), "reads no frames"),
+        (without(WHISPER, "tokenizer.json"), "tokenizer.json"),
+        (without(WHISPER, "generation_config.json"), "decoder_start_token_id"),
+        (changed(WHISPER, "generation_config.json", no_timestamps_token_id=None), "no_timestamps_token_id"),
+        (changed(WHISPER, "generation_config.json", no_timestamps_token_id=58), "beyond its tokens"),
+        (changed(WHISPER, "generation_config.json", language="xx"), "'xx'"),
+        (without(WHISPER, "preprocessor_config.json"), "preprocessor_config.json"),
+    ],
+)
+def test_network_that_cannot_transcribe_is_refused_by_name(contents: dict[str, Any], words: str) -> None:
+    assert words in refusal(contents).reason
+
+
 # ── images ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

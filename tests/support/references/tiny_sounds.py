@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 import transformers
+from tokenizers import AddedToken
 
+from tests.support.references.tiny_generation import byte_tokenizer
 from tests.support.references.tiny_repositories import write_page
 
 NAMES = {0: "speech", 1: "music", 2: "noise"}
@@ -120,3 +122,61 @@ def ctc(folder: Path, norm: str = "layer") -> Path:
     )
     extractor = transformers.Wav2Vec2FeatureExtractor(return_attention_mask=norm == "layer")
     return _written(folder, transformers.Wav2Vec2ForCTC(config), extractor, "automatic-speech-recognition")
+
+
+LANGUAGES = ("<|en|>", "<|de|>")
+TASKS = ("<|translate|>", "<|transcribe|>")
+
+
+def whisper(folder: Path, multilingual: bool = True) -> Path:
+    """An encoder and decoder that write what is said in windows of two seconds, with timestamps."""
+    special = ["<|endoftext|>", "<|startoftranscript|>", *LANGUAGES, *TASKS, "<|notimestamps|>"]
+    fast = byte_tokenizer(folder, eos_token="<|endoftext|>")
+    fast.add_special_tokens({"additional_special_tokens": special[1:]})
+    fast.add_tokens([AddedToken(f"<|{i * 0.02:.2f}|>", normalized=False) for i in range(101)])
+    fast.save_pretrained(folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    named = {**settings, "tokenizer_class": "WhisperTokenizer", "unk_token": "<|endoftext|>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(named), "utf-8")
+    ids = {token: fast.convert_tokens_to_ids(token) for token in special}
+    torch.manual_seed(25)
+    config = transformers.WhisperConfig(
+        vocab_size=len(fast),
+        d_model=16,
+        encoder_layers=2,
+        encoder_attention_heads=2,
+        encoder_ffn_dim=24,
+        decoder_layers=2,
+        decoder_attention_heads=2,
+        decoder_ffn_dim=24,
+        num_mel_bins=16,
+        max_source_positions=100,
+        max_target_positions=40,
+        init_std=0.5,
+        pad_token_id=ids["<|endoftext|>"],
+        bos_token_id=ids["<|endoftext|>"],
+        eos_token_id=ids["<|endoftext|>"],
+        decoder_start_token_id=ids["<|startoftranscript|>"],
+    )
+    network = transformers.WhisperForConditionalGeneration(config)
+    rules: dict[str, Any] = {
+        "no_timestamps_token_id": ids["<|notimestamps|>"],
+        "max_initial_timestamp_index": 20,
+        "max_length": 40,
+        "is_multilingual": multilingual,
+        "suppress_tokens": [*(ids[name] for name in special[1:])],
+        "begin_suppress_tokens": [ids["<|endoftext|>"]],
+        "return_timestamps": False,
+    }
+    if multilingual:
+        rules |= {
+            "lang_to_id": {name: ids[name] for name in LANGUAGES},
+            "task_to_id": {name.strip("<|>"): ids[name] for name in TASKS},
+            "forced_decoder_ids": [[1, None], [2, ids["<|transcribe|>"]]],
+        }
+    ends = {name: getattr(config, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    network.generation_config = transformers.GenerationConfig(
+        **rules, **ends, decoder_start_token_id=config.decoder_start_token_id
+    )
+    extractor = transformers.WhisperFeatureExtractor(feature_size=16, chunk_length=2)
+    return _written(folder, network, extractor, "automatic-speech-recognition")
