@@ -8,9 +8,11 @@ from typing import Literal
 
 from model_zoo.errors import InvalidReference
 
-__all__ = ["Reference", "is_reference", "parse_reference"]
+__all__ = ["HUB_KINDS", "Reference", "is_reference", "parse_reference"]
 
 _KINDS = ("hf", "timm", "local")
+HUB_KINDS = ("hf", "timm")
+"""Kinds of references whose files come from a model hub."""
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
 _TIMM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")

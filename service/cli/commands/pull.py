@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.cli.options import optional_address
 from service.cli.rendering.console import escaped, print_error, print_line, stderr_console
 from service.cli.rendering.formatting import format_size
 
@@ -46,6 +47,15 @@ def pull(
         bool,
         typer.Option("--locked", help="Pull the models of a lock file, exactly: MODEL is the file; default zoo.lock."),
     ] = False,
+    server: Annotated[
+        str,
+        typer.Option(
+            "--server",
+            metavar="HOST:PORT",
+            callback=optional_address,
+            help="Let this server pull a reference into its home, where ZOO_ALLOW_PULL permits it. Default: this machine pulls.",
+        ),
+    ] = "",
 ) -> None:
     """Fetch, check and convert weights, so that a server can start without a network.
 
@@ -76,10 +86,14 @@ def pull(
     for text in wanted:  # a misspelt name is an error before anything is fetched
         if text not in references:
             catalog.get(text)
+    if server and references != wanted:
+        raise typer.BadParameter("a server pulls references, such as hf:ORG/NAME", param_hint="--server")
     failed = False
     for text in wanted:
         try:
-            if text in references:
+            if server:
+                _pull_at(server, text, name, given)
+            elif text in references:
                 pull_one(text, settings, name, given)
             else:
                 failed |= not _pull_card(catalog, text, settings)
@@ -117,6 +131,24 @@ def pull_one(text: str, settings: Settings, name: str = "", given: Given | None 
     assert files is not None, "a pull ends with its files in place"
     _describe(card, files, pulled.already)
     return pulled.name
+
+
+def _pull_at(server: str, text: str, name: str, given: Given | None) -> None:
+    """Lets a server pull a reference, and says what it is. The errors of the client end the command."""
+    from service.cli.connection import connect
+
+    with connect(server) as client:
+        pulled = client.pull_model(
+            text,
+            name=name,
+            task=given.task if given else "",
+            labels=given.labels if given else (),
+            settings=given.settings if given else None,
+        )
+    model = pulled.model
+    print_line(f"{model.name}: {'already there' if pulled.already_present else 'pulled'}, at {server}")
+    print_line(f"  {model.task}, {model.parameter_count:,} parameters, {model.family}")
+    print_line(f"  load it: zoo load {model.name} --server {server}")
 
 
 def _pull_locked(path: Path, settings: Settings) -> bool:
