@@ -19,6 +19,7 @@ from service.cli.commands import (
     probe,
     pull,
     serve,
+    show,
     status,
     token,
     versions,
@@ -61,7 +62,7 @@ app = typer.Typer(
 )
 app.command("serve")(serve.serve)
 app.command("models")(models.models)
-app.command("show")(models.show)
+app.command("show")(show.show)
 app.command("pull")(pull.pull)
 app.command("search")(search.search)
 app.command("lock")(lock.lock)
