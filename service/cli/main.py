@@ -22,6 +22,7 @@ from service.cli.commands import (
     show,
     status,
     token,
+    verify,
     versions,
 )
 from service.cli.commands.inventory import cache, lock, search
@@ -67,6 +68,7 @@ app.command("pull")(pull.pull)
 app.command("search")(search.search)
 app.command("lock")(lock.lock)
 app.command("predict")(predict.predict)
+app.command("verify")(verify.verify)
 app.command("status")(status.status)
 app.command("probe")(probe.probe)
 app.command("load")(status.load)

@@ -1,4 +1,4 @@
-"""The calls that `zoo show` prints work as they are, for each kind of raw input of the default models."""
+"""Commands beside a server with the default models: the calls that `zoo show` prints work, and `zoo verify` is right."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from model_zoo.catalog import Catalog
 from tests.support.end_to_end.server_process import EXAMPLES, ServerProcess, run_zoo
 
 WORDS = {"efficientnet_lite0": "cat", "all_minilm_l6_v2": "", "silero_vad": ""}
@@ -44,3 +45,23 @@ def test_shown_call_works_as_it_is(
     monkeypatch.chdir(folder)
     exec(compile(calls["python"], "python", "exec"), {})
     assert WORDS[model] in capsys.readouterr().out
+
+
+def test_verify_runs_every_golden_case_of_the_served_models(target: str) -> None:
+    done = run_zoo("verify", "--json", "--server", target)
+    assert done.returncode == 0, done.stdout + done.stderr
+    document = json.loads(done.stdout)
+    assert document["passed"]
+    found = {model["model"]: model for model in document["models"]}
+    assert found.keys() == WORDS.keys()
+    for name, model in found.items():
+        assert len(model["cases"]) == len(Catalog.from_package().get(name).golden)
+        assert all(case["passed"] and case["figures"] for case in model["cases"])
+    shown = run_zoo("verify", "efficientnet_lite0", "--server", target)
+    assert "at least" in shown.stdout
+
+
+def test_verify_of_another_home_says_what_is_missing(target: str, tmp_path: Path) -> None:
+    done = run_zoo("verify", "silero_vad", "--server", target, ZOO_HOME=str(tmp_path))
+    assert done.returncode == 1
+    assert "its files are not on this machine" in done.stderr
