@@ -10,6 +10,7 @@
     ├── InvalidLock          a lock file cannot be read, or a field of it is wrong
     ├── NotAsLocked          a model or a file differs from what a lock file pins
     ├── NotEqual             Zoo's answers differ from those of the makers' own library
+    ├── PullRefused          a pull in a process of its own ended with one of the errors here
     ├── SourceUnavailable    the artifact cannot be reached: no network, no such file, no such package
     ├── DigestMismatch       a file differs from the card; it has been removed
     ├── ConversionFailed     a file is the right one, but does not fit the architecture on the card
@@ -111,6 +112,18 @@ class NotEqual(ZooModelError):
         super().__init__(f"{reference} was not taken: Zoo's answers differ from those of its makers' library: {reason}")
         self.reference = reference
         self.reason = reason
+
+
+class PullRefused(ZooModelError):
+    """A pull that ran in a process of its own ended with an error there.
+
+    Attributes:
+        error: name of the class of that error; empty where the process ended without one.
+    """
+
+    def __init__(self, message: str, error: str) -> None:
+        super().__init__(message)
+        self.error = error
 
 
 class SourceUnavailable(ZooModelError):

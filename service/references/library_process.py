@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from model_zoo import strict_json
 from model_zoo.errors import NotEqual
 from service.processes import ChildProcess
-from service.references.library_answers import OFFLINE, LibraryRequest
+from service.references.library_answers import OFFLINE
+from service.references.library_request import LibraryRequest
 
 WORKER = (sys.executable, "-m", "service.references.library_answers")
 TIMEOUT_S = 1800.0
 """A large network on a slow disk takes minutes to load."""
 
 
-def library_answers(reference: str, request: LibraryRequest) -> list[Sequence[float]]:
+def library_answers(reference: str, request: LibraryRequest) -> list[Any]:
     """The library's answer to each input of the request. Raises NotEqual where it gives none; `reference` is for messages."""
     with tempfile.TemporaryDirectory(prefix="zoo-") as empty:
         # An empty working directory: a file in another one could be imported in place of a library.

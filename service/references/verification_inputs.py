@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from model_zoo.golden.golden_case import GoldenInput
 
 TEXTS = (
@@ -15,8 +17,14 @@ TEXTS = (
 PHOTOS = ("cat.jpg", "coffee.jpg")
 
 
-def verification_inputs(raw_input: str) -> list[GoldenInput]:
-    """Inputs of a kind: `image` or `text`."""
-    if raw_input == "image":
-        return [GoldenInput(file=name) for name in PHOTOS]
-    return [GoldenInput(text=text) for text in TEXTS]
+_BY_RAW_INPUT: Mapping[str, tuple[GoldenInput, ...]] = {
+    "image": tuple(GoldenInput(file=name) for name in PHOTOS),
+    "text": tuple(GoldenInput(text=text) for text in TEXTS),
+}
+_BY_TASK: Mapping[str, tuple[GoldenInput, ...]] = {}
+"""Of tasks whose inputs differ from those that all tasks of their raw input answer."""
+
+
+def verification_inputs(raw_input: str, task: str = "") -> list[GoldenInput]:
+    """Inputs of a task, or of all tasks with a raw input: `image` or `text`."""
+    return list(_BY_TASK.get(task) or _BY_RAW_INPUT[raw_input])

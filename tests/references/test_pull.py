@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from model_zoo.references.card_plan import Given
 from model_zoo.references.reference import parse_reference
 from model_zoo.store import Store
 from service.references.library_answers import answer
-from service.references.pull import Pulled, pull_reference
+from service.references.pull import Pulled, Room, pull_reference
 from service.references.verification_inputs import verification_inputs
 from service.runtime.network import NetworkRuntime
 from service.tasks.table import read_labels, task_for
@@ -342,9 +343,24 @@ def test_more_than_the_disk_has_is_refused_with_the_figures(
 ) -> None:
     (tmp_path / "tiny").mkdir()
     folder = text_classifier(tmp_path / "tiny")
-    monkeypatch.setattr("service.references.pull.ROOM", 1e12)
-    with pytest.raises(ZooModelError, match=r"GB of disk while it is pulled, and .* GB are free"):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=100_000))
+    with pytest.raises(ZooModelError, match=r"needs 0\.0\d+ GB of disk while it is pulled, and 0\.0001 GB are free"):
         pulled_from(folder, home)
+    assert leftovers(home) == []
+
+
+@pytest.mark.parametrize(
+    ("room", "message"),
+    [
+        (Room(memory=10_000), r"7\.43e-05 GB of memory while it is pulled, and there are 1e-05 GB"),
+        (Room(budget=50_000), r"7\.43e-05 GB of memory, and ZOO_MEMORY_BUDGET_MIB allows 5e-05 GB"),
+    ],
+)
+def test_more_than_the_memory_is_refused_with_the_figures(tmp_path: Path, home: Path, room: Room, message: str) -> None:
+    (tmp_path / "tiny").mkdir()
+    folder = text_classifier(tmp_path / "tiny")
+    with pytest.raises(NotDerivable, match=message):
+        pull_reference(parse_reference(f"local:{folder}"), home, room=room)
     assert leftovers(home) == []
 
 

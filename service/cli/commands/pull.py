@@ -92,23 +92,31 @@ def pull(
 
 def pull_one(text: str, settings: Settings, name: str = "", given: Given | None = None) -> str:
     """Pulls a reference, says what it is, and gives its name as a model. Raises ZooModelError."""
-    from model_zoo.references.card_plan import Given
+    from model_zoo.catalog import Catalog
     from model_zoo.references.reference import parse_reference
-    from service.references.pull import pull_reference
+    from model_zoo.store import Store
+    from service.references.pull_messages import PullOrder
+    from service.references.pull_process import PullProcess
+    from service.settings import usable_memory_bytes
 
-    reference = parse_reference(text)
+    order = PullOrder(
+        reference=str(parse_reference(text)),
+        home=settings.home.absolute(),
+        name=name,
+        task=given.task if given else "",
+        labels=given.labels if given else (),
+        settings=dict(given.settings) if given else {},
+        offline=settings.offline,
+        memory=usable_memory_bytes(),
+        budget=settings.memory_budget_mib << 20,
+    )
     with _progress(text) as progress:
-        pulled = pull_reference(
-            reference,
-            settings.home,
-            name=name,
-            given=given or Given(),
-            offline=settings.offline,
-            progress=progress,
-            say=print_line,
-        )
-    _describe(pulled.card, pulled.files, pulled.already)
-    return pulled.card.name
+        pulled = PullProcess(order).run(print_line, progress)
+    card = Catalog.of_home(settings.home).get(pulled.name)
+    files = Store(settings.home).find(card)
+    assert files is not None, "a pull ends with its files in place"
+    _describe(card, files, pulled.already)
+    return pulled.name
 
 
 def _pull_locked(path: Path, settings: Settings) -> bool:

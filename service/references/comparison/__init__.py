@@ -1,0 +1,7 @@
+"""Comparisons of Zoo's answer with the makers' library's, one for each task: how far they are apart, and the golden case that
+follows.
+
+compared  what a comparison gets and gives
+vectors   probabilities of classes, embeddings
+table     the comparison of each task
+"""
