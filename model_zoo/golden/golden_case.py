@@ -22,6 +22,7 @@ __all__ = [
     "Noise",
     "SpeechExpectation",
     "TextPair",
+    "WrittenExpectation",
     "golden_path",
 ]
 
@@ -103,8 +104,14 @@ class ContinuationExpectation(CardPart):
     next: str = Field(min_length=1, max_length=1)
 
 
+class WrittenExpectation(CardPart):
+    """The text that the network writes first: as many tokens as the task checks."""
+
+    written: str
+
+
 Expectation = Annotated[
-    ClassificationExpectation | EmbeddingExpectation | SpeechExpectation | ContinuationExpectation,
+    ClassificationExpectation | EmbeddingExpectation | SpeechExpectation | ContinuationExpectation | WrittenExpectation,
     Field(union_mode="left_to_right"),
 ]
 

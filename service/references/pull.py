@@ -250,6 +250,7 @@ def _verified(card: Card, files: Materialised, fetched: _Fetched) -> Card:
         folder=str(fetched.folder),
         task=card.task,
         max_tokens=getattr(card.recipe, "max_tokens", None),
+        generation=card.architecture.arguments.get("generation"),
         inputs=tuple(inputs),
     )
     theirs = library_answers(fetched.shown, request)

@@ -3,5 +3,6 @@ follows.
 
 compared  what a comparison gets and gives
 vectors   probabilities of classes, embeddings
+writing   generated texts
 table     the comparison of each task
 """
