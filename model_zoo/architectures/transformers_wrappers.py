@@ -10,7 +10,7 @@ from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import TextRecipe
 from model_zoo.cards.signature import FEATURES
 
-__all__ = ["WRAPPERS", "TransformersImageClassifier", "TransformersTextClassifier"]
+__all__ = ["WRAPPERS", "TransformersDetector", "TransformersImageClassifier", "TransformersTextClassifier"]
 
 
 class TransformersTextClassifier(Network):
@@ -51,6 +51,19 @@ class TransformersImageClassifier(Network):
         return {"logits": found.logits, FEATURES: _mean_over_places(found.hidden_states[-1])}
 
 
+class TransformersDetector(Network):
+    """A transformers network for object detection; it has no features for a head."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        """``pixel_values`` (B, 3, H, W) → ``logits`` (B, queries, classes) and ``pred_boxes`` (B, queries, 4)."""
+        found = self.backbone(pixel_values=pixel_values)
+        return {"logits": found.logits, "pred_boxes": found.pred_boxes}
+
+
 def _sentence_encoder(backbone: nn.Module, card: Card) -> Network:
     recipe = card.recipe
     assert isinstance(recipe, TextRecipe)
@@ -65,6 +78,7 @@ def _mean_over_places(states: Tensor) -> Tensor:
 WRAPPERS: Mapping[str, Callable[[nn.Module, Card], Network]] = {
     "AutoModel": _sentence_encoder,
     "AutoModelForImageClassification": lambda backbone, card: TransformersImageClassifier(backbone),
+    "AutoModelForObjectDetection": lambda backbone, card: TransformersDetector(backbone),
     "AutoModelForSequenceClassification": lambda backbone, card: TransformersTextClassifier(backbone),
 }
 """By automatic class, which is one of `transformers_auto.AUTO_CLASSES`."""

@@ -20,6 +20,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from model_zoo.cards.recipes import ScaledImageRecipe
 from model_zoo.versions import Versions
 from service.engine.served_model import ServedModel
 from service.engine.tier_report import TierReport
@@ -112,6 +113,8 @@ class TierManager:
             reason = "optimize is off"
         elif served.card.adapter is not None:
             reason = "compiled, a LoRA version would hold a copy of the weights that it shares with its base"
+        elif isinstance(served.card.recipe, ScaledImageRecipe):
+            reason = "its images differ in height and width, and compiled code varies in one axis at most"
         elif served.reference is None:
             reason = "there is no reference to check anything against"
         else:
