@@ -280,7 +280,14 @@ class Forecast:
     upper: NDArray[np.float64] | None = None
 
 
-Answer = Classification | Embedding | Segments | GeneratedText | Regression | Forecast
+@dataclass(frozen=True, slots=True)
+class OutputTensors:
+    """The outputs of a network whose task has no answer for people: one row of each, by name."""
+
+    tensors: Tensors
+
+
+Answer = Classification | Embedding | Segments | GeneratedText | Regression | Forecast | OutputTensors
 
 
 @dataclass(

@@ -10,10 +10,10 @@ from model_zoo.errors import InvalidReference
 
 __all__ = ["Reference", "is_reference", "parse_reference"]
 
-_KINDS = ("hf", "local")
+_KINDS = ("hf", "local", "onnx")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
-_FORMS = "hf:ORG/NAME, hf:ORG/NAME@REVISION or local:FOLDER"
+_FORMS = "hf:ORG/NAME, hf:ORG/NAME@REVISION, local:FOLDER or onnx:FILE"
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,12 @@ class Reference:
     """A network and where it is.
 
     Attributes:
-        kind: ``hf`` for a model hub, ``local`` for a folder of this machine.
-        place: ``ORG/NAME``, or the absolute path of the folder.
+        kind: ``hf`` for a model hub, ``local`` for a folder of this machine, ``onnx`` for a file of this machine.
+        place: ``ORG/NAME``, or the absolute path of the folder or file.
         revision: branch, tag or commit of a hub; empty for its main branch.
     """
 
-    kind: Literal["hf", "local"]
+    kind: Literal["hf", "local", "onnx"]
     place: str
     revision: str = ""
 
@@ -36,12 +36,14 @@ class Reference:
     @property
     def shown(self) -> str:
         """The reference without a path of this machine, for messages."""
-        return f"local:{Path(self.place).name}" if self.kind == "local" else str(self)
+        return str(self) if self.kind == "hf" else f"{self.kind}:{Path(self.place).name}"
 
     @property
     def model_name(self) -> str:
         """The name that a model of the catalog would have: lower case, with underscores."""
         last = self.place.rstrip("/").rpartition("/")[2]
+        if self.kind == "onnx":
+            last = last.removesuffix(".onnx")
         return re.sub(r"[^a-z0-9]+", "_", last.lower()).strip("_")[:63].rstrip("_")
 
 
@@ -61,9 +63,11 @@ def parse_reference(text: str) -> Reference:
         raise InvalidReference(text, f"expected {_FORMS}")
     if not rest:
         raise InvalidReference(text, "nothing follows the colon")
-    if kind == "local":
+    if kind in ("local", "onnx"):
         try:
-            return Reference("local", os.path.normpath(Path(rest).expanduser().absolute()))
+            return Reference(
+                "local" if kind == "local" else "onnx", os.path.normpath(Path(rest).expanduser().absolute())
+            )
         except RuntimeError as error:
             raise InvalidReference(text, "there is no such user") from error
     place, at, revision = rest.partition("@")

@@ -35,6 +35,8 @@ class LocalModel:
     weights_sha256: str
     parameter_count: int
     max_batch_size: int
+    note: str = ""
+    """Why a batch has one row; empty where rows share batches."""
 
 
 def local_models() -> list[LocalModel]:
@@ -81,6 +83,7 @@ def _local_model(card: Card, store: Store) -> LocalModel:
         weights_sha256=card.source.files["weights"].sha256 if "weights" in card.source.files else "",
         parameter_count=card.parameters,
         max_batch_size=card.batching.max_batch_size,
+        note=f"a batch has one row: {because}" if (because := card.batching.single_rows_because) else "",
     )
 
 

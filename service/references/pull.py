@@ -7,21 +7,14 @@ A card pins the commit and the digests of all files. Pulling the same reference 
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 import shutil
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from model_zoo import strict_json
 from model_zoo.cards.card import Card
-from model_zoo.cards.weight_source import SourceFile
 from model_zoo.catalog import CARDS, Catalog
 from model_zoo.errors import InvalidReference, NotDerivable, SourceUnavailable, StoreUnusable
 from model_zoo.locking import exclusive_lock
@@ -39,6 +32,8 @@ from model_zoo.store import Store
 from service.references.agreement import agreed, zoo_items
 from service.references.library_answers import LibraryRequest, library_version
 from service.references.library_process import library_answers
+from service.references.onnx.pull import pull_onnx
+from service.references.publishing import Pulled, Say, pinned, publish_card
 from service.references.verification_inputs import verification_inputs
 from service.runtime.network import NetworkRuntime
 from service.tasks.table import task_for
@@ -49,18 +44,6 @@ ROOM = 2.5
 
 MOST_PARAMETERS_A_BYTE = 2
 """A configuration that describes a larger network than its files hold would make the library allocate it."""
-
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Pulled:
-    """A model that is ready to be served."""
-
-    card: Card
-    files: Materialised
-    already: bool
-    """Whether it was on this machine before."""
 
 
 def pull_reference(
@@ -111,6 +94,8 @@ def _pull(
                 str(reference), "its files are not on this machine, and ZOO_OFFLINE forbids a fetch"
             )
         return Pulled(known, found or Store(home).materialise(known, progress), found is not None)
+    if reference.kind == "onnx":
+        return pull_onnx(reference, store, home, name, given, progress, say)
     if reference.kind == "local":
         repository = LocalRepository(Path(reference.place))
         plan = _planned(repository, given, home)
@@ -156,14 +141,14 @@ def _fetch(hub: HubRepository, plan: CardPlan, folder: Path, progress: Progress 
 def _converted(fetched: _Fetched, store: Store, home: Path, name: str, progress: Progress | None, say: Say) -> Pulled:
     """Converts, verifies and publishes; what was converted is removed where it is not right."""
     plan = fetched.plan
-    files = {role: _pinned(fetched.folder, path) for role, path in plan.roles.items()}
+    files = {role: pinned(fetched.folder, path) for role, path in plan.roles.items()}
     card = plan.card(fetched.source, files).model_copy(update={"name": name, "reference": str(fetched.reference)})
     say(f"{name}: a network for {card.task} with {card.parameters:,} parameters; its weights are converted")
     try:
         made = store.materialise(card, progress)
         say(f"{name}: its answers are compared with those of {plan.library}")
         card = _verified(card, made, fetched)
-        _publish(card, home)
+        publish_card(card, home)
     except BaseException:
         store.remove(card)
         raise
@@ -210,12 +195,6 @@ def _planned(repository: HubRepository | LocalRepository, given: Given, home: Pa
     return plan
 
 
-def _pinned(folder: Path, path: str) -> SourceFile:
-    with (folder / path).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return SourceFile(path=path, sha256=digest, bytes=file.tell())
-
-
 def _verified(card: Card, files: Materialised, fetched: _Fetched) -> Card:
     inputs = verification_inputs(card.raw_input)
     request = LibraryRequest(
@@ -238,18 +217,3 @@ def _verified(card: Card, files: Materialised, fetched: _Fetched) -> Card:
     if problem is not None:
         raise NotDerivable(fetched.shown, f"its answers depend on the other rows of a batch: {problem}")
     return card
-
-
-def _publish(card: Card, home: Path) -> None:
-    """Writes the card under its name, whole or not at all."""
-    document = card.model_dump(mode="json", exclude_defaults=True)
-    finite = strict_json.read(strict_json.text(document))
-    text = yaml.dump(finite, Dumper=yaml.SafeDumper, sort_keys=False, allow_unicode=True, width=120)
-    folder = home / CARDS
-    folder.mkdir(parents=True, exist_ok=True)
-    staged = folder / f".{card.name}-{uuid.uuid4().hex}"
-    with staged.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    staged.replace(folder / f"{card.name}.yaml")

@@ -26,6 +26,7 @@ from service.types import (
     InferRequest,
     Instance,
     Options,
+    OutputTensors,
     Prediction,
     Regression,
     SamplesInstance,
@@ -204,6 +205,10 @@ def _write_forecast(answer: Forecast, result: pb.PredictionResult) -> None:
         message.upper.extend(answer.upper.ravel().tolist())
 
 
+def _write_outputs(answer: OutputTensors, result: pb.PredictionResult) -> None:
+    result.tensors.CopyFrom(_write_tensors(answer.tensors))
+
+
 _WRITERS: dict[type[Answer], Callable[[Any, pb.PredictionResult], None]] = {
     Classification: _write_classification,
     Embedding: _write_embedding,
@@ -211,6 +216,7 @@ _WRITERS: dict[type[Answer], Callable[[Any, pb.PredictionResult], None]] = {
     GeneratedText: _write_text,
     Regression: _write_regression,
     Forecast: _write_forecast,
+    OutputTensors: _write_outputs,
 }
 
 _DATATYPES = {dtype: name for name, dtype in DTYPES.items()}
