@@ -311,7 +311,14 @@ class Detections:
     height: int
 
 
-Answer = Classification | Embedding | Segments | GeneratedText | Regression | Forecast | Detections
+@dataclass(frozen=True, slots=True)
+class OutputTensors:
+    """The outputs of a network whose task has no answer for people: one row of each, by name."""
+
+    tensors: Tensors
+
+
+Answer = Classification | Embedding | Segments | GeneratedText | Regression | Forecast | Detections | OutputTensors
 
 
 @dataclass(
