@@ -17,10 +17,28 @@ def answers(request: LibraryRequest, raw: list[Any]) -> list[Any]:
     import transformers
 
     pipeline: Any = transformers.pipeline  # one overload for each task
-    pipe: Any = pipeline(request.task, model=request.folder, device="cpu", dtype=torch.float32, trust_remote_code=False)
+    given: dict[str, Any] = {"model": request.folder, "dtype": torch.float32}
+    if request.adapter is not None:
+        given = {"model": adapted_network(request, AUTO_CLASSES[request.task]), "tokenizer": request.folder}
+    pipe: Any = pipeline(request.task, **given, device="cpu", trust_remote_code=False)
     answer = ANSWERS[request.task]
     with torch.inference_mode():
         return [answer(pipe, request, one) for one in raw]
+
+
+def adapted_network(request: LibraryRequest, auto_class: str) -> Any:
+    """The network of a request with its adapter beside it, not merged, as peft runs it."""
+    import peft
+    import torch
+    import transformers
+
+    library: Any = transformers  # untyped upstream
+    offline = {"local_files_only": True, "trust_remote_code": False}
+    classes = {} if request.classes is None else {"num_labels": request.classes}
+    network = getattr(library, auto_class).from_pretrained(
+        request.folder, dtype=torch.float32, use_safetensors=True, **classes, **offline
+    )
+    return peft.PeftModel.from_pretrained(network, str(request.adapter)).eval()
 
 
 def _image_classes(pipe: Any, request: LibraryRequest, raw: Any) -> list[float]:
@@ -61,6 +79,9 @@ def at_rate(raw: Any, rate: int) -> Any:
     samples, came = raw
     return samples if came == rate else soxr.resample(samples, came, rate)
 
+
+AUTO_CLASSES = {"text-classification": "AutoModelForSequenceClassification"}
+"""Of tasks whose networks may have an adapter."""
 
 ANSWERS: Mapping[str, Answer] = {
     "audio-classification": _sound_classes,
