@@ -52,6 +52,14 @@ class TextInstance:
 
 
 @dataclass(frozen=True, slots=True)
+class TextPairInstance:
+    """Two texts that are read together, such as a premise and a hypothesis, as UTF-8 bytes."""
+
+    text: bytes
+    text_pair: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class AudioInstance:
     """An encoded sound (WAV, FLAC, OGG), as read from its file."""
 
@@ -97,6 +105,7 @@ class RecordInstance:
 Instance = (
     ImageInstance
     | TextInstance
+    | TextPairInstance
     | AudioInstance
     | SamplesInstance
     | TensorInstance
@@ -253,6 +262,42 @@ class Segments:
 
 
 @dataclass(frozen=True, slots=True)
+class Entity:
+    """A span of a text: its label, the mean probability of its tokens, its first character and the one after its last, counted
+    in Unicode code points."""
+
+    label: str
+    score: float
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entities:
+    """The spans that were found, in order of the text."""
+
+    entities: tuple[Entity, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCandidate:
+    """A token for a mask: its id, its text, its probability, and the text of the input with the token in place of the mask."""
+
+    token_id: int
+    token: str
+    score: float
+    sequence: str
+
+
+@dataclass(frozen=True, slots=True)
+class FilledMasks:
+    """The likeliest tokens, best first, for each mask of a text in its order."""
+
+    masks: tuple[tuple[TokenCandidate, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class GeneratedText:
     """The text that a language model added to a prompt."""
 
@@ -280,7 +325,7 @@ class Forecast:
     upper: NDArray[np.float64] | None = None
 
 
-Answer = Classification | Embedding | Segments | GeneratedText | Regression | Forecast
+Answer = Classification | Embedding | Segments | Entities | FilledMasks | GeneratedText | Regression | Forecast
 
 
 @dataclass(

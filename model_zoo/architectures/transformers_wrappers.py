@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from model_zoo.architectures.mask_filler import MaskFiller
 from model_zoo.architectures.wrappers import Network, SentenceEncoder, masked_mean
 from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import TextRecipe
@@ -14,23 +15,25 @@ __all__ = ["WRAPPERS", "TransformersImageClassifier", "TransformersTextClassifie
 
 
 class TransformersTextClassifier(Network):
-    """A transformers network for sequence classification."""
+    """A transformers network for sequence or token classification."""
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
 
     def features(self, **inputs: Tensor) -> Tensor:
-        """``input_ids``, ``attention_mask`` (B, T) → mean of the last token vectors over the mask (B, D)."""
+        """``input_ids``, ``attention_mask`` and perhaps ``token_type_ids`` (B, T) → mean of the last token vectors over the mask
+        (B, D)."""
         base: Any = self.backbone
         tokens: Tensor = base.base_model(**inputs).last_hidden_state
         return masked_mean(tokens, inputs["attention_mask"])
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
-        """``input_ids``, ``attention_mask`` (B, T), mask 1 for tokens and 0 for padding → ``logits`` (B, classes), and the
-        features (B, D) beside them."""
-        found = self.backbone(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True)
-        return {"logits": found.logits, FEATURES: masked_mean(found.hidden_states[-1], attention_mask)}
+    def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
+        """``input_ids``, ``attention_mask`` (B, T), mask 1 for tokens and 0 for padding, and perhaps ``token_type_ids`` (B, T), 1
+        for the second text of a pair → ``logits`` (B, classes), or (B, T, classes) where each token is classified, and
+        the features (B, D) beside them."""
+        found = self.backbone(**inputs, output_hidden_states=True)
+        return {"logits": found.logits, FEATURES: masked_mean(found.hidden_states[-1], inputs["attention_mask"])}
 
 
 class TransformersImageClassifier(Network):
@@ -65,6 +68,8 @@ def _mean_over_places(states: Tensor) -> Tensor:
 WRAPPERS: Mapping[str, Callable[[nn.Module, Card], Network]] = {
     "AutoModel": _sentence_encoder,
     "AutoModelForImageClassification": lambda backbone, card: TransformersImageClassifier(backbone),
+    "AutoModelForMaskedLM": MaskFiller,
     "AutoModelForSequenceClassification": lambda backbone, card: TransformersTextClassifier(backbone),
+    "AutoModelForTokenClassification": lambda backbone, card: TransformersTextClassifier(backbone),
 }
 """By automatic class, which is one of `transformers_auto.AUTO_CLASSES`."""

@@ -8,6 +8,7 @@ from model_zoo.cards.part import CardPart
 
 __all__ = [
     "FEATURES",
+    "RANKED_IDS",
     "Datatype",
     "Signature",
     "TensorSpec",
@@ -22,6 +23,10 @@ Datatype = Literal[
 FEATURES = "features"
 """An output that a network may have beside those of its signature: its features, for heads on the same backbone. Clients never
 see it. A network whose first output is its features, such as an embedding, has them under that name only."""
+
+
+RANKED_IDS = "token_ids"
+"""An output of ids beside the output of their scores, best first. Ids with nearly equal scores may change places by rounding."""
 
 
 class TensorSpec(CardPart):

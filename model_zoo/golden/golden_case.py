@@ -16,12 +16,15 @@ __all__ = [
     "ClassificationExpectation",
     "ContinuationExpectation",
     "EmbeddingExpectation",
+    "EntitiesExpectation",
     "Expectation",
+    "ExpectedEntity",
     "GoldenCase",
     "GoldenInput",
     "Noise",
     "SpeechExpectation",
     "TextPair",
+    "TokensExpectation",
     "golden_path",
 ]
 
@@ -47,16 +50,19 @@ class Noise(CardPart):
 
 
 class GoldenInput(CardPart):
-    """Exactly one of a file of ``model_zoo/golden/``, a text, or generated noise."""
+    """Exactly one of a file of ``model_zoo/golden/``, a text, or generated noise. A second text may come with a text."""
 
     file: str | None = None
     text: str | None = None
+    text_pair: str | None = None
     noise: Noise | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "GoldenInput":
         if sum(part is not None for part in (self.file, self.text, self.noise)) != 1:
             raise ValueError("give exactly one of file, text and noise")
+        if self.text_pair is not None and self.text is None:
+            raise ValueError("text_pair comes with a text")
         return self
 
 
@@ -97,6 +103,26 @@ class SpeechExpectation(CardPart):
     tolerance_seconds: float = Field(default=0.1, gt=0)
 
 
+class ExpectedEntity(CardPart):
+    """A span of a text, in Unicode code points."""
+
+    label: str
+    start: int = Field(ge=0)
+    end: int = Field(gt=0)
+
+
+class EntitiesExpectation(CardPart):
+    """Spans of the answer: for each one of its label overlaps it. Only spans whose label no rounding changes are listed."""
+
+    entities: tuple[ExpectedEntity, ...]
+
+
+class TokensExpectation(CardPart):
+    """For each mask of a text the tokens that may be the likeliest: the first one, and those that are nearly as probable."""
+
+    masks: tuple[tuple[int, ...], ...] = Field(min_length=1)
+
+
 class ContinuationExpectation(CardPart):
     """The most probable character after the text."""
 
@@ -104,7 +130,12 @@ class ContinuationExpectation(CardPart):
 
 
 Expectation = Annotated[
-    ClassificationExpectation | EmbeddingExpectation | SpeechExpectation | ContinuationExpectation,
+    ClassificationExpectation
+    | EmbeddingExpectation
+    | SpeechExpectation
+    | ContinuationExpectation
+    | EntitiesExpectation
+    | TokensExpectation,
     Field(union_mode="left_to_right"),
 ]
 

@@ -61,6 +61,8 @@ from service.client.models import (
 from service.client.results import (
     Classification,
     Embedding,
+    Entities,
+    FilledMasks,
     Forecast,
     GeneratedText,
     Outcome,
@@ -71,7 +73,7 @@ from service.client.results import (
 )
 from service.client.security import Tls
 from service.client.versions import FineTuned, Lineage, ModelVersion, RolledBack, VersionReport, Versions
-from service.types import Label, SamplesInstance, Segment, Timing
+from service.types import Entity, Label, SamplesInstance, Segment, Timing, TokenCandidate
 
 __all__ = [
     "DEFAULT_TARGET",
@@ -86,7 +88,10 @@ __all__ = [
     "DatasetReport",
     "Decisions",
     "Embedding",
+    "Entities",
+    "Entity",
     "Evidence",
+    "FilledMasks",
     "FineTuned",
     "Forecast",
     "GeneratedText",
@@ -127,6 +132,7 @@ __all__ = [
     "Timing",
     "Tls",
     "Token",
+    "TokenCandidate",
     "TokenLimits",
     "Traffic",
     "Unavailable",

@@ -81,6 +81,7 @@ class Instance(_message.Message):
     ROW_FIELD_NUMBER: _builtins.int
     SERIES_FIELD_NUMBER: _builtins.int
     RECORD_FIELD_NUMBER: _builtins.int
+    TEXT_PAIR_FIELD_NUMBER: _builtins.int
     image: _builtins.bytes
     """An encoded image: JPEG, PNG or WebP, as read from its file."""
     text: _builtins.str
@@ -107,6 +108,10 @@ class Instance(_message.Message):
     def record(self) -> Global___Record:
         """Several inputs together, for a network that takes a mixture."""
 
+    @_builtins.property
+    def text_pair(self) -> Global___TextPair:
+        """Two texts that are read together."""
+
     def __init__(
         self,
         *,
@@ -118,16 +123,43 @@ class Instance(_message.Message):
         row: _struct_pb2.Struct | None = ...,
         series: Global___Series | None = ...,
         record: Global___Record | None = ...,
+        text_pair: Global___TextPair | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "image", b"image", "kind", b"kind", "record", b"record", "row", b"row", "samples", b"samples", "series", b"series", "tensors", b"tensors", "text", b"text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "image", b"image", "kind", b"kind", "record", b"record", "row", b"row", "samples", b"samples", "series", b"series", "tensors", b"tensors", "text", b"text", "text_pair", b"text_pair"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "image", b"image", "kind", b"kind", "record", b"record", "row", b"row", "samples", b"samples", "series", b"series", "tensors", b"tensors", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "image", b"image", "kind", b"kind", "record", b"record", "row", b"row", "samples", b"samples", "series", b"series", "tensors", b"tensors", "text", b"text", "text_pair", b"text_pair"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["image", "text", "audio", "samples", "tensors", "row", "series", "record"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["image", "text", "audio", "samples", "tensors", "row", "series", "record", "text_pair"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___Instance: _TypeAlias = Instance  # noqa: Y015
+
+@_typing.final
+class TextPair(_message.Message):
+    """Two texts that are read together: a premise and a hypothesis, a question and an answer, two sentences that may mean the same."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    TEXT_PAIR_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """The first text."""
+    text_pair: _builtins.str
+    """The second text."""
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        text_pair: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "text_pair", b"text_pair"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TextPair: _TypeAlias = TextPair  # noqa: Y015
 
 @_typing.final
 class Series(_message.Message):
@@ -321,7 +353,7 @@ class PredictOptions(_message.Message):
     TEMPERATURE_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     top_k: _builtins.int
-    """Classification: how many labels, best first. Unset: 5."""
+    """Classification: how many labels, best first. Masks: how many tokens for each, at most 100. Unset: 5."""
     threshold: _builtins.float
     """Classification: labels below this probability are left out. Voice activity: frames below it are silence.
     In 0..1; unset: the model's own default.
@@ -432,6 +464,8 @@ class PredictionResult(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     REGRESSION_FIELD_NUMBER: _builtins.int
     FORECAST_FIELD_NUMBER: _builtins.int
+    ENTITIES_FIELD_NUMBER: _builtins.int
+    FILLED_MASKS_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
     @_builtins.property
@@ -467,6 +501,14 @@ class PredictionResult(_message.Message):
         """Numbers to come."""
 
     @_builtins.property
+    def entities(self) -> Global___Entities:
+        """Labelled stretches of a text."""
+
+    @_builtins.property
+    def filled_masks(self) -> Global___FilledMasks:
+        """Tokens for the masks of a text."""
+
+    @_builtins.property
     def outputs(self) -> Global___TensorMap:
         """The network's outputs beside the answer, where `include_tensors` asked for them."""
 
@@ -485,14 +527,16 @@ class PredictionResult(_message.Message):
         text: Global___GeneratedText | None = ...,
         regression: Global___Regression | None = ...,
         forecast: Global___Forecast | None = ...,
+        entities: Global___Entities | None = ...,
+        filled_masks: Global___FilledMasks | None = ...,
         outputs: Global___TensorMap | None = ...,
         notes: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "embedding", b"embedding", "error", b"error", "forecast", b"forecast", "notes", b"notes", "outputs", b"outputs", "regression", b"regression", "result", b"result", "segments", b"segments", "tensors", b"tensors", "text", b"text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "embedding", b"embedding", "entities", b"entities", "error", b"error", "filled_masks", b"filled_masks", "forecast", b"forecast", "notes", b"notes", "outputs", b"outputs", "regression", b"regression", "result", b"result", "segments", b"segments", "tensors", b"tensors", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "embedding", b"embedding", "error", b"error", "forecast", b"forecast", "notes", b"notes", "outputs", b"outputs", "regression", b"regression", "result", b"result", "segments", b"segments", "tensors", b"tensors", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "embedding", b"embedding", "entities", b"entities", "error", b"error", "filled_masks", b"filled_masks", "forecast", b"forecast", "notes", b"notes", "outputs", b"outputs", "regression", b"regression", "result", b"result", "segments", b"segments", "tensors", b"tensors", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["classification", "embedding", "segments", "tensors", "error", "text", "regression", "forecast"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["classification", "embedding", "segments", "tensors", "error", "text", "regression", "forecast", "entities", "filled_masks"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
@@ -575,6 +619,150 @@ class Embedding(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Embedding: _TypeAlias = Embedding  # noqa: Y015
+
+@_typing.final
+class Entities(_message.Message):
+    """Labelled stretches of a text, in its order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTITIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entities(self) -> _containers.RepeatedCompositeFieldContainer[Global___Entity]:
+        """The stretches."""
+
+    def __init__(
+        self,
+        *,
+        entities: _abc.Iterable[Global___Entity] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entities", b"entities"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Entities: _TypeAlias = Entities  # noqa: Y015
+
+@_typing.final
+class Entity(_message.Message):
+    """A stretch of a text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABEL_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    label: _builtins.str
+    """Its label, without the prefixes "B-" and "I-" of its tokens' classes."""
+    score: _builtins.float
+    """Mean probability of its tokens, in 0..1."""
+    start: _builtins.int
+    """Its first character, counted in Unicode code points from 0."""
+    end: _builtins.int
+    """The character after its last."""
+    text: _builtins.str
+    """The characters from start to end."""
+    def __init__(
+        self,
+        *,
+        label: _builtins.str = ...,
+        score: _builtins.float = ...,
+        start: _builtins.int = ...,
+        end: _builtins.int = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "label", b"label", "score", b"score", "start", b"start", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Entity: _TypeAlias = Entity  # noqa: Y015
+
+@_typing.final
+class FilledMasks(_message.Message):
+    """Tokens for the masks of a text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MASKS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def masks(self) -> _containers.RepeatedCompositeFieldContainer[Global___FilledMask]:
+        """One for each mask, in the order of the text."""
+
+    def __init__(
+        self,
+        *,
+        masks: _abc.Iterable[Global___FilledMask] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["masks", b"masks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FilledMasks: _TypeAlias = FilledMasks  # noqa: Y015
+
+@_typing.final
+class FilledMask(_message.Message):
+    """Tokens for one mask."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___TokenCandidate]:
+        """The likeliest, best first."""
+
+    def __init__(
+        self,
+        *,
+        candidates: _abc.Iterable[Global___TokenCandidate] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FilledMask: _TypeAlias = FilledMask  # noqa: Y015
+
+@_typing.final
+class TokenCandidate(_message.Message):
+    """A token for a mask."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_ID_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    token_id: _builtins.int
+    """Its number in the vocabulary."""
+    token: _builtins.str
+    """Its text."""
+    score: _builtins.float
+    """Probability in 0..1."""
+    sequence: _builtins.str
+    """The input with the token in place of the mask. With several masks the others remain, and special tokens are shown."""
+    def __init__(
+        self,
+        *,
+        token_id: _builtins.int = ...,
+        token: _builtins.str = ...,
+        score: _builtins.float = ...,
+        sequence: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["score", b"score", "sequence", b"sequence", "token", b"token", "token_id", b"token_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TokenCandidate: _TypeAlias = TokenCandidate  # noqa: Y015
 
 @_typing.final
 class GeneratedText(_message.Message):

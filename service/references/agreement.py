@@ -65,7 +65,7 @@ def agreed(
             got, most = format_against(difference, comparison.bound)
             raise NotEqual(shown, f"for {_shown(one)} by up to {got}; allowed is {most}")
         worst = max(worst, difference)
-        if len(one.text or "") <= LONGEST_GOLDEN_TEXT:
+        if len((one.text or "") + (one.text_pair or "")) <= LONGEST_GOLDEN_TEXT:
             cases.append(GoldenCase(input=one, expect=comparison.expectation(compared)))
     output = card.signature.outputs[0].name
     largest = max(float(np.abs(row[output]).max(initial=0.0)) for row in ours)
@@ -83,5 +83,5 @@ def agreed(
 def _shown(one: GoldenInput) -> str:
     if one.file is not None:
         return f"the photo {one.file}"
-    text = one.text or ""
-    return f"the text {text[:40]!r}" + (f" … of {len(text):,} characters" if len(text) > 40 else "")
+    text, kind = one.text or "", "text" if one.text_pair is None else "pair that begins with the text"
+    return f"the {kind} {text[:40]!r}" + (f" … of {len(text):,} characters" if len(text) > 40 else "")

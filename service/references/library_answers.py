@@ -73,9 +73,16 @@ def _sentence_transformers(request: LibraryRequest) -> list[list[float]]:
 
 
 def _raw(inputs: Sequence[GoldenInput]) -> list[Any]:
-    from PIL import Image
+    return [_raw_input(one) for one in inputs]
 
-    return [one.text if one.file is None else Image.open(golden_path(one.file)).convert("RGB") for one in inputs]
+
+def _raw_input(one: GoldenInput) -> Any:
+    """A picture, a text, or a pair as pipelines take it."""
+    if one.file is not None:
+        from PIL import Image
+
+        return Image.open(golden_path(one.file)).convert("RGB")
+    return one.text if one.text_pair is None else {"text": one.text, "text_pair": one.text_pair}
 
 
 def main() -> None:

@@ -218,7 +218,10 @@ def _pinned(folder: Path, path: str) -> SourceFile:
 
 
 def _verified(card: Card, files: Materialised, fetched: _Fetched) -> Card:
-    inputs = verification_inputs(card.raw_input, card.task)
+    recipe = card.recipe
+    inputs = verification_inputs(
+        card.raw_input, card.task, getattr(recipe, "pairs", False), getattr(recipe, "mask_token", "")
+    )
     request = LibraryRequest(
         library=fetched.plan.library,
         folder=str(fetched.folder),

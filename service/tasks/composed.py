@@ -82,6 +82,18 @@ class SequenceTask(Task):
         """Rows → `[rows, longest, …]`, padded under a mask of zeros; at least `least_length` long."""
         return self.inputs.sequence.collate(items, least_length)
 
+    def split(self, outputs: Tensors, items: Sequence[Item]) -> list[Tensors]:
+        """A batch's outputs → rows. Outputs with a variable axis lose the values of the padding."""
+        rows = super().split(outputs, items)
+        varying = [spec.name for spec in self.card.signature.outputs if spec.shape[1:2] == (-1,)]
+        if not varying:
+            return rows
+        length = self.inputs.sequence.output_length
+        return [
+            {name: array[: length(item)] if name in varying else array for name, array in row.items()}
+            for row, item in zip(rows, items, strict=True)
+        ]
+
     def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
         """As the answer codec writes it."""
         return self.answers.postprocess(row, item, options)

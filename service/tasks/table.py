@@ -30,7 +30,9 @@ from service.tasks.regression import NumberAnswers
 from service.tasks.series.time_series_forecasting import TimeSeriesForecasting
 from service.tasks.tabular.tabular_prediction import TabularPrediction
 from service.tasks.text.character_input import CharacterInput
+from service.tasks.text.fill_mask import FillMaskAnswers, MaskedTokenInput
 from service.tasks.text.text_generation import TextGeneration
+from service.tasks.text.token_classification import EntityAnswers, SpannedTokenInput
 from service.tasks.text.token_input import TokenInput
 
 TaskFactory = Callable[[Card, Sequence[str], Mapping[str, Path]], Task]
@@ -43,6 +45,8 @@ TASKS: dict[tuple[str, type], TaskFactory] = {
     ("voice-activity-detection", AudioRecipe): VoiceActivityDetection,
     ("text-classification", TextRecipe): partial(SequenceTask, TokenInput, LabelAnswers),
     ("text-classification", CharacterRecipe): partial(SequenceTask, CharacterInput, LabelAnswers),
+    ("fill-mask", TextRecipe): partial(SequenceTask, MaskedTokenInput, FillMaskAnswers),
+    ("token-classification", TextRecipe): partial(SequenceTask, SpannedTokenInput, EntityAnswers),
     ("text-generation", CharacterRecipe): TextGeneration,
     ("audio-classification", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, LabelAnswers),
     ("tabular-classification", RowRecipe): partial(TabularPrediction, LabelAnswers),

@@ -52,6 +52,14 @@ def predict(
     text: Annotated[
         str, typer.Option(metavar="COLUMN", help="Column of a table that holds the texts.", show_default=False)
     ] = "",
+    text_pair: Annotated[
+        str | None,
+        typer.Option(
+            "--text-pair",
+            metavar="TEXT|COLUMN",
+            help="A second text that is read with each input; of a table, the column that holds it.",
+        ),
+    ] = None,
     priority: Annotated[
         int, typer.Option(metavar="N", help="Order among waiting requests: 1 first, 9 last; 0 is the default.")
     ] = 0,
@@ -72,7 +80,7 @@ def predict(
     failed = False
     with connect(server) as client:
         info = client.model(model)
-        sources: Iterable[InputSource] = input_sources(inputs, info, version, text)
+        sources: Iterable[InputSource] = input_sources(inputs, info, version, text, text_pair)
         if not (info.raw_input == "text" and STDIN in inputs):  # lines of stdin are answered as they come
             sources = _list_if_few(sources)
         try:

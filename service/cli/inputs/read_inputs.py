@@ -17,11 +17,16 @@ if TYPE_CHECKING:
 
 
 def input_sources(
-    arguments: Iterable[str], model: ModelInfo, version: str = "", text_column: str = ""
+    arguments: Iterable[str],
+    model: ModelInfo,
+    version: str = "",
+    text_column: str = "",
+    text_pair: str | None = None,
 ) -> Iterator[InputSource]:
     """Inputs for a model, or for one version of it, in the order of the arguments; files of a folder in order of name.
 
     Text model: an argument is a text unless it names a file or folder (`texts.py`); `-` reads a text a line from stdin.
+    `text_pair` is a second text that is read with each of them; of a table, the column that holds it.
     Model of rows, series or records: see `structured.py`.
     Other models: an argument is a file, a folder or an archive of files; `-` is one encoded file on stdin.
     """
@@ -31,7 +36,8 @@ def input_sources(
             if not argument.strip() and raw_input != "text":  # as a path it would be the current folder
                 raise UnreadableInput("is empty; give a file, a folder or an input for the model")
             if raw_input == "text":
-                yield from _lines() if argument == STDIN else text_sources(argument, columns, text_column)
+                texts = _lines() if argument == STDIN else text_sources(argument, columns, text_column, text_pair)
+                yield from texts if text_pair is None else (_paired(source, text_pair) for source in texts)
             elif raw_input in ("row", "series", "record"):
                 yield from structured_sources(argument, raw_input, columns)
             elif argument == STDIN:
@@ -40,6 +46,19 @@ def input_sources(
                 yield from file_sources(argument, raw_input)
         except UnreadableInput as error:
             yield InputSource(argument, problem=str(error))
+
+
+def _paired(source: InputSource, text_pair: str) -> InputSource:
+    """A text with its second text, unless it has one from a table."""
+    if source.problem or isinstance(source.value, dict):
+        return source
+    text = source.value
+    if isinstance(text, bytes):
+        try:
+            text = text.decode()
+        except UnicodeDecodeError:
+            return InputSource(source.name, problem="the line is not UTF-8 text")
+    return InputSource(source.name, {"text": text, "text_pair": text_pair})
 
 
 def _lines() -> Iterator[InputSource]:

@@ -20,6 +20,8 @@ from service.cli.rendering.console import (
 from service.client import (
     Classification,
     Embedding,
+    Entities,
+    FilledMasks,
     Forecast,
     GeneratedText,
     Outcome,
@@ -70,6 +72,10 @@ def as_json(name: str, outcome: Outcome, timing: bool) -> dict[str, Any]:
             line["duration_s"] = outcome.duration_s
             line["frame_s"] = outcome.frame_s
             line["frame_probabilities"] = outcome.probabilities.tolist()
+        case Entities():
+            line["entities"] = [asdict(one) for one in outcome.entities]
+        case FilledMasks():
+            line["masks"] = [[asdict(one) for one in candidates] for candidates in outcome.masks]
         case GeneratedText():
             line |= {"text": outcome.text, "tokens": outcome.tokens, "finish_reason": outcome.finish_reason}
         case Regression():
@@ -103,7 +109,7 @@ def print_answers(rows: Sequence[NamedOutcome], timing: bool) -> None:
 
 def _answers(rows: Sequence[NamedOutcome], compared: bool, bars: bool) -> RenderableType:
     """A row for each answer and each note; vectors in the table of similarities have only their notes here."""
-    scored = any(isinstance(outcome, Classification | Segments) for _, outcome in rows)
+    scored = any(isinstance(outcome, Classification | Entities | FilledMasks | Segments) for _, outcome in rows)
     answers = new_table("input", "answer", *(("score", "") if scored else ()), right=("score",))
     for name, outcome in rows:
         first = escaped(_shortened(name))
@@ -137,6 +143,17 @@ def _answer_lines(outcome: Outcome) -> list[tuple[Text, float | None]]:
             return [(Text(f"nothing found in {outcome.duration_s:.2f} s", style="dim"), None)]
         case Segments():
             return [(Text(f"{part.start_s:.2f} to {part.end_s:.2f} s"), part.score) for part in outcome.segments]
+        case Entities(entities=()):
+            return [(Text("nothing found", style="dim"), None)]
+        case Entities():
+            return [(Text(escaped(f"{x.label} {x.text!r} at {x.start} to {x.end}")), x.score) for x in outcome.entities]
+        case FilledMasks():
+            number = len(outcome.masks) > 1
+            return [
+                (Text(escaped(f"{f'mask {i}: ' if number else ''}{x.token!r}: {x.sequence}")), x.score)
+                for i, candidates in enumerate(outcome.masks, 1)
+                for x in candidates
+            ]
         case Embedding():
             values = " ".join(f"{value:+.4f}" for value in outcome.values[:_FIRST_VALUES])
             return [(Text(f"{values} … ({len(outcome.values)} values)"), None)]

@@ -16,6 +16,8 @@ from service.client.tensors import tensor_map
 from service.pb import prediction_pb2 as pb
 from service.types import Array, SamplesInstance
 
+TEXT_PAIR = frozenset({"text", "text_pair"})
+"""Keys of two texts that are read together."""
 Row = Mapping[str, Cell]
 Record = Mapping[str, Path | bytes | Row]
 Input = Path | bytes | str | Array | Mapping[str, Array] | SamplesInstance | Row | Record | Sequence[float]
@@ -26,6 +28,7 @@ Input = Path | bytes | str | Array | Mapping[str, Array] | SamplesInstance | Row
 - an array: the model's only tensor, or a series `[steps]` or `[steps, channels]` for a model that takes one;
 - arrays by name: one row of each tensor, without the rows axis;
 - decoded sound;
+- two texts that are read together: `{"text": "It rains.", "text_pair": "It is wet."}`;
 - a row, cells by column: `{"area": 70, "town": "Bonn"}`;
 - a record, several inputs that belong together: `{"image": Path("house.jpg"), "row": {"area": 70}}`;
 - a list of numbers: a series, the oldest first."""
@@ -52,6 +55,19 @@ def text_instance(text: str) -> pb.Instance:
         return pb.Instance(text=text)
     except UnicodeEncodeError:
         raise BadInput("the text holds lone surrogates, so it is not valid Unicode") from None
+
+
+def text_pair_instance(value: Mapping[Any, Any]) -> pb.Instance:
+    """Two texts that are read together."""
+    try:
+        return pb.Instance(text_pair=pb.TextPair(text=value["text"], text_pair=value["text_pair"]))
+    except UnicodeEncodeError:
+        raise BadInput("a text of the pair holds lone surrogates, so it is not valid Unicode") from None
+
+
+def is_text_pair(value: Mapping[Any, Any]) -> bool:
+    """Whether a mapping is two texts by the names `text` and `text_pair`. A row may be it, too."""
+    return value.keys() == TEXT_PAIR and all(isinstance(text, str) for text in value.values())
 
 
 def samples_instance(sound: SamplesInstance) -> pb.Instance:

@@ -1,7 +1,9 @@
 """Comparisons of Zoo's answer with the makers' library's, one for each task: how far they are apart, and the golden case that
 follows.
 
+candidates  likeliest tokens for masks
 compared  what a comparison gets and gives
+spans     labelled spans of texts
 vectors   probabilities of classes, embeddings
 table     the comparison of each task
 """

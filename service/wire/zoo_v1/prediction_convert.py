@@ -19,6 +19,8 @@ from service.types import (
     AudioInstance,
     Classification,
     Embedding,
+    Entities,
+    FilledMasks,
     Forecast,
     GeneratedText,
     ImageInstance,
@@ -33,6 +35,7 @@ from service.types import (
     TensorInstance,
     Tensors,
     TextInstance,
+    TextPairInstance,
     Timing,
 )
 from service.wire.status import status_of
@@ -96,6 +99,8 @@ def _read_instance(instance: pb.Instance, path: str) -> Instance:
             return ImageInstance(instance.image)
         case "text":
             return TextInstance(instance.text.encode())
+        case "text_pair":
+            return TextPairInstance(instance.text_pair.text.encode(), instance.text_pair.text_pair.encode())
         case "audio":
             return AudioInstance(instance.audio)
         case "samples":
@@ -112,7 +117,9 @@ def _read_instance(instance: pb.Instance, path: str) -> Instance:
             return read_series(instance.series, f"{path}.series")
         case "record":
             return read_record(instance.record, f"{path}.record", _read_instance)
-    raise InvalidInput(path, "expected one of image, text, audio, samples, tensors, row, series, record; got none")
+    raise InvalidInput(
+        path, "expected one of image, text, audio, samples, tensors, row, series, record, text_pair; got none"
+    )
 
 
 def _read_tensor(tensor: pb.Tensor, path: str) -> Array:
@@ -181,6 +188,19 @@ def _write_segments(answer: Segments, result: pb.PredictionResult) -> None:
         message.segments.add(start=_duration(segment.start_s), end=_duration(segment.end_s), score=segment.score)
 
 
+def _write_entities(answer: Entities, result: pb.PredictionResult) -> None:
+    result.entities.SetInParent()  # an answer without spans
+    for one in answer.entities:
+        result.entities.entities.add(label=one.label, score=one.score, start=one.start, end=one.end, text=one.text)
+
+
+def _write_filled_masks(answer: FilledMasks, result: pb.PredictionResult) -> None:
+    for candidates in answer.masks:
+        mask = result.filled_masks.masks.add()
+        for one in candidates:
+            mask.candidates.add(token_id=one.token_id, token=one.token, score=one.score, sequence=one.sequence)
+
+
 def _write_text(answer: GeneratedText, result: pb.PredictionResult) -> None:
     result.text.text = answer.text
     result.text.token_count = answer.tokens
@@ -208,6 +228,8 @@ _WRITERS: dict[type[Answer], Callable[[Any, pb.PredictionResult], None]] = {
     Classification: _write_classification,
     Embedding: _write_embedding,
     Segments: _write_segments,
+    Entities: _write_entities,
+    FilledMasks: _write_filled_masks,
     GeneratedText: _write_text,
     Regression: _write_regression,
     Forecast: _write_forecast,

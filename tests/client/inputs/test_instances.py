@@ -42,6 +42,14 @@ def test_str_is_sent_as_a_text_and_its_notes_are_returned(client: Client) -> Non
     assert long.notes["truncated"] is True
 
 
+def test_two_texts_by_name_are_sent_as_a_pair(zoo: FakeZoo, client: Client) -> None:
+    client.predict("all_minilm_l6_v2", {"text": "It rains.", "text_pair": "It is wet."})
+    sent = zoo.calls["Predict"][-1].instances[0].text_pair
+    assert (sent.text, sent.text_pair) == ("It rains.", "It is wet.")
+    with pytest.raises(BadInput, match="surrogates"):
+        client.predict("all_minilm_l6_v2", {"text": "a", "text_pair": "\ud800"})
+
+
 def test_bytes_for_a_text_model_are_decoded_as_utf8(zoo: FakeZoo, client: Client) -> None:
     client.predict("all_minilm_l6_v2", "grün".encode())
     assert zoo.calls["Predict"][-1].instances[0].text == "grün"

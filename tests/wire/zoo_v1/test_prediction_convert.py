@@ -26,6 +26,7 @@ from service.types import (
     Segments,
     TensorInstance,
     TextInstance,
+    TextPairInstance,
     Timing,
 )
 from service.wire.zoo_v1.prediction_convert import LONGEST_REQUEST_ID, read_request, write_response
@@ -53,11 +54,13 @@ def test_every_kind_of_instance_is_read() -> None:
         pb.Instance(image=b"jpeg"),
         pb.Instance(text="größe 🐈"),
         pb.Instance(audio=b"wav"),
+        pb.Instance(text_pair=pb.TextPair(text="größe", text_pair="🐈")),
         pb.Instance(samples=pb.AudioSamples(sample_rate_hertz=8000, values=[0.5, -1])),
         tensor("FP32", [2], np.array([1, 2], "<f4").tobytes()),
     )
-    image, text, audio, samples, tensors = request.instances
+    image, text, audio, pair, samples, tensors = request.instances
     assert image == ImageInstance(b"jpeg")
+    assert pair == TextPairInstance("größe".encode(), "🐈".encode())
     assert text == TextInstance("größe 🐈".encode())
     assert audio == AudioInstance(b"wav")
     assert isinstance(samples, SamplesInstance)
@@ -131,7 +134,7 @@ WRONG: list[tuple[pb.Instance, str, str]] = [
     (
         pb.Instance(),
         "instances[1]",
-        "expected one of image, text, audio, samples, tensors, row, series, record; got none",
+        "expected one of image, text, audio, samples, tensors, row, series, record, text_pair; got none",
     ),
     (tensor("FLOAT", [1], b""), "instances[1].tensors.x.datatype", "got 'FLOAT'"),
     (tensor("BYTES", [1], b""), "instances[1].tensors.x.datatype", "got 'BYTES'"),
