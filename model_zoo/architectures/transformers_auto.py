@@ -13,8 +13,11 @@ __all__ = ["AUTO_CLASSES", "build", "config_of", "read"]
 
 AUTO_CLASSES = (
     "AutoModel",
+    "AutoModelForAudioClassification",
+    "AutoModelForCausalLM",
     "AutoModelForImageClassification",
     "AutoModelForMaskedLM",
+    "AutoModelForSeq2SeqLM",
     "AutoModelForSequenceClassification",
     "AutoModelForTokenClassification",
 )

@@ -25,6 +25,7 @@ __all__ = [
     "SpeechExpectation",
     "TextPair",
     "TokensExpectation",
+    "WrittenExpectation",
     "golden_path",
 ]
 
@@ -129,11 +130,18 @@ class ContinuationExpectation(CardPart):
     next: str = Field(min_length=1, max_length=1)
 
 
+class WrittenExpectation(CardPart):
+    """The text that the network writes first: as many tokens as the task checks."""
+
+    written: str
+
+
 Expectation = Annotated[
     ClassificationExpectation
     | EmbeddingExpectation
     | SpeechExpectation
     | ContinuationExpectation
+    | WrittenExpectation
     | EntitiesExpectation
     | TokensExpectation,
     Field(union_mode="left_to_right"),

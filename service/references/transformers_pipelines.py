@@ -64,8 +64,27 @@ def _probabilities(pipe: Any, model_inputs: Any) -> list[float]:
     return [found[i] for i in range(len(found))]
 
 
+def _sound_classes(pipe: Any, request: LibraryRequest, raw: Any) -> list[float]:
+    """Probabilities in the order of the classes."""
+    import torch
+
+    model_inputs = pipe.preprocess(at_rate(raw, pipe.feature_extractor.sampling_rate))
+    logits = pipe.forward(model_inputs)["logits"][0]
+    several = pipe.model.config.problem_type == "multi_label_classification"
+    return list((torch.sigmoid(logits) if several else torch.softmax(logits, dim=-1)).tolist())
+
+
+def at_rate(raw: Any, rate: int) -> Any:
+    """Samples and their rate → samples at the rate of the pipeline, which can convert rates by torchaudio only."""
+    import soxr
+
+    samples, came = raw
+    return samples if came == rate else soxr.resample(samples, came, rate)
+
+
 ANSWERS: Mapping[str, Answer] = {
     "fill-mask": _masks,
+    "audio-classification": _sound_classes,
     "image-classification": _image_classes,
     "text-classification": _text_classes,
     "token-classification": _spans,

@@ -11,13 +11,23 @@ from model_zoo.cards.card import Card
 from service.errors import InvalidInput
 from service.types import Array, Item, TensorInstance
 
+TOKEN_TYPES = "token_type_ids"
+"""The input that says of each token which text of a pair it belongs to."""
+
 
 class MaskedSequence:
     """The input tensors of a network for sequences: the sequence, its mask with 1 for elements and 0 for padding, and perhaps a
     number for each element that says which text of a pair it belongs to."""
 
     def __init__(
-        self, card: Card, fill: float = 0, ids: int | None = None, types: int = 1, marks: tuple[int, int] | None = None
+        self,
+        card: Card,
+        fill: float = 0,
+        ids: int | None = None,
+        *,
+        types: int = 1,
+        marks: tuple[int, int] | None = None,
+        left: bool = False,
     ) -> None:
         """
         Args:
@@ -25,11 +35,13 @@ class MaskedSequence:
             ids: the number of ids, for a sequence of ids.
             types: the number of texts that it tells apart.
             marks: an id that every sequence has, and how many it has at most; outputs have a value for each of them.
+            left: whether shorter rows are padded at their beginning.
         """
         self.name, self.mask, *others = (spec.name for spec in card.signature.inputs)
-        self.types: str | None = others[0] if others else None
-        """The third input; None for a network without one."""
-        self.fill, self.ids, self._type_count, self._marks = fill, ids, types, marks
+        self.types = TOKEN_TYPES if TOKEN_TYPES in others else None
+        """The input with the numbers of texts; None for a network without it."""
+        self.fill, self.ids, self.left = fill, ids, left
+        self._type_count, self._marks = types, marks
 
     def item(
         self,
@@ -74,15 +86,19 @@ class MaskedSequence:
         fills = {self.name: self.fill, self.mask: 0}
         if self.types is not None:
             fills[self.types] = 0
-        batch = {name: pad_stack([i.tensors[name] for i in items], longest, fill) for name, fill in fills.items()}
+        batch = {
+            name: pad_stack([i.tensors[name] for i in items], longest, fill, left=self.left)
+            for name, fill in fills.items()
+        }
         return batch, 1.0 - sum(item.length for item in items) / (longest * len(items))
 
 
-def pad_stack(rows: Sequence[Array], length: int, fill: float) -> Array:
-    """Rows of different lengths → `[len(rows), length, …]`, each padded at its end with `fill`."""
+def pad_stack(rows: Sequence[Array], length: int, fill: float, *, left: bool = False) -> Array:
+    """Rows of different lengths → `[len(rows), length, …]`, each padded with `fill` at its end, or at its beginning."""
     batch = np.full((len(rows), length, *rows[0].shape[1:]), fill, rows[0].dtype)
     for i, row in enumerate(rows):
-        batch[i, : len(row)] = row
+        start = length - len(row) if left else 0
+        batch[i, start : start + len(row)] = row
     return batch
 
 

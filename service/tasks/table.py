@@ -11,13 +11,16 @@ from model_zoo.cards.recipes import (
     AudioRecipe,
     CharacterRecipe,
     ImageRecipe,
+    PromptRecipe,
     RecordRecipe,
     RowRecipe,
     SeriesRecipe,
+    SoundRecipe,
     SpectrogramRecipe,
     TextRecipe,
 )
 from model_zoo.materialised import Materialised
+from service.tasks.audio.sound_input import sound_classification
 from service.tasks.audio.spectrogram import SpectrogramInput
 from service.tasks.audio.voice_activity_detection import VoiceActivityDetection
 from service.tasks.base import Task
@@ -31,6 +34,7 @@ from service.tasks.series.time_series_forecasting import TimeSeriesForecasting
 from service.tasks.tabular.tabular_prediction import TabularPrediction
 from service.tasks.text.character_input import CharacterInput
 from service.tasks.text.fill_mask import FillMaskAnswers, MaskedTokenInput
+from service.tasks.text.prompted_generation import PromptedGeneration
 from service.tasks.text.text_generation import TextGeneration
 from service.tasks.text.token_classification import EntityAnswers, SpannedTokenInput
 from service.tasks.text.token_input import TokenInput
@@ -48,6 +52,9 @@ TASKS: dict[tuple[str, type], TaskFactory] = {
     ("fill-mask", TextRecipe): partial(SequenceTask, MaskedTokenInput, FillMaskAnswers),
     ("token-classification", TextRecipe): partial(SequenceTask, SpannedTokenInput, EntityAnswers),
     ("text-generation", CharacterRecipe): TextGeneration,
+    ("text-generation", PromptRecipe): PromptedGeneration,
+    ("text2text-generation", PromptRecipe): PromptedGeneration,
+    ("audio-classification", SoundRecipe): sound_classification,
     ("audio-classification", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, LabelAnswers),
     ("tabular-classification", RowRecipe): partial(TabularPrediction, LabelAnswers),
     ("tabular-regression", RowRecipe): partial(TabularPrediction, NumberAnswers),

@@ -112,6 +112,8 @@ class TierManager:
             reason = "optimize is off"
         elif served.card.adapter is not None:
             reason = "compiled, a LoRA version would hold a copy of the weights that it shares with its base"
+        elif served.card.generates:
+            reason = "it writes token by token, and compilers take networks without loops"
         elif served.reference is None:
             reason = "there is no reference to check anything against"
         else:

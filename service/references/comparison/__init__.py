@@ -5,5 +5,6 @@ candidates  likeliest tokens for masks
 compared  what a comparison gets and gives
 spans     labelled spans of texts
 vectors   probabilities of classes, embeddings
+writing   generated texts
 table     the comparison of each task
 """

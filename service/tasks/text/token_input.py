@@ -36,7 +36,7 @@ class TokenInput:
         config = arguments.get("config", arguments)
         types = int(config.get("type_vocab_size", 1))
         marks = None if card.recipe.mask_id is None else (card.recipe.mask_id, card.recipe.max_masks)
-        self.sequence = MaskedSequence(card, card.recipe.pad_id, int(config["vocab_size"]), types, marks)
+        self.sequence = MaskedSequence(card, card.recipe.pad_id, int(config["vocab_size"]), types=types, marks=marks)
         self._card, self._recipe = card, card.recipe
         self._shared = shared_tokenizer(files[card.recipe.tokenizer], card.recipe.max_tokens)
 
