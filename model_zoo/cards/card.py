@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from model_zoo.cards.box_rule import BoxRule
 from model_zoo.cards.part import CardPart, FileName
 from model_zoo.cards.recipes import RAW_OF, Recipe, TextRecipe
 from model_zoo.cards.signature import Signature
@@ -167,6 +168,8 @@ class Card(CardPart):
     """What makes scores of logits: `softmax` where classes exclude each other, `sigmoid` where each is decided alone."""
     class_names: tuple[str, ...] = ()
     """The content of that file, for a model whose source has it in another form."""
+    boxes: BoxRule | None = None
+    """Of a detector of objects."""
     batching: Batching
     tolerance: Tolerance
     golden: tuple[GoldenCase, ...] = ()
@@ -185,6 +188,8 @@ class Card(CardPart):
         length_of = self.batching.length_of
         if length_of is not None and (length_of not in inputs or inputs[length_of].shape[1:2] != (-1,)):
             raise ValueError("batching.length_of must name an input of the signature whose axis 1 is -1")
+        if self.task == "object-detection" and self.boxes is None:
+            raise ValueError("boxes must say how a detector scores its boxes")
         if not isinstance(self.source, PypiSource):
             return self
         if not self.golden:

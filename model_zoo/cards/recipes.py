@@ -17,6 +17,7 @@ __all__ = [
     "Recipe",
     "RecordRecipe",
     "RowRecipe",
+    "ScaledImageRecipe",
     "SeriesRecipe",
     "SoundRecipe",
     "SpectrogramRecipe",
@@ -49,6 +50,33 @@ class ImageRecipe(CardPart):
     def _crop_fits(self) -> "ImageRecipe":
         if self.resize_shorter < max(self.size):
             raise ValueError("resize_shorter is less than the crop needs")
+        if min(self.std) <= 0:
+            raise ValueError("std must be positive")
+        return self
+
+
+class ScaledImageRecipe(CardPart):
+    """Encoded image → FP32 (3, height, width): RGB, resized in its proportions, scaled to 0..1, normalised."""
+
+    kind: Literal["scaled_image"]
+    shortest_edge: int = Field(gt=0)
+    """Length of the shorter side, pixels, unless the longer one would exceed its limit."""
+    longest_edge: int = Field(gt=0, le=4096)
+    """Greatest length of the longer side, pixels."""
+    multiple_of: int = Field(default=1, gt=0)
+    """Both sides are rounded down to multiples of it, pixels."""
+    interpolation: Literal["bicubic", "bilinear"]
+    mean: Triple
+    """Per channel (R, G, B), of values in 0..1."""
+    std: Triple
+    """Per channel (R, G, B), of values in 0..1."""
+    max_pixels: int = Field(default=50_000_000, gt=0)
+    """Largest height × width; a larger image is refused before it is decoded (decompression bomb)."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> "ScaledImageRecipe":
+        if not self.multiple_of <= self.shortest_edge <= self.longest_edge:
+            raise ValueError("expected multiple_of ≤ shortest_edge ≤ longest_edge")
         if min(self.std) <= 0:
             raise ValueError("std must be positive")
         return self
@@ -252,6 +280,7 @@ class RecordRecipe(CardPart):
 
 Recipe = Annotated[
     ImageRecipe
+    | ScaledImageRecipe
     | TextRecipe
     | PromptRecipe
     | AudioRecipe
@@ -265,5 +294,11 @@ Recipe = Annotated[
 ]
 
 
-RAW_OF = {"spectrogram": "audio", "sound": "audio", "characters": "text", "prompt": "text"}
+RAW_OF = {
+    "scaled_image": "image",
+    "spectrogram": "audio",
+    "sound": "audio",
+    "characters": "text",
+    "prompt": "text",
+}
 """Kinds of recipe whose raw input has another name."""

@@ -15,10 +15,12 @@ from model_zoo.cards.part import CardPart
 __all__ = [
     "ClassificationExpectation",
     "ContinuationExpectation",
+    "DetectionExpectation",
     "EmbeddingExpectation",
     "EntitiesExpectation",
     "Expectation",
     "ExpectedEntity",
+    "ExpectedObject",
     "GoldenCase",
     "GoldenInput",
     "Noise",
@@ -136,6 +138,24 @@ class WrittenExpectation(CardPart):
     written: str
 
 
+class ExpectedObject(CardPart):
+    """An object that must be found."""
+
+    label: str
+    min_score: float = Field(gt=0, le=1)
+    box: tuple[float, float, float, float]
+    """xmin, ymin, xmax, ymax in pixels of the image."""
+
+
+class DetectionExpectation(CardPart):
+    """Objects that must be found at the default threshold, and how many there may be in all."""
+
+    objects: tuple[ExpectedObject, ...]
+    tolerance_pixels: float = Field(gt=0)
+    """Of each edge of a box."""
+    at_most: int = Field(ge=0)
+
+
 Expectation = Annotated[
     ClassificationExpectation
     | EmbeddingExpectation
@@ -143,7 +163,8 @@ Expectation = Annotated[
     | ContinuationExpectation
     | WrittenExpectation
     | EntitiesExpectation
-    | TokensExpectation,
+    | TokensExpectation
+    | DetectionExpectation,
     Field(union_mode="left_to_right"),
 ]
 

@@ -61,6 +61,7 @@ from service.client.models import (
 )
 from service.client.results import (
     Classification,
+    Detections,
     Embedding,
     Entities,
     FilledMasks,
@@ -74,12 +75,13 @@ from service.client.results import (
 )
 from service.client.security import Tls
 from service.client.versions import FineTuned, Lineage, ModelVersion, RolledBack, VersionReport, Versions
-from service.types import Entity, Label, SamplesInstance, Segment, Timing, TokenCandidate
+from service.types import Box, DetectedObject, Entity, Label, SamplesInstance, Segment, Timing, TokenCandidate
 
 __all__ = [
     "DEFAULT_TARGET",
     "AsyncClient",
     "BadInput",
+    "Box",
     "Checkpoint",
     "Classification",
     "Client",
@@ -88,6 +90,8 @@ __all__ = [
     "Dataset",
     "DatasetReport",
     "Decisions",
+    "DetectedObject",
+    "Detections",
     "Embedding",
     "Entities",
     "Entity",

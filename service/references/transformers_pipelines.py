@@ -29,6 +29,14 @@ def _image_classes(pipe: Any, request: LibraryRequest, raw: Any) -> list[float]:
     return _probabilities(pipe, pipe.preprocess(raw))
 
 
+def _objects(pipe: Any, request: LibraryRequest, raw: Any) -> list[list[float]]:
+    """(class, score, xmin, ymin, xmax, ymax) of every box, as the pipeline has them before it rounds them."""
+    outputs = pipe.forward(pipe.preprocess(raw))
+    (found,) = pipe.image_processor.post_process_object_detection(outputs, 0.0, outputs["target_size"])
+    parts = zip(found["labels"].tolist(), found["scores"].tolist(), found["boxes"].tolist(), strict=True)
+    return [[label, score, *box] for label, score, box in parts]
+
+
 def _text_classes(pipe: Any, request: LibraryRequest, raw: Any) -> list[float]:
     """Probabilities in the order of the classes."""
     return _probabilities(pipe, pipe.preprocess(raw, truncation=True, max_length=request.max_tokens))
@@ -86,6 +94,7 @@ ANSWERS: Mapping[str, Answer] = {
     "fill-mask": _masks,
     "audio-classification": _sound_classes,
     "image-classification": _image_classes,
+    "object-detection": _objects,
     "text-classification": _text_classes,
     "token-classification": _spans,
 }

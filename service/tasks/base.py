@@ -125,6 +125,11 @@ class Task(ABC):
             for name in self._specs
         }, 0.0
 
+    def groups(self, items: Sequence[Item]) -> list[list[int]]:
+        """The positions of the rows that can be one batch, for rows that were queued together: all of them, unless their shapes
+        differ and padding would change the answers."""
+        return [[*range(len(items))]]
+
     def split(self, outputs: Tensors, items: Sequence[Item]) -> list[Tensors]:
         """A batch's outputs → rows, in order, without what padding added and without the features, which only heads use.
 

@@ -11,7 +11,7 @@ from model_zoo.cards.card import Card
 from service.errors import InvalidInput
 from service.types import Array, Item, TensorInstance
 
-TOKEN_TYPES = "token_type_ids"
+TOKEN_TYPES = "token_type_ids"  # noqa: S105 - no password
 """The input that says of each token which text of a pair it belongs to."""
 
 

@@ -14,6 +14,7 @@ from model_zoo.cards.recipes import (
     PromptRecipe,
     RecordRecipe,
     RowRecipe,
+    ScaledImageRecipe,
     SeriesRecipe,
     SoundRecipe,
     SpectrogramRecipe,
@@ -29,6 +30,8 @@ from service.tasks.composed import ComposedTask, SequenceTask
 from service.tasks.embedding import EmbeddingAnswers
 from service.tasks.image.image_input import ImageInput
 from service.tasks.image.image_tabular_regression import ImageTabularRegression
+from service.tasks.image.object_detection import DetectionAnswers
+from service.tasks.image.scaled_images import ScaledImages
 from service.tasks.regression import NumberAnswers
 from service.tasks.series.time_series_forecasting import TimeSeriesForecasting
 from service.tasks.tabular.tabular_prediction import TabularPrediction
@@ -44,6 +47,8 @@ TaskFactory = Callable[[Card, Sequence[str], Mapping[str, Path]], Task]
 TASKS: dict[tuple[str, type], TaskFactory] = {
     ("image-classification", ImageRecipe): partial(ComposedTask, ImageInput, LabelAnswers),
     ("image-feature-extraction", ImageRecipe): partial(ComposedTask, ImageInput, EmbeddingAnswers),
+    ("object-detection", ImageRecipe): partial(ComposedTask, ImageInput, DetectionAnswers),
+    ("object-detection", ScaledImageRecipe): partial(ScaledImages, DetectionAnswers),
     ("feature-extraction", TextRecipe): partial(SequenceTask, TokenInput, EmbeddingAnswers),
     ("feature-extraction", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, EmbeddingAnswers),
     ("voice-activity-detection", AudioRecipe): VoiceActivityDetection,

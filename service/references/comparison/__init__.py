@@ -4,6 +4,7 @@ follows.
 candidates  likeliest tokens for masks
 compared  what a comparison gets and gives
 spans     labelled spans of texts
+detections  objects with boxes
 vectors   probabilities of classes, embeddings
 writing   generated texts
 table     the comparison of each task

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from service.references.comparison.candidates import CANDIDATES
 from service.references.comparison.compared import AnswerComparison
+from service.references.comparison.detections import detections
 from service.references.comparison.spans import SPANS
 from service.references.comparison.vectors import IMAGE_BOUND, TEXT_BOUND, classes, embeddings
 from service.references.comparison.writing import writing
@@ -16,6 +17,7 @@ COMPARISONS: Mapping[str, AnswerComparison] = {
     "fill-mask": CANDIDATES,
     "image-classification": classes(IMAGE_BOUND),
     "image-feature-extraction": embeddings(IMAGE_BOUND),
+    "object-detection": detections(),
     "text-classification": classes(TEXT_BOUND),
     "token-classification": SPANS,
     "text-generation": writing(TEXT_BOUND),
