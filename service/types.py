@@ -60,6 +60,14 @@ class TextPairInstance:
 
 
 @dataclass(frozen=True, slots=True)
+class RankingInstance:
+    """A query, and documents to be ordered by relevance, as UTF-8 bytes."""
+
+    query: bytes
+    documents: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AudioInstance:
     """An encoded sound (WAV, FLAC, OGG), as read from its file."""
 
@@ -106,6 +114,7 @@ Instance = (
     ImageInstance
     | TextInstance
     | TextPairInstance
+    | RankingInstance
     | AudioInstance
     | SamplesInstance
     | TensorInstance
@@ -129,6 +138,12 @@ class Options:
     """0 takes the likeliest token each time; larger values choose less likely tokens more often (text generation)."""
     seed: int | None = None
     """Of the random choices (text generation)."""
+    candidate_labels: tuple[str, ...] | None = None
+    """The labels to choose from (zero-shot classification)."""
+    hypothesis_template: str | None = None
+    """A sentence about a label, which takes the place of `{}` (zero-shot classification)."""
+    multi_label: bool | None = None
+    """Whether each label is decided alone (zero-shot classification)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +315,21 @@ class FilledMasks:
 
 
 @dataclass(frozen=True, slots=True)
+class RankedDocument:
+    """A document of a query: its place among the documents as they came, and its relevance as the network scores it."""
+
+    index: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The documents of a query, best first."""
+
+    documents: tuple[RankedDocument, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class GeneratedText:
     """The text that a language model added to a prompt."""
 
@@ -357,7 +387,16 @@ class Detections:
 
 
 Answer = (
-    Classification | Embedding | Segments | Entities | FilledMasks | GeneratedText | Regression | Forecast | Detections
+    Classification
+    | Embedding
+    | Segments
+    | Entities
+    | FilledMasks
+    | Ranking
+    | GeneratedText
+    | Regression
+    | Forecast
+    | Detections
 )
 
 

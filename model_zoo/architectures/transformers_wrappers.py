@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from model_zoo.architectures.generation import TextGenerator
@@ -36,6 +37,20 @@ class TransformersTextClassifier(Network):
         the features (B, D) beside them."""
         found = self.backbone(**inputs, output_hidden_states=True)
         return {"logits": found.logits, FEATURES: masked_mean(found.hidden_states[-1], inputs["attention_mask"])}
+
+
+class TextScorer(TransformersTextClassifier):
+    """A transformers network for sequence classification with one class, whose score says how well two texts go together."""
+
+    def __init__(self, backbone: nn.Module, sigmoid: bool) -> None:
+        super().__init__(backbone)
+        self.sigmoid = sigmoid
+
+    def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
+        """As the text classifier → ``score`` (B, 1), in 0..1 where the makers apply a sigmoid, and the features (B, D)."""
+        found = super().forward(**inputs)
+        logits = found["logits"].float()
+        return {"score": torch.sigmoid(logits) if self.sigmoid else logits, FEATURES: found[FEATURES]}
 
 
 class TransformersImageClassifier(Network):
@@ -90,6 +105,12 @@ def _mean_over_places(states: Tensor) -> Tensor:
     return states.mean(dim=1) if states.dim() == 3 else states.mean(dim=(2, 3))
 
 
+def _sequence_classifier(backbone: nn.Module, card: Card) -> Network:
+    if card.signature.outputs[0].name == "score":
+        return TextScorer(backbone, card.activation == "sigmoid")
+    return TransformersTextClassifier(backbone)
+
+
 WRAPPERS: Mapping[str, Callable[[nn.Module, Card], Network]] = {
     "AutoModel": _sentence_encoder,
     "AutoModelForAudioClassification": _sound_classifier,
@@ -98,7 +119,7 @@ WRAPPERS: Mapping[str, Callable[[nn.Module, Card], Network]] = {
     "AutoModelForMaskedLM": MaskFiller,
     "AutoModelForObjectDetection": lambda backbone, card: TransformersDetector(backbone),
     "AutoModelForSeq2SeqLM": _text_generator,
-    "AutoModelForSequenceClassification": lambda backbone, card: TransformersTextClassifier(backbone),
+    "AutoModelForSequenceClassification": _sequence_classifier,
     "AutoModelForTokenClassification": lambda backbone, card: TransformersTextClassifier(backbone),
 }
 """By automatic class, which is one of `transformers_auto.AUTO_CLASSES`."""

@@ -101,6 +101,8 @@ class TextRecipe(CardPart):
     pairs: bool = False
     """Whether a second text may come with a text. The tokenizer joins them; `token_type_ids`, where the network has them, tell
     them apart."""
+    truncation: Literal["longest_first", "only_first"] = "longest_first"
+    """Which text of a pair is cut where both together are too long."""
     mask_token: str = Field(default="", max_length=100)
     """Stands in a text for a token to be found; empty for networks that find none."""
     mask_id: int | None = Field(default=None, ge=0)

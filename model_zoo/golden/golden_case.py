@@ -24,6 +24,7 @@ __all__ = [
     "GoldenCase",
     "GoldenInput",
     "Noise",
+    "ScoreExpectation",
     "SpeechExpectation",
     "TextPair",
     "TokensExpectation",
@@ -126,6 +127,13 @@ class TokensExpectation(CardPart):
     masks: tuple[tuple[int, ...], ...] = Field(min_length=1)
 
 
+class ScoreExpectation(CardPart):
+    """The relevance of the second text for the first, within an absolute tolerance."""
+
+    score: float
+    tolerance: float = Field(gt=0)
+
+
 class ContinuationExpectation(CardPart):
     """The most probable character after the text."""
 
@@ -164,6 +172,7 @@ Expectation = Annotated[
     | WrittenExpectation
     | EntitiesExpectation
     | TokensExpectation
+    | ScoreExpectation
     | DetectionExpectation,
     Field(union_mode="left_to_right"),
 ]

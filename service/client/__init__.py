@@ -68,6 +68,7 @@ from service.client.results import (
     Forecast,
     GeneratedText,
     Outcome,
+    Ranking,
     Regression,
     Result,
     Segments,
@@ -75,7 +76,17 @@ from service.client.results import (
 )
 from service.client.security import Tls
 from service.client.versions import FineTuned, Lineage, ModelVersion, RolledBack, VersionReport, Versions
-from service.types import Box, DetectedObject, Entity, Label, SamplesInstance, Segment, Timing, TokenCandidate
+from service.types import (
+    Box,
+    DetectedObject,
+    Entity,
+    Label,
+    RankedDocument,
+    SamplesInstance,
+    Segment,
+    Timing,
+    TokenCandidate,
+)
 
 __all__ = [
     "DEFAULT_TARGET",
@@ -120,6 +131,8 @@ __all__ = [
     "Overloaded",
     "PredictionError",
     "PulledModel",
+    "RankedDocument",
+    "Ranking",
     "Regression",
     "Result",
     "Retry",

@@ -13,7 +13,7 @@ from service.client.errors import PredictionError, ZooClientError, prediction_er
 from service.client.tensors import arrays
 from service.pb import prediction_pb2 as pb
 from service.protobuf_values import seconds, struct_dict
-from service.types import Box, DetectedObject, Entity, Label, Segment, Timing, TokenCandidate
+from service.types import Box, DetectedObject, Entity, Label, RankedDocument, Segment, Timing, TokenCandidate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,6 +67,13 @@ class FilledMasks(Result):
     """The likeliest tokens, best first, for each mask of a text in its order."""
 
     masks: tuple[tuple[TokenCandidate, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ranking(Result):
+    """Documents of a query, best first."""
+
+    documents: tuple[RankedDocument, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -176,6 +183,9 @@ def _outcome(message: pb.PredictionResult, response: pb.PredictResponse, timing:
                 for mask in message.filled_masks.masks
             )
             return FilledMasks(model=model, version=version, timing=timing, notes=notes, outputs=outputs, masks=masks)
+        case "ranking":
+            ranked = tuple(RankedDocument(x.index, x.score) for x in message.ranking.documents)
+            return Ranking(model=model, version=version, timing=timing, notes=notes, outputs=outputs, documents=ranked)
         case "regression":
             number = message.regression
             return Regression(

@@ -42,6 +42,8 @@ def answer(request: LibraryRequest) -> list[Any]:
     match request.library:
         case "timm":
             return _timm(request)
+        case "sentence-transformers" if request.task == "text-ranking":
+            return _cross_encoder(request)
         case "sentence-transformers":
             return _sentence_transformers(request)
     if request.generation is not None:
@@ -78,6 +80,22 @@ def _sentence_transformers(request: LibraryRequest) -> list[list[float]]:
         model_kwargs={"dtype": torch.float32, "use_safetensors": True},
     )
     return [network.encode(text).tolist() for text in _raw(request.inputs)]
+
+
+def _cross_encoder(request: LibraryRequest) -> list[float]:
+    """Scores of pairs of texts."""
+    import torch
+    from sentence_transformers import CrossEncoder
+
+    network = CrossEncoder(
+        request.folder,
+        device="cpu",
+        trust_remote_code=False,
+        local_files_only=True,
+        max_length=request.max_tokens,
+        model_kwargs={"dtype": torch.float32, "use_safetensors": True},
+    )
+    return [float(network.predict([(pair["text"], pair["text_pair"])])[0]) for pair in _raw(request.inputs)]
 
 
 def _raw(inputs: Sequence[GoldenInput]) -> list[Any]:

@@ -72,6 +72,15 @@ def _probabilities(pipe: Any, model_inputs: Any) -> list[float]:
     return [found[i] for i in range(len(found))]
 
 
+def _hypothesis_classes(pipe: Any, request: LibraryRequest, raw: Any) -> list[float]:
+    """Probabilities of the network's own classes, for a text and the sentence about a label."""
+    import torch
+
+    pipe.tokenizer.model_max_length = request.max_tokens
+    (model_inputs,) = pipe.preprocess(raw["text"], candidate_labels=[raw["text_pair"]], hypothesis_template="{}")
+    return list(torch.softmax(pipe.forward(model_inputs)["logits"][0], dim=-1).tolist())
+
+
 def _sound_classes(pipe: Any, request: LibraryRequest, raw: Any) -> list[float]:
     """Probabilities in the order of the classes."""
     import torch
@@ -97,4 +106,5 @@ ANSWERS: Mapping[str, Answer] = {
     "object-detection": _objects,
     "text-classification": _text_classes,
     "token-classification": _spans,
+    "zero-shot-classification": _hypothesis_classes,
 }

@@ -37,7 +37,13 @@ MASKED = (
     "The old {mask} keeper. " + TEXTS[3],
 )
 """Texts for networks that find masked tokens."""
-_BY_TASK: Mapping[str, tuple[GoldenInput, ...]] = {"fill-mask": tuple(GoldenInput(text=text) for text in MASKED)}
+HYPOTHESES = (PAIRS[0], (TEXTS[3], "This text is about a lamp."), (TEXTS[1], "?"))
+"""Texts and sentences about them. A sentence is never cut, so that none is long."""
+_BY_TASK: Mapping[str, tuple[GoldenInput, ...]] = {
+    "fill-mask": tuple(GoldenInput(text=text) for text in MASKED),
+    "text-ranking": tuple(GoldenInput(text=a, text_pair=b) for a, b in (*PAIRS, PAIRS[0][::-1], (TEXTS[2], TEXTS[1]))),
+    "zero-shot-classification": tuple(GoldenInput(text=a, text_pair=b) for a, b in HYPOTHESES),
+}
 """Of tasks whose inputs differ from those that all tasks of their raw input answer."""
 
 
@@ -51,4 +57,4 @@ def verification_inputs(raw_input: str, task: str = "", pairs: bool = False, mas
     found = list(_BY_TASK.get(task) or _BY_RAW_INPUT[raw_input])
     if mask:
         found = [GoldenInput(text=(one.text or "").replace("{mask}", mask)) for one in found]
-    return [*found, *(GoldenInput(text=a, text_pair=b) for a, b in PAIRS)] if pairs else found
+    return [*found, *(GoldenInput(text=a, text_pair=b) for a, b in PAIRS)] if pairs and task not in _BY_TASK else found

@@ -9,7 +9,7 @@ from model_zoo.cards.card import Card
 from model_zoo.golden.golden_case import Expectation, GoldenInput
 from service.errors import ZooError
 from service.tasks.base import NO_FILES, Task
-from service.tasks.codecs import AnswerCodec, InputCodec, SequenceCodec
+from service.tasks.codecs import AnswerCodec, InputCodec, SequenceCodec, SeveralRows
 from service.types import Answer, Array, Instance, Item, Options, TensorInstance, Tensors
 
 
@@ -67,6 +67,16 @@ class SequenceTask(Task):
         self.inputs, self.answers = inputs(card, files), answers(card, self.labels)
         self.raw_types, self.chunk = self.inputs.raw_types, self.inputs.chunk
         self.options, self.light_rows = self.answers.options, self.answers.light_rows
+        self._several = self.answers if isinstance(self.answers, SeveralRows) else None
+        self.expands = self._several is not None
+
+    def expand(self, instance: Instance, options: Options, path: str) -> Sequence[Instance] | None:
+        """As the answer codec does, if it joins several rows."""
+        return None if self._several is None else self._several.expand(instance, options, path)
+
+    def join(self, rows: Tensors, options: Options) -> Answer:
+        """As the answer codec does, if it joins several rows."""
+        return super().join(rows, options) if self._several is None else self._several.join(rows, options)
 
     def preprocess(self, instances: Sequence[Instance], paths: Sequence[str]) -> list[Item | ZooError]:
         """As the input codec reads them."""

@@ -15,6 +15,7 @@ KINDS = {
     "ImageInstance": "image",
     "TextInstance": "text",
     "TextPairInstance": "text_pair",
+    "RankingInstance": "ranking",
     "AudioInstance": "audio",
     "SamplesInstance": "samples",
     "RowInstance": "row",

@@ -20,6 +20,7 @@ def class_fields(network: NetworkClass) -> tuple[int, dict[str, Any]]:
     found = listed_names(config)
     count = len(found) or positive(network.repository, config.get("num_labels", 2), "num_labels in config.json")
     if count < 2:
-        raise network.refuse("its network gives one number, not classes")
+        option = "--task text-ranking, if it scores pairs of texts" if "Sequence" in network.kind else ""
+        raise network.refuse("its network gives one number, not classes", option)
     names = class_names(network.repository, found, count, network.given)
     return count, {"labels": "labels.txt", "class_names": names, "activation": activation}

@@ -16,22 +16,34 @@ from model_zoo.references.text_fields import (
     text_recipe,
 )
 from model_zoo.references.transformers.classes import class_fields
-from model_zoo.references.transformers.network_class import NetworkClass
+from model_zoo.references.transformers.network_class import NetworkClass, listed_names
+from model_zoo.references.transformers.ranker import RANKING, is_cross_encoder, plan_ranker
 from model_zoo.references.weight_files import weight_files
 
 __all__ = ["PLANNERS", "TASKS"]
 
+ZERO_SHOT = "zero-shot-classification"
 _MASKS = TextRecipe.model_fields["max_masks"].default
 _MOST_LOGITS = 16_000_000
 """Of a batch that finds masked tokens: 64 MB."""
 
 
-def _text_classifier(network: NetworkClass) -> CardPlan:
-    """A class for each text, or pair of texts."""
+def _sequence_classifier(network: NetworkClass) -> CardPlan:
+    """A class for each text, or pair of texts; a score of pairs; or classes that a caller names."""
+    wanted = network.given.task or network.repository.task
+    names = listed_names(network.config)
+    if wanted == RANKING or (not network.given.task and is_cross_encoder(network)):
+        return plan_ranker(network, _text_plan)
     count, classes = class_fields(network)
     fields, built = network.fields("text-classification", "AutoModelForSequenceClassification", num_labels=count)
     types = has_token_types(network.repository, network.config, built)
-    return _text_plan(network, {**fields, **classes}, [_output("logits", count)], pairs=True, types=types)
+    plan = _text_plan(network, {**fields, **classes}, [_output("logits", count)], pairs=True, types=types)
+    if wanted != ZERO_SHOT:
+        return plan
+    if not any(name.lower().startswith("entail") for name in names):
+        raise network.refuse("none of its classes is called entailment, so that no labels can be weighed by it")
+    changed = {**plan.fields, "task": ZERO_SHOT, "recipe": {**plan.fields["recipe"], "truncation": "only_first"}}
+    return CardPlan(plan.library, changed, plan.roles, plan.extra)
 
 
 def _token_classifier(network: NetworkClass) -> CardPlan:
@@ -91,7 +103,7 @@ def _output(name: str, *sizes: int, datatype: str = "FP32") -> dict[str, Any]:
 
 PLANNERS = {
     "ForMaskedLM": _mask_filler,
-    "ForSequenceClassification": _text_classifier,
+    "ForSequenceClassification": _sequence_classifier,
     "ForTokenClassification": _token_classifier,
 }
-TASKS = ("fill-mask", "text-classification", "token-classification")
+TASKS = ("fill-mask", RANKING, "text-classification", "token-classification", ZERO_SHOT)

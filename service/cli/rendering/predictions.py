@@ -28,6 +28,7 @@ from service.client import (
     GeneratedText,
     Outcome,
     PredictionError,
+    Ranking,
     Regression,
     Result,
     Segments,
@@ -78,6 +79,8 @@ def as_json(name: str, outcome: Outcome, timing: bool) -> dict[str, Any]:
             line["entities"] = [asdict(one) for one in outcome.entities]
         case FilledMasks():
             line["masks"] = [[asdict(one) for one in candidates] for candidates in outcome.masks]
+        case Ranking():
+            line["ranking"] = [asdict(one) for one in outcome.documents]
         case GeneratedText():
             line |= {"text": outcome.text, "tokens": outcome.tokens, "finish_reason": outcome.finish_reason}
         case Regression():
@@ -115,7 +118,8 @@ def print_answers(rows: Sequence[NamedOutcome], timing: bool) -> None:
 def _answers(rows: Sequence[NamedOutcome], compared: bool, bars: bool) -> RenderableType:
     """A row for each answer and each note; vectors in the table of similarities have only their notes here."""
     scored = any(
-        isinstance(outcome, Classification | Detections | Entities | FilledMasks | Segments) for _, outcome in rows
+        isinstance(outcome, Classification | Detections | Entities | FilledMasks | Ranking | Segments)
+        for _, outcome in rows
     )
     answers = new_table("input", "answer", *(("score", "") if scored else ()), right=("score",))
     for name, outcome in rows:
@@ -161,6 +165,10 @@ def _answer_lines(outcome: Outcome) -> list[tuple[Text, float | None]]:
                 for i, candidates in enumerate(outcome.masks, 1)
                 for x in candidates
             ]
+        case Ranking(documents=(document,)):
+            return [(Text("relevance"), document.score)]
+        case Ranking():
+            return [(Text(f"document {document.index + 1}"), document.score) for document in outcome.documents]
         case Embedding():
             values = " ".join(f"{value:+.4f}" for value in outcome.values[:_FIRST_VALUES])
             return [(Text(f"{values} … ({len(outcome.values)} values)"), None)]

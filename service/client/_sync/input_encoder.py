@@ -16,7 +16,9 @@ from service.client.inputs.instances import (
     array_instance,
     encoded_instance,
     holds_arrays,
+    is_ranking,
     is_text_pair,
+    ranking_instance,
     read_file,
     record_instance,
     samples_instance,
@@ -72,6 +74,8 @@ class SyncInputEncoder:
         """A row, a record, two texts or tensors by name. Requests the model only if the values are ambiguous."""
         if is_record(value) and value.keys() <= {"image", "row"}:
             return self._record(value)
+        if is_ranking(value):
+            return ranking_instance(value)
         if holds_arrays(value):
             return tensors_instance(value)
         takes_rows = (self._model(model, timeout)).raw_input == "row"

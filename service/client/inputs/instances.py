@@ -18,9 +18,12 @@ from service.types import Array, SamplesInstance
 
 TEXT_PAIR = frozenset({"text", "text_pair"})
 """Keys of two texts that are read together."""
+RANKING = frozenset({"query", "documents"})
+"""Keys of a query with documents."""
 Row = Mapping[str, Cell]
 Record = Mapping[str, Path | bytes | Row]
-Input = Path | bytes | str | Array | Mapping[str, Array] | SamplesInstance | Row | Record | Sequence[float]
+Ranked = Mapping[str, str | Sequence[str]]
+Input = Path | bytes | str | Array | Mapping[str, Array] | SamplesInstance | Row | Record | Ranked | Sequence[float]
 """One input of a model:
 
 - a Path: the content of its file is the model's raw input; encoded bytes mean the same;
@@ -29,6 +32,7 @@ Input = Path | bytes | str | Array | Mapping[str, Array] | SamplesInstance | Row
 - arrays by name: one row of each tensor, without the rows axis;
 - decoded sound;
 - two texts that are read together: `{"text": "It rains.", "text_pair": "It is wet."}`;
+- a query with documents: `{"query": "how high?", "documents": ["It is 42 m high.", "It is red."]}`;
 - a row, cells by column: `{"area": 70, "town": "Bonn"}`;
 - a record, several inputs that belong together: `{"image": Path("house.jpg"), "row": {"area": 70}}`;
 - a list of numbers: a series, the oldest first."""
@@ -63,6 +67,25 @@ def text_pair_instance(value: Mapping[Any, Any]) -> pb.Instance:
         return pb.Instance(text_pair=pb.TextPair(text=value["text"], text_pair=value["text_pair"]))
     except UnicodeEncodeError:
         raise BadInput("a text of the pair holds lone surrogates, so it is not valid Unicode") from None
+
+
+def ranking_instance(value: Mapping[Any, Any]) -> pb.Instance:
+    """A query with documents."""
+    try:
+        return pb.Instance(ranking=pb.RankingQuery(query=value["query"], documents=value["documents"]))
+    except UnicodeEncodeError:
+        raise BadInput("the query or a document holds lone surrogates, so it is not valid Unicode") from None
+
+
+def is_ranking(value: Mapping[Any, Any]) -> bool:
+    """Whether a mapping is a query with documents, by the names `query` and `documents`."""
+    documents = value.get("documents")
+    return (
+        value.keys() == RANKING
+        and isinstance(value["query"], str)
+        and isinstance(documents, list | tuple)
+        and all(isinstance(document, str) for document in documents)
+    )
 
 
 def is_text_pair(value: Mapping[Any, Any]) -> bool:

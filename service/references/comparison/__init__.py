@@ -3,6 +3,7 @@ follows.
 
 candidates  likeliest tokens for masks
 compared  what a comparison gets and gives
+relevance   scores of pairs of texts
 spans     labelled spans of texts
 detections  objects with boxes
 vectors   probabilities of classes, embeddings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from tokenizers import Encoding
@@ -38,7 +38,9 @@ class TokenInput:
         marks = None if card.recipe.mask_id is None else (card.recipe.mask_id, card.recipe.max_masks)
         self.sequence = MaskedSequence(card, card.recipe.pad_id, int(config["vocab_size"]), types=types, marks=marks)
         self._card, self._recipe = card, card.recipe
-        self._shared = shared_tokenizer(files[card.recipe.tokenizer], card.recipe.max_tokens)
+        self._shared = shared_tokenizer(
+            files[card.recipe.tokenizer], card.recipe.max_tokens, strategy=card.recipe.truncation
+        )
 
     def preprocess(self, instances: Sequence[Instance], paths: Sequence[str]) -> list[Item | ZooError]:
         """Texts → `input_ids` and `attention_mask`, int64 `[tokens]`, truncated as the recipe says; of a pair the longer text."""
@@ -52,17 +54,36 @@ class TokenInput:
                 outcomes.append(error)
         most, prefix = self._recipe.max_characters, self._recipe.prefix
         cut = [tuple(prefix + text[:most] for text in pair) for pair in texts]
-        tokenizer = self._shared.tokenizer
-        encode = tokenizer.encode_batch if self.offsets else tokenizer.encode_batch_fast
-        encodings = iter(encode([pair[0] if len(pair) == 1 else pair for pair in cut]))
+        encodings = iter(self._encoded([pair[0] if len(pair) == 1 else pair for pair in cut]))
         pending = iter(texts)
         for i, outcome in enumerate(outcomes):
             if outcome is _PENDING:
+                encoding, own = next(encodings), next(pending)
                 try:
-                    outcomes[i] = self._item(next(encodings), next(pending), paths[i])
+                    if encoding is None:
+                        most = self._recipe.max_tokens
+                        raise InvalidInput(f"{paths[i]}.text_pair", f"expected fewer than {most:,} tokens, got more")
+                    outcomes[i] = self._item(encoding, own, paths[i])
                 except InvalidInput as error:
                     outcomes[i] = error
         return outcomes
+
+    def _encoded(self, texts: Sequence[Any]) -> list[Encoding | None]:
+        """The encoding of each text or pair; None for a pair whose second text leaves no room for the first."""
+        tokenizer = self._shared.tokenizer
+        encode = tokenizer.encode_batch if self.offsets else tokenizer.encode_batch_fast
+        try:
+            return list(encode(texts))
+        except Exception:  # the library has no error of its own for this
+            if self._recipe.truncation == "longest_first":
+                raise
+        found: list[Encoding | None] = []
+        for text in texts:
+            try:
+                found += encode([text])
+            except Exception:
+                found.append(None)
+        return found
 
     def _texts(self, instance: Instance, path: str) -> tuple[str, ...]:
         if isinstance(instance, TextPairInstance) and self._recipe.pairs:

@@ -53,6 +53,11 @@ TEXT_PAIR = "text_pair"
 """The raw input of the second texts, beside that of the first, for models that read two texts together."""
 
 
+def needs_pairs(card: Card) -> bool:
+    """Whether a model reads nothing but two texts together."""
+    return card.task in ("text-ranking", "zero-shot-classification")
+
+
 def takes_pairs(card: Card) -> bool:
     """Whether a model reads two texts together."""
     return isinstance(card.recipe, TextRecipe) and card.recipe.pairs

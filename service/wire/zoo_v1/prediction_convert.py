@@ -12,6 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from service.errors import InvalidInput, ZooError
 from service.pb import prediction_pb2 as pb
 from service.protobuf_values import sorted_items
+from service.tasks.base import MOST_LABELS
 from service.types import (
     DTYPES,
     Answer,
@@ -30,6 +31,8 @@ from service.types import (
     Instance,
     Options,
     Prediction,
+    Ranking,
+    RankingInstance,
     Regression,
     SamplesInstance,
     Segments,
@@ -73,10 +76,20 @@ def read_request(request: pb.PredictRequest, deadline: float | None) -> InferReq
             max_new_tokens=options.max_new_tokens if options.HasField("max_new_tokens") else None,
             temperature=options.temperature if options.HasField("temperature") else None,
             seed=options.seed if options.HasField("seed") else None,
+            candidate_labels=_labels(options),
+            hypothesis_template=options.hypothesis_template if options.HasField("hypothesis_template") else None,
+            multi_label=options.multi_label if options.HasField("multi_label") else None,
         ),
         deadline=deadline,
         priority=_priority(options),
     )
+
+
+def _labels(options: pb.PredictOptions) -> tuple[str, ...] | None:
+    count = len(options.candidate_labels)
+    if count > MOST_LABELS:
+        raise InvalidInput("options.candidate_labels", f"expected 1 to {MOST_LABELS} labels, got {count:,}")
+    return tuple(options.candidate_labels) or None
 
 
 def _priority(options: pb.PredictOptions) -> int:
@@ -102,6 +115,8 @@ def _read_instance(instance: pb.Instance, path: str) -> Instance:
             return TextInstance(instance.text.encode())
         case "text_pair":
             return TextPairInstance(instance.text_pair.text.encode(), instance.text_pair.text_pair.encode())
+        case "ranking":
+            return _read_ranking(instance.ranking, f"{path}.ranking")
         case "audio":
             return AudioInstance(instance.audio)
         case "samples":
@@ -119,8 +134,16 @@ def _read_instance(instance: pb.Instance, path: str) -> Instance:
         case "record":
             return read_record(instance.record, f"{path}.record", _read_instance)
     raise InvalidInput(
-        path, "expected one of image, text, audio, samples, tensors, row, series, record, text_pair; got none"
+        path, "expected one of image, text, audio, samples, tensors, row, series, record, text_pair, ranking; got none"
     )
+
+
+def _read_ranking(message: pb.RankingQuery, path: str) -> RankingInstance:
+    if len(message.documents) > MAX_INSTANCES:
+        raise InvalidInput(
+            f"{path}.documents", f"expected at most {MAX_INSTANCES} documents, got {len(message.documents)}"
+        )
+    return RankingInstance(message.query.encode(), tuple(document.encode() for document in message.documents))
 
 
 def _read_tensor(tensor: pb.Tensor, path: str) -> Array:
@@ -202,6 +225,11 @@ def _write_filled_masks(answer: FilledMasks, result: pb.PredictionResult) -> Non
             mask.candidates.add(token_id=one.token_id, token=one.token, score=one.score, sequence=one.sequence)
 
 
+def _write_ranking(answer: Ranking, result: pb.PredictionResult) -> None:
+    for one in answer.documents:
+        result.ranking.documents.add(index=one.index, score=one.score)
+
+
 def _write_text(answer: GeneratedText, result: pb.PredictionResult) -> None:
     result.text.text = answer.text
     result.text.token_count = answer.tokens
@@ -239,6 +267,7 @@ _WRITERS: dict[type[Answer], Callable[[Any, pb.PredictionResult], None]] = {
     Segments: _write_segments,
     Entities: _write_entities,
     FilledMasks: _write_filled_masks,
+    Ranking: _write_ranking,
     GeneratedText: _write_text,
     Regression: _write_regression,
     Forecast: _write_forecast,

@@ -357,3 +357,8 @@ def test_second_text_is_read_with_each_text_or_from_its_column(tmp_path: Path) -
     assert second.problem == "the text is empty"
     [wrong] = asked(table, model, text_column="premise", text_pair="nothing")
     assert "no column 'nothing'" in wrong.problem
+
+
+def test_query_is_the_first_text_of_each_pair() -> None:
+    [typed] = asked("It is 42 m high.", text_model(), query="how high?")
+    assert typed.value == {"text": "how high?", "text_pair": "It is 42 m high."}

@@ -12,19 +12,28 @@ import pytest
 import transformers
 
 from model_zoo.references.reference import parse_reference
-from service.client import Classification, Client, Entities, FilledMasks
-from service.pb import prediction_pb2
+from service.client import Classification, Client, Entities, FilledMasks, Ranking
+from service.pb import open_inference_pb2, prediction_pb2
 from service.references.library_answers import answer
 from service.references.pull import pull_reference
 from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess, run_zoo
 from tests.support.end_to_end.stubs import Stubs, ask, expect_error, infer, outputs, stubs_of, tensors
-from tests.support.references.tiny_texts import mask_filler, multi_label_classifier, pair_classifier, token_classifier
+from tests.support.references.tiny_texts import (
+    cross_encoder,
+    mask_filler,
+    multi_label_classifier,
+    pair_classifier,
+    token_classifier,
+    zero_shot_classifier,
+)
 
 MAKERS: dict[str, Callable[[Path], Path]] = {
     "tiny_pairs": pair_classifier,
     "tiny_several": multi_label_classifier,
     "tiny_spans": token_classifier,
     "tiny_masks": mask_filler,
+    "tiny_ranking": cross_encoder,
+    "tiny_choice": zero_shot_classifier,
 }
 HUGE = "the [MASK] lamp " + "the lamp " * 100_000
 PAIR = ("the old lighthouse keeper climbed", "a lamp")
@@ -183,6 +192,102 @@ def test_text_without_a_mask_says_how_a_mask_is_written(pulled: Stubs) -> None:
     assert (error.code, "masks" in error.message) == ("INVALID_ARGUMENT", True)
 
 
+# ── rankings and labels of a caller ───────────────────────────────────────────────────────────────────────────────────
+
+QUERY = "who climbed the stairs"
+DOCUMENTS = ["the keeper climbed the stairs", "a lamp", "the film was a delight"]
+LABELS = ["film", "lamp", "lighthouse"]
+
+
+def ranked(query: str, *documents: str) -> dict[str, Any]:
+    return {"ranking": prediction_pb2.RankingQuery(query=query, documents=documents)}
+
+
+def test_documents_are_ranked_alike_by_message_by_tensor_and_by_command(
+    server: ServerProcess, pulled: Stubs, folders: dict[str, Path]
+) -> None:
+    from sentence_transformers import CrossEncoder
+
+    network = CrossEncoder(str(folders["tiny_ranking"]), device="cpu", local_files_only=True)
+    expected = [(x["corpus_id"], pytest.approx(float(x["score"]), abs=1e-4)) for x in network.rank(QUERY, DOCUMENTS)]
+    by_document = sorted(expected)
+    reply = pulled.predict(ask("tiny_ranking", ranked(QUERY, *DOCUMENTS), pair(QUERY, DOCUMENTS[1])))
+    assert [(x.index, x.score) for x in reply.predictions[0].ranking.documents] == expected
+    assert [x.score for x in reply.predictions[1].ranking.documents] == [by_document[1][1]]
+    texts = {"text": [QUERY.encode()] * 3, "text_pair": [document.encode() for document in DOCUMENTS]}
+    scores = outputs(pulled.infer(infer("tiny_ranking", **texts)))["score"]
+    assert scores[:, 0].tolist() == [score for _, score in by_document]
+    lines = predicted(server, "tiny_ranking", "--query", QUERY, *DOCUMENTS)
+    assert [line["ranking"][0]["score"] for line in lines] == [score for _, score in by_document]
+    shown = run_zoo("predict", "tiny_ranking", "--query", QUERY, *DOCUMENTS, "--server", server.target)
+    assert shown.stdout.count("relevance") == 3
+    with Client(server.target) as client:
+        [answer] = client.predict("tiny_ranking", {"query": QUERY, "documents": DOCUMENTS}, top_k=2)
+    assert isinstance(answer, Ranking)
+    assert [(x.index, x.score) for x in answer.documents] == expected[:2]
+
+
+def test_labels_of_a_caller_are_weighed_alike_by_message_and_by_command(
+    server: ServerProcess, pulled: Stubs, folders: dict[str, Path]
+) -> None:
+    text = "the old lighthouse keeper climbed"
+    for several in (False, True):
+        found = pipeline(folders["tiny_choice"], "zero-shot-classification")(text, LABELS, multi_label=several)
+        expected = [
+            (name, pytest.approx(score, abs=1e-4)) for name, score in zip(found["labels"], found["scores"], strict=True)
+        ]
+        asked = ask("tiny_choice", {"text": text}, {"text": "a lamp"}, candidate_labels=LABELS, multi_label=several)
+        reply = pulled.predict(asked)
+        assert [(x.name, x.score) for x in reply.predictions[0].classification.labels] == expected
+        assert len(reply.predictions[1].classification.labels) == 3
+        words = ["--multi-label"] if several else []
+        labels = [word for name in LABELS for word in ("--label", name)]
+        [line] = predicted(server, "tiny_choice", text, *labels, *words)
+        assert [(x["name"], x["score"]) for x in line["labels"]] == expected
+        with Client(server.target) as client:
+            [answer] = client.predict("tiny_choice", text, candidate_labels=LABELS, multi_label=several)
+        assert isinstance(answer, Classification)
+        assert [(x.name, x.score) for x in answer.labels] == expected
+    raw = outputs(pulled.infer(infer("tiny_choice", text=[text.encode()], text_pair=[b"This example is film."])))
+    assert raw["logits"].shape == (1, 3)
+
+
+def test_models_of_pairs_show_both_inputs(pulled: Stubs) -> None:
+    for name, inputs in (("tiny_ranking", ["text", "text_pair"]), ("tiny_pairs", ["text"])):
+        described = pulled.inference.ModelMetadata(
+            open_inference_pb2.ModelMetadataRequest(name=name), timeout=TIMEOUT_S
+        )
+        assert [tensor.name for tensor in described.inputs] == inputs
+    config = pulled.inference.ModelConfig(open_inference_pb2.ModelConfigRequest(name="tiny_pairs"), timeout=TIMEOUT_S)
+    assert "text_pair" in config.config.parameters["optional_input"].string_value
+
+
+def test_ranking_with_a_bad_document_fails_alone(pulled: Stubs) -> None:
+    good, bad = ranked(QUERY, *DOCUMENTS), ranked(QUERY, "a", " ")
+    reply = pulled.predict(ask("tiny_ranking", good, bad, {"text": "alone"}, ranked("q"), good))
+    kinds = [found.WhichOneof("result") for found in reply.predictions]
+    assert kinds == ["ranking", "error", "error", "error", "ranking"]
+    first, last = (reply.predictions[i].ranking.documents for i in (0, 4))
+    assert [x.index for x in first] == [x.index for x in last]
+    error = expect_error(lambda: pulled.predict(ask("tiny_ranking", bad)))
+    assert (error.code, error.field) == ("INVALID_ARGUMENT", "instances[0].ranking.documents[1]")
+
+
+def test_labels_that_cannot_be_chosen_from_are_refused(pulled: Stubs) -> None:
+    for options, field in (
+        ({}, "options.candidate_labels"),
+        ({"candidate_labels": ["a"] * 101}, "options.candidate_labels"),
+        ({"candidate_labels": ["a", ""]}, "options.candidate_labels[1]"),
+        ({"candidate_labels": ["a"], "hypothesis_template": "none"}, "options.hypothesis_template"),
+    ):
+        error = expect_error(lambda options=options: pulled.predict(ask("tiny_choice", {"text": "a"}, **options)))
+        assert (error.code, error.field) == ("INVALID_ARGUMENT", field)
+    error = expect_error(lambda: pulled.predict(ask("tiny_pairs", {"text": "a"}, candidate_labels=["b"])))
+    assert (error.code, error.field) == ("INVALID_ARGUMENT", "options.candidate_labels")
+    most = ask("tiny_choice", {"text": "a lamp"}, candidate_labels=[str(i) for i in range(100)])
+    assert len(pulled.predict(most).predictions[0].classification.labels) == 100
+
+
 # ── bad input ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -196,6 +301,7 @@ def test_text_without_a_mask_says_how_a_mask_is_written(pulled: Stubs) -> None:
         ("tiny_several", {"text": ""}, "instances[0]"),
         ("tiny_spans", {"text": " "}, "instances[0]"),
         ("tiny_masks", {"text": ""}, "instances[0]"),
+        ("tiny_pairs", ranked("a", "b"), "instances[0]"),
         ("tiny_masks", {"text": "[MASK] " * 9}, "instances[0]"),
         ("tiny_masks", pair("[MASK]", "b"), "instances[0]"),
         ("tiny_spans", pair("a", "b"), "instances[0]"),
@@ -213,13 +319,16 @@ def test_wrong_text_is_refused_by_its_place(pulled: Stubs, model: str, instance:
 def test_text_that_is_no_utf8_is_refused(pulled: Stubs) -> None:
     for request in (
         infer("tiny_pairs", text=[b"a"], text_pair=[b"\xff"]),
-        *(infer(name, text=[b"\xff"]) for name in MAKERS),
+        *(infer(name, text=[b"\xff"], text_pair=[b"a"]) for name in ("tiny_ranking", "tiny_choice")),
+        *(infer(name, text=[b"\xff"]) for name in ("tiny_several", "tiny_spans", "tiny_masks")),
     ):
         error = expect_error(lambda request=request: pulled.infer(request))
         assert (error.code, "UTF-8" in error.message) == ("INVALID_ARGUMENT", True)
 
 
 def test_huge_text_is_cut_with_a_note(pulled: Stubs) -> None:
-    for model, instance in (("tiny_pairs", pair(HUGE, "a lamp")), *((name, {"text": HUGE}) for name in MAKERS)):
+    alone = [name for name in MAKERS if name not in ("tiny_ranking", "tiny_choice")]
+    paired = [(name, pair(HUGE, "a lamp")) for name in ("tiny_pairs", "tiny_ranking", "tiny_choice")]
+    for model, instance in (*paired, *((name, {"text": HUGE}) for name in alone)):
         reply = pulled.predict(ask(model, instance), TIMEOUT_S)
         assert reply.predictions[0].notes["truncated"] is True

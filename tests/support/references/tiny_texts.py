@@ -131,3 +131,37 @@ def albert_mask_filler(folder: Path) -> Path:
     transformers.AlbertForMaskedLM(config).eval().save_pretrained(folder)
     write_page(folder, "fill-mask")
     return folder
+
+
+def zero_shot_classifier(folder: Path, labels: tuple[str, ...] = NLI_LABELS) -> Path:
+    """The pair classifier, published for labels that callers name."""
+    pair_classifier(folder, labels)
+    write_page(folder, "zero-shot-classification")
+    return folder
+
+
+def reranker(folder: Path, **config: Any) -> Path:
+    """A BERT that scores a pair of texts, as transformers writes it."""
+    torch.manual_seed(19)
+    settings = bert_config(bert_tokenizer(folder), ("LABEL_0",), **config)
+    transformers.BertForSequenceClassification(settings).eval().save_pretrained(folder)
+    write_page(folder, "text-ranking")
+    return folder
+
+
+def cross_encoder(folder: Path, activation: str = "Identity") -> Path:
+    """The same, as sentence-transformers writes it."""
+    from sentence_transformers import CrossEncoder
+
+    kinds = {"Identity": torch.nn.Identity, "Sigmoid": torch.nn.Sigmoid, "Tanh": torch.nn.Tanh}
+    reranker(folder)
+    network = CrossEncoder(str(folder), device="cpu", local_files_only=True, activation_fn=kinds[activation]())
+    network.save_pretrained(str(folder))
+    return folder
+
+
+def earlier_cross_encoder(folder: Path) -> Path:
+    """The same with the settings of sentence-transformers 4, and without a task on its page."""
+    reranker(folder, sentence_transformers={"activation_fn": "torch.nn.modules.linear.Identity", "version": "4.0.1"})
+    (folder / "README.md").unlink()
+    return folder
