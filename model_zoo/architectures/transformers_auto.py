@@ -16,9 +16,11 @@ AUTO_CLASSES = (
     "AutoModelForAudioClassification",
     "AutoModelForCausalLM",
     "AutoModelForImageClassification",
+    "AutoModelForMaskedLM",
     "AutoModelForObjectDetection",
     "AutoModelForSeq2SeqLM",
     "AutoModelForSequenceClassification",
+    "AutoModelForTokenClassification",
 )
 """Those that cards may name. No other class of the library can be built by a card."""
 

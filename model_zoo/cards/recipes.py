@@ -99,6 +99,19 @@ class TextRecipe(CardPart):
     """Pooling of the token vectors, inside the network, over the mask: their mean, or the first one. Only for features."""
     normalize: bool = False
     """Whether the network scales its embedding to length 1."""
+    pairs: bool = False
+    """Whether a second text may come with a text. The tokenizer joins them; `token_type_ids`, where the network has them, tell
+    them apart."""
+    truncation: Literal["longest_first", "only_first"] = "longest_first"
+    """Which text of a pair is cut where both together are too long."""
+    mask_token: str = Field(default="", max_length=100)
+    """Stands in a text for a token to be found; empty for networks that find none."""
+    mask_id: int | None = Field(default=None, ge=0)
+    """Its token id."""
+    max_masks: int = Field(default=8, gt=0, le=512)
+    """Masks of a text. Outputs have room for as many, so that compiled networks give one shape."""
+    clean_up_spaces: bool = False
+    """Whether the makers' tokenizer takes the spaces before punctuation out of the texts that it makes of tokens."""
     max_characters: int = Field(gt=0)
     """Characters of a text that the tokenizer reads; limits its time and memory."""
 

@@ -17,15 +17,19 @@ __all__ = [
     "ContinuationExpectation",
     "DetectionExpectation",
     "EmbeddingExpectation",
+    "EntitiesExpectation",
     "Expectation",
+    "ExpectedEntity",
     "ExpectedObject",
     "GoldenCase",
     "GoldenInput",
     "Noise",
     "OutputValues",
+    "ScoreExpectation",
     "SpeechExpectation",
     "TensorsExpectation",
     "TextPair",
+    "TokensExpectation",
     "WrittenExpectation",
     "golden_path",
 ]
@@ -52,10 +56,12 @@ class Noise(CardPart):
 
 
 class GoldenInput(CardPart):
-    """Exactly one of a file of ``model_zoo/golden/``, a text, generated noise, or the seed of random tensors."""
+    """Exactly one of a file of ``model_zoo/golden/``, a text, generated noise, or the seed of random tensors. A second text may
+    come with a text."""
 
     file: str | None = None
     text: str | None = None
+    text_pair: str | None = None
     noise: Noise | None = None
     seed: int | None = Field(default=None, ge=0)
     """Of a row of the network's own tensors; see ``seeded_tensors``."""
@@ -64,6 +70,8 @@ class GoldenInput(CardPart):
     def _exactly_one(self) -> "GoldenInput":
         if sum(part is not None for part in (self.file, self.text, self.noise, self.seed)) != 1:
             raise ValueError("give exactly one of file, text, noise and seed")
+        if self.text_pair is not None and self.text is None:
+            raise ValueError("text_pair comes with a text")
         return self
 
 
@@ -102,6 +110,33 @@ class SpeechExpectation(CardPart):
     speech: bool
     segments: tuple[tuple[float, float], ...] = ()
     tolerance_seconds: float = Field(default=0.1, gt=0)
+
+
+class ExpectedEntity(CardPart):
+    """A span of a text, in Unicode code points."""
+
+    label: str
+    start: int = Field(ge=0)
+    end: int = Field(gt=0)
+
+
+class EntitiesExpectation(CardPart):
+    """Spans of the answer: for each one of its label overlaps it. Only spans whose label no rounding changes are listed."""
+
+    entities: tuple[ExpectedEntity, ...]
+
+
+class TokensExpectation(CardPart):
+    """For each mask of a text the tokens that may be the likeliest: the first one, and those that are nearly as probable."""
+
+    masks: tuple[tuple[int, ...], ...] = Field(min_length=1)
+
+
+class ScoreExpectation(CardPart):
+    """The relevance of the second text for the first, within an absolute tolerance."""
+
+    score: float
+    tolerance: float = Field(gt=0)
 
 
 class ContinuationExpectation(CardPart):
@@ -157,6 +192,9 @@ Expectation = Annotated[
     | SpeechExpectation
     | ContinuationExpectation
     | WrittenExpectation
+    | EntitiesExpectation
+    | TokensExpectation
+    | ScoreExpectation
     | DetectionExpectation
     | TensorsExpectation,
     Field(union_mode="left_to_right"),

@@ -63,9 +63,12 @@ from service.client.results import (
     Classification,
     Detections,
     Embedding,
+    Entities,
+    FilledMasks,
     Forecast,
     GeneratedText,
     Outcome,
+    Ranking,
     Regression,
     Result,
     Segments,
@@ -73,7 +76,17 @@ from service.client.results import (
 )
 from service.client.security import Tls
 from service.client.versions import FineTuned, Lineage, ModelVersion, RolledBack, VersionReport, Versions
-from service.types import Box, DetectedObject, Label, SamplesInstance, Segment, Timing
+from service.types import (
+    Box,
+    DetectedObject,
+    Entity,
+    Label,
+    RankedDocument,
+    SamplesInstance,
+    Segment,
+    Timing,
+    TokenCandidate,
+)
 
 __all__ = [
     "DEFAULT_TARGET",
@@ -91,7 +104,10 @@ __all__ = [
     "DetectedObject",
     "Detections",
     "Embedding",
+    "Entities",
+    "Entity",
     "Evidence",
+    "FilledMasks",
     "FineTuned",
     "Forecast",
     "GeneratedText",
@@ -115,6 +131,8 @@ __all__ = [
     "Overloaded",
     "PredictionError",
     "PulledModel",
+    "RankedDocument",
+    "Ranking",
     "Regression",
     "Result",
     "Retry",
@@ -133,6 +151,7 @@ __all__ = [
     "Timing",
     "Tls",
     "Token",
+    "TokenCandidate",
     "TokenLimits",
     "Traffic",
     "Unavailable",

@@ -13,7 +13,7 @@ from service.client.errors import PredictionError, ZooClientError, prediction_er
 from service.client.tensors import arrays
 from service.pb import prediction_pb2 as pb
 from service.protobuf_values import seconds, struct_dict
-from service.types import Box, DetectedObject, Label, Segment, Timing
+from service.types import Box, DetectedObject, Entity, Label, RankedDocument, Segment, Timing, TokenCandidate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,6 +53,27 @@ class Segments(Result):
     frame_s: float
     probabilities: NDArray[np.float32]
     duration_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Entities(Result):
+    """Labelled spans of a text, in its order."""
+
+    entities: tuple[Entity, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FilledMasks(Result):
+    """The likeliest tokens, best first, for each mask of a text in its order."""
+
+    masks: tuple[tuple[TokenCandidate, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ranking(Result):
+    """Documents of a query, best first."""
+
+    documents: tuple[RankedDocument, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -153,6 +174,18 @@ def _outcome(message: pb.PredictionResult, response: pb.PredictResponse, timing:
                 probabilities=np.array(sound.frame_probabilities, np.float32),
                 duration_s=seconds(sound.duration),
             )
+        case "entities":
+            spans = tuple(Entity(x.label, x.score, x.start, x.end, x.text) for x in message.entities.entities)
+            return Entities(model=model, version=version, timing=timing, notes=notes, outputs=outputs, entities=spans)
+        case "filled_masks":
+            masks = tuple(
+                tuple(TokenCandidate(x.token_id, x.token, x.score, x.sequence) for x in mask.candidates)
+                for mask in message.filled_masks.masks
+            )
+            return FilledMasks(model=model, version=version, timing=timing, notes=notes, outputs=outputs, masks=masks)
+        case "ranking":
+            ranked = tuple(RankedDocument(x.index, x.score) for x in message.ranking.documents)
+            return Ranking(model=model, version=version, timing=timing, notes=notes, outputs=outputs, documents=ranked)
         case "regression":
             number = message.regression
             return Regression(

@@ -191,7 +191,10 @@ def _planned(place: Place, asked: _Request) -> CardPlan:
 
 
 def _verified(card: Card, files: Materialised, plan: CardPlan, place: Place) -> Card:
-    inputs, shown = verification_inputs(card.raw_input, card.task), place.repository.name
+    recipe, shown = card.recipe, place.repository.name
+    inputs = verification_inputs(
+        card.raw_input, card.task, getattr(recipe, "pairs", False), getattr(recipe, "mask_token", "")
+    )
     request = LibraryRequest(
         library=plan.library,
         folder=str(place.folder),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from service.references.comparison.candidates import COMPARED
 from service.references.library_request import LibraryRequest
 
 Answer = Callable[[Any, LibraryRequest, Any], Any]
@@ -43,9 +44,7 @@ def adapted_network(request: LibraryRequest, auto_class: str) -> Any:
 
 def _image_classes(pipe: Any, request: LibraryRequest, raw: Any) -> list[float]:
     """Probabilities in the order of the classes."""
-    import torch
-
-    return list(torch.softmax(pipe.forward(pipe.preprocess(raw))["logits"][0], dim=-1).tolist())
+    return _probabilities(pipe, pipe.preprocess(raw))
 
 
 def _objects(pipe: Any, request: LibraryRequest, raw: Any) -> list[list[float]]:
@@ -58,9 +57,45 @@ def _objects(pipe: Any, request: LibraryRequest, raw: Any) -> list[list[float]]:
 
 def _text_classes(pipe: Any, request: LibraryRequest, raw: Any) -> list[float]:
     """Probabilities in the order of the classes."""
+    return _probabilities(pipe, pipe.preprocess(raw, truncation=True, max_length=request.max_tokens))
+
+
+def _spans(pipe: Any, request: LibraryRequest, raw: Any) -> dict[str, Any]:
+    """Probabilities of all tokens, and the spans."""
     import torch
 
-    model_inputs = pipe.preprocess(raw, truncation=True, max_length=request.max_tokens)
+    pipe.tokenizer.model_max_length = request.max_tokens
+    (model_inputs,) = pipe.preprocess(raw, is_split_into_words=False)
+    logits = pipe.forward(model_inputs)["logits"][0]
+    found = [{**one, "score": float(one["score"])} for one in pipe(raw, aggregation_strategy="simple")]
+    return {"probabilities": torch.softmax(logits, dim=-1).tolist(), "entities": found}
+
+
+def _masks(pipe: Any, request: LibraryRequest, raw: Any) -> list[list[dict[str, Any]]]:
+    """The best candidates for each mask."""
+    limits = {"truncation": True, "max_length": request.max_tokens}
+    found = pipe(raw, top_k=min(COMPARED, pipe.model.config.vocab_size), tokenizer_kwargs=limits)
+    return list(found) if isinstance(found[0], list) else [found]
+
+
+def _probabilities(pipe: Any, model_inputs: Any) -> list[float]:
+    """By the pipeline's own choice of a function, of every class; classes may share a name, so that positions count."""
+    import torch
+
+    outputs = pipe.forward(model_inputs)
+    order = torch.argsort(outputs["logits"][0], descending=True, stable=True).tolist()
+    answer = pipe.postprocess(dict(outputs), top_k=len(order))
+    ranked = sorted((label["score"] for label in answer), reverse=True)
+    found = dict(zip(order, ranked, strict=True))
+    return [found[i] for i in range(len(found))]
+
+
+def _hypothesis_classes(pipe: Any, request: LibraryRequest, raw: Any) -> list[float]:
+    """Probabilities of the network's own classes, for a text and the sentence about a label."""
+    import torch
+
+    pipe.tokenizer.model_max_length = request.max_tokens
+    (model_inputs,) = pipe.preprocess(raw["text"], candidate_labels=[raw["text_pair"]], hypothesis_template="{}")
     return list(torch.softmax(pipe.forward(model_inputs)["logits"][0], dim=-1).tolist())
 
 
@@ -69,7 +104,9 @@ def _sound_classes(pipe: Any, request: LibraryRequest, raw: Any) -> list[float]:
     import torch
 
     model_inputs = pipe.preprocess(at_rate(raw, pipe.feature_extractor.sampling_rate))
-    return list(torch.softmax(pipe.forward(model_inputs)["logits"][0], dim=-1).tolist())
+    logits = pipe.forward(model_inputs)["logits"][0]
+    several = pipe.model.config.problem_type == "multi_label_classification"
+    return list((torch.sigmoid(logits) if several else torch.softmax(logits, dim=-1)).tolist())
 
 
 def at_rate(raw: Any, rate: int) -> Any:
@@ -84,8 +121,11 @@ AUTO_CLASSES = {"text-classification": "AutoModelForSequenceClassification"}
 """Of tasks whose networks may have an adapter."""
 
 ANSWERS: Mapping[str, Answer] = {
+    "fill-mask": _masks,
     "audio-classification": _sound_classes,
     "image-classification": _image_classes,
     "object-detection": _objects,
     "text-classification": _text_classes,
+    "token-classification": _spans,
+    "zero-shot-classification": _hypothesis_classes,
 }
