@@ -311,7 +311,28 @@ class Detections:
     height: int
 
 
-Answer = Classification | Embedding | Segments | GeneratedText | Regression | Forecast | Detections
+@dataclass(frozen=True, slots=True)
+class SegmentedClass:
+    """A class in an image: its index, its name, and the share (0..1) of the pixels that it covers."""
+
+    index: int
+    name: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """The class of each pixel of an image."""
+
+    classes: tuple[SegmentedClass, ...]
+    """Those that are present, the largest first."""
+    mask: bytes
+    """A grey PNG of the size of the image as it was sent, upright; its pixels, of 8 or 16 bits, are indices of classes."""
+    width: int
+    height: int
+
+
+Answer = Classification | Embedding | Segments | GeneratedText | Regression | Forecast | Detections | Segmentation
 
 
 @dataclass(

@@ -15,6 +15,7 @@ AUTO_CLASSES = (
     "AutoModel",
     "AutoModelForImageClassification",
     "AutoModelForObjectDetection",
+    "AutoModelForSemanticSegmentation",
     "AutoModelForSequenceClassification",
 )
 """Those that cards may name. No other class of the library can be built by a card."""

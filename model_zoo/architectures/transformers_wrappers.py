@@ -10,7 +10,13 @@ from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import TextRecipe
 from model_zoo.cards.signature import FEATURES
 
-__all__ = ["WRAPPERS", "TransformersDetector", "TransformersImageClassifier", "TransformersTextClassifier"]
+__all__ = [
+    "WRAPPERS",
+    "TransformersDetector",
+    "TransformersImageClassifier",
+    "TransformersSegmenter",
+    "TransformersTextClassifier",
+]
 
 
 class TransformersTextClassifier(Network):
@@ -64,6 +70,18 @@ class TransformersDetector(Network):
         return {"logits": found.logits, "pred_boxes": found.pred_boxes}
 
 
+class TransformersSegmenter(Network):
+    """A transformers network for semantic segmentation; it has no features for a head."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        """``pixel_values`` (B, 3, H, W) → ``logits`` (B, classes, h, w)."""
+        return {"logits": self.backbone(pixel_values=pixel_values).logits}
+
+
 def _sentence_encoder(backbone: nn.Module, card: Card) -> Network:
     recipe = card.recipe
     assert isinstance(recipe, TextRecipe)
@@ -79,6 +97,7 @@ WRAPPERS: Mapping[str, Callable[[nn.Module, Card], Network]] = {
     "AutoModel": _sentence_encoder,
     "AutoModelForImageClassification": lambda backbone, card: TransformersImageClassifier(backbone),
     "AutoModelForObjectDetection": lambda backbone, card: TransformersDetector(backbone),
+    "AutoModelForSemanticSegmentation": lambda backbone, card: TransformersSegmenter(backbone),
     "AutoModelForSequenceClassification": lambda backbone, card: TransformersTextClassifier(backbone),
 }
 """By automatic class, which is one of `transformers_auto.AUTO_CLASSES`."""

@@ -22,6 +22,7 @@ __all__ = [
     "GoldenCase",
     "GoldenInput",
     "Noise",
+    "SegmentationExpectation",
     "SpeechExpectation",
     "TextPair",
     "golden_path",
@@ -123,12 +124,21 @@ class DetectionExpectation(CardPart):
     at_most: int = Field(ge=0)
 
 
+class SegmentationExpectation(CardPart):
+    """The shares of an image (0..1) that classes cover, by the name of the class."""
+
+    shares: dict[str, float] = Field(min_length=1)
+    tolerance: float = Field(gt=0, le=1)
+    """Of each share."""
+
+
 Expectation = Annotated[
     ClassificationExpectation
     | EmbeddingExpectation
     | SpeechExpectation
     | ContinuationExpectation
-    | DetectionExpectation,
+    | DetectionExpectation
+    | SegmentationExpectation,
     Field(union_mode="left_to_right"),
 ]
 

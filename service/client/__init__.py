@@ -67,12 +67,13 @@ from service.client.results import (
     Outcome,
     Regression,
     Result,
+    Segmentation,
     Segments,
     Tensors,
 )
 from service.client.security import Tls
 from service.client.versions import FineTuned, Lineage, ModelVersion, RolledBack, VersionReport, Versions
-from service.types import Box, DetectedObject, Label, SamplesInstance, Segment, Timing
+from service.types import Box, DetectedObject, Label, SamplesInstance, Segment, SegmentedClass, Timing
 
 __all__ = [
     "DEFAULT_TARGET",
@@ -119,6 +120,8 @@ __all__ = [
     "RolledBack",
     "SamplesInstance",
     "Segment",
+    "Segmentation",
+    "SegmentedClass",
     "Segments",
     "ServerStatus",
     "ServerUnreachable",

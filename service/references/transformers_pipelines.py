@@ -38,6 +38,17 @@ def _objects(pipe: Any, request: LibraryRequest, raw: Any) -> list[list[float]]:
     return [[label, score, *box] for label, score, box in parts]
 
 
+def _mask(pipe: Any, request: LibraryRequest, raw: Any) -> list[list[int]]:
+    """The class of each pixel, line by line, as runs of (class, pixels)."""
+    import torch
+
+    outputs = pipe.forward(pipe.preprocess(raw))
+    target = outputs["target_size"]
+    (classes,) = pipe.image_processor.post_process_semantic_segmentation(outputs, target_sizes=target)
+    values, counts = torch.unique_consecutive(classes.flatten(), return_counts=True)
+    return [list(run) for run in zip(values.tolist(), counts.tolist(), strict=True)]
+
+
 def _text_classes(pipe: Any, request: LibraryRequest, raw: Any) -> list[float]:
     """Probabilities in the order of the classes."""
     import torch
@@ -48,6 +59,7 @@ def _text_classes(pipe: Any, request: LibraryRequest, raw: Any) -> list[float]:
 
 ANSWERS: Mapping[str, Answer] = {
     "image-classification": _image_classes,
+    "image-segmentation": _mask,
     "object-detection": _objects,
     "text-classification": _text_classes,
 }

@@ -216,7 +216,9 @@ def _agreement(card: Card, answers: Sequence[tuple[int, Tensors]], reference: Se
 
 
 def _first(card: Card, row: Tensors) -> NDArray[np.float64]:
-    return np.asarray(row[card.signature.outputs[0].name], np.float64)
+    first = np.asarray(row[card.signature.outputs[0].name], np.float64)
+    # Of a segmentation the classes come first, then the pixels, each of which is a decision.
+    return np.moveaxis(first, 0, -1).reshape(-1, len(first)) if card.task == "image-segmentation" else first
 
 
 def _decisions(card: Card, row: Tensors) -> NDArray[np.int64]:
@@ -225,6 +227,6 @@ def _decisions(card: Card, row: Tensors) -> NDArray[np.int64]:
     first = _first(card, row)
     if isinstance(card.recipe, AudioRecipe):
         return (first >= card.recipe.threshold).astype(np.int64)
-    if card.task.endswith("-classification") or card.task == "text-generation":
+    if card.task.endswith("-classification") or card.task in ("text-generation", "image-segmentation"):
         return np.atleast_1d(np.argmax(first, -1))
     return np.zeros(0, np.int64)

@@ -2,5 +2,5 @@
 
 * ``card``            from a repository to the plan of its card: finds the planner by the end of the class name
 * ``network_class``   what planners share: the class, its architecture, fields of every card
-* ``text``, ``image``, ``detection``  planners of a family of tasks; each lists its ``PLANNERS`` and ``TASKS``
+* ``text``, ``image``, ``detection``, ``segmentation``  planners of a family of tasks; each lists its ``PLANNERS`` and ``TASKS``
 """

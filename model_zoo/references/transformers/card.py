@@ -6,15 +6,15 @@ from typing import Any
 from model_zoo.errors import NotDerivable
 from model_zoo.references.card_plan import CardPlan, Given
 from model_zoo.references.repository import Repository
-from model_zoo.references.transformers import detection, image, text
+from model_zoo.references.transformers import detection, image, segmentation, text
 from model_zoo.references.transformers.network_class import NetworkClass, Planner
 
 __all__ = ["TASKS", "plan_transformers"]
 
-PLANNERS: Mapping[str, Planner] = {**text.PLANNERS, **image.PLANNERS, **detection.PLANNERS}
+PLANNERS: Mapping[str, Planner] = {**text.PLANNERS, **image.PLANNERS, **detection.PLANNERS, **segmentation.PLANNERS}
 """Endings of the classes that ``architectures`` names → who plans the card. The longest ending that fits counts."""
 
-TASKS = (*text.TASKS, *image.TASKS, *detection.TASKS)
+TASKS = (*text.TASKS, *image.TASKS, *detection.TASKS, *segmentation.TASKS)
 
 
 def plan_transformers(repository: Repository, config: dict[str, Any], given: Given) -> CardPlan:

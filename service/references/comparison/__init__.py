@@ -3,6 +3,7 @@ follows.
 
 compared  what a comparison gets and gives
 detections  objects with boxes
+masks     classes of pixels
 vectors   probabilities of classes, embeddings
 table     the comparison of each task
 """

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 
 from service.references.comparison.compared import AnswerComparison
 from service.references.comparison.detections import detections
+from service.references.comparison.masks import masks
 from service.references.comparison.vectors import IMAGE_BOUND, TEXT_BOUND, classes, embeddings
 
 COMPARISONS: Mapping[str, AnswerComparison] = {
     "feature-extraction": embeddings(TEXT_BOUND),
     "image-classification": classes(IMAGE_BOUND),
     "image-feature-extraction": embeddings(IMAGE_BOUND),
+    "image-segmentation": masks(),
     "object-detection": detections(),
     "text-classification": classes(TEXT_BOUND),
 }

@@ -30,6 +30,7 @@ from service.types import (
     Prediction,
     Regression,
     SamplesInstance,
+    Segmentation,
     Segments,
     TensorInstance,
     Tensors,
@@ -213,6 +214,13 @@ def _write_detections(answer: Detections, result: pb.PredictionResult) -> None:
         message.objects.add(index=found.index, name=found.name, score=found.score, box=box)
 
 
+def _write_segmentation(answer: Segmentation, result: pb.PredictionResult) -> None:
+    message = result.segmentation
+    message.mask, message.image_width, message.image_height = answer.mask, answer.width, answer.height
+    for one in answer.classes:
+        message.classes.add(index=one.index, name=one.name, share=one.share)
+
+
 _WRITERS: dict[type[Answer], Callable[[Any, pb.PredictionResult], None]] = {
     Classification: _write_classification,
     Embedding: _write_embedding,
@@ -221,6 +229,7 @@ _WRITERS: dict[type[Answer], Callable[[Any, pb.PredictionResult], None]] = {
     Regression: _write_regression,
     Forecast: _write_forecast,
     Detections: _write_detections,
+    Segmentation: _write_segmentation,
 }
 
 _DATATYPES = {dtype: name for name, dtype in DTYPES.items()}

@@ -95,6 +95,45 @@ def yolos(folder: Path) -> Path:
     return _written(folder, network, processor, "object-detection")
 
 
+def segformer(folder: Path) -> Path:
+    """A SegFormer: logits of a quarter of the image's size."""
+    torch.manual_seed(11)
+    config = transformers.SegformerConfig(
+        depths=[1, 1, 1, 1],
+        hidden_sizes=[8, 16, 24, 32],
+        num_attention_heads=[1, 1, 2, 2],
+        decoder_hidden_size=32,
+        initializer_range=0.3,
+        **COMMON,
+    )
+    network = transformers.SegformerForSemanticSegmentation(config)
+    processor = transformers.SegformerImageProcessor(size={"height": 128, "width": 128})
+    return _written(folder, network, processor, "image-segmentation")
+
+
+def beit(folder: Path) -> Path:
+    """A BEiT with UPerNet's decoder."""
+    torch.manual_seed(12)
+    config = transformers.BeitConfig(
+        hidden_size=32,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        intermediate_size=37,
+        image_size=128,
+        patch_size=16,
+        out_indices=[1, 2, 3, 4],
+        pool_scales=[1, 2],
+        use_auxiliary_head=False,
+        use_absolute_position_embeddings=True,
+        initializer_range=0.3,
+        **COMMON,
+    )
+    network = transformers.BeitForSemanticSegmentation(config)
+    processor = transformers.BeitImageProcessor(size={"height": 128, "width": 128}, do_center_crop=False)
+    return _written(folder, network, processor, "image-segmentation")
+
+
+SEGMENTERS: dict[str, Callable[[Path], Path]] = {"segformer": segformer, "beit": beit}
 DETECTORS: dict[str, Callable[[Path], Path]] = {"rt_detr": rt_detr, "detr": detr, "yolos": yolos}
 
 
