@@ -13,9 +13,12 @@ __all__ = ["AUTO_CLASSES", "build", "config_of", "read"]
 
 AUTO_CLASSES = (
     "AutoModel",
+    "AutoModelForAudioClassification",
+    "AutoModelForCausalLM",
     "AutoModelForImageClassification",
     "AutoModelForObjectDetection",
     "AutoModelForSemanticSegmentation",
+    "AutoModelForSeq2SeqLM",
     "AutoModelForSequenceClassification",
 )
 """Those that cards may name. No other class of the library can be built by a card."""

@@ -5,9 +5,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from model_zoo.architectures.generation import TextGenerator
+from model_zoo.architectures.sound import SoundClassifier
 from model_zoo.architectures.wrappers import Network, SentenceEncoder, masked_mean
 from model_zoo.cards.card import Card
-from model_zoo.cards.recipes import TextRecipe
+from model_zoo.cards.recipes import SoundRecipe, TextRecipe
 from model_zoo.cards.signature import FEATURES
 
 __all__ = [
@@ -88,6 +90,16 @@ def _sentence_encoder(backbone: nn.Module, card: Card) -> Network:
     return SentenceEncoder(backbone, recipe.normalize, recipe.pooling == "cls")
 
 
+def _sound_classifier(backbone: nn.Module, card: Card) -> Network:
+    recipe = card.recipe
+    assert isinstance(recipe, SoundRecipe)
+    return SoundClassifier(backbone, recipe.masked)
+
+
+def _text_generator(backbone: nn.Module, card: Card) -> Network:
+    return TextGenerator(backbone, card.architecture.arguments["generation"])
+
+
 def _mean_over_places(states: Tensor) -> Tensor:
     """(B, T, D) of tokens, or (B, D, H, W) of a map → (B, D)."""
     return states.mean(dim=1) if states.dim() == 3 else states.mean(dim=(2, 3))
@@ -95,9 +107,12 @@ def _mean_over_places(states: Tensor) -> Tensor:
 
 WRAPPERS: Mapping[str, Callable[[nn.Module, Card], Network]] = {
     "AutoModel": _sentence_encoder,
+    "AutoModelForAudioClassification": _sound_classifier,
+    "AutoModelForCausalLM": _text_generator,
     "AutoModelForImageClassification": lambda backbone, card: TransformersImageClassifier(backbone),
     "AutoModelForObjectDetection": lambda backbone, card: TransformersDetector(backbone),
     "AutoModelForSemanticSegmentation": lambda backbone, card: TransformersSegmenter(backbone),
+    "AutoModelForSeq2SeqLM": _text_generator,
     "AutoModelForSequenceClassification": lambda backbone, card: TransformersTextClassifier(backbone),
 }
 """By automatic class, which is one of `transformers_auto.AUTO_CLASSES`."""

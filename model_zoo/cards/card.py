@@ -63,6 +63,8 @@ class Batching(CardPart):
     """Input tensor whose axis 1 varies from row to row and is padded to the longest; None if no axis varies."""
     max_length: int | None = Field(default=None, gt=0)
     """Greatest length of that axis."""
+    min_length: int = Field(default=1, gt=0)
+    """Least length of that axis."""
 
     @model_validator(mode="after")
     def _both_or_none(self) -> "Batching":
@@ -170,6 +172,11 @@ class Card(CardPart):
     tolerance: Tolerance
     golden: tuple[GoldenCase, ...] = ()
     """At least one for pretrained weights. A fine-tuned version has ``golden.safetensors`` instead."""
+
+    @property
+    def generates(self) -> bool:
+        """Whether a run of the network is a loop over tokens; no compiler takes one."""
+        return "generation" in self.architecture.arguments
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "Card":

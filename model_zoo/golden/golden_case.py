@@ -25,6 +25,7 @@ __all__ = [
     "SegmentationExpectation",
     "SpeechExpectation",
     "TextPair",
+    "WrittenExpectation",
     "golden_path",
 ]
 
@@ -106,6 +107,12 @@ class ContinuationExpectation(CardPart):
     next: str = Field(min_length=1, max_length=1)
 
 
+class WrittenExpectation(CardPart):
+    """The text that the network writes first: as many tokens as the task checks."""
+
+    written: str
+
+
 class ExpectedObject(CardPart):
     """An object that must be found."""
 
@@ -137,6 +144,7 @@ Expectation = Annotated[
     | EmbeddingExpectation
     | SpeechExpectation
     | ContinuationExpectation
+    | WrittenExpectation
     | DetectionExpectation
     | SegmentationExpectation,
     Field(union_mode="left_to_right"),

@@ -8,12 +8,18 @@ from typing import Literal
 
 from model_zoo.errors import InvalidReference
 
-__all__ = ["Reference", "is_reference", "parse_reference"]
+__all__ = ["HUB_KINDS", "Reference", "is_reference", "parse_reference"]
 
-_KINDS = ("hf", "local")
+_KINDS = ("hf", "timm", "local")
+HUB_KINDS = ("hf", "timm")
+"""Kinds of references whose files come from a model hub."""
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
+_TIMM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
-_FORMS = "hf:ORG/NAME, hf:ORG/NAME@REVISION or local:FOLDER"
+_FORMS = "hf:ORG/NAME, hf:ORG/NAME@REVISION, timm:NAME or local:FOLDER"
+_NO_TORCHVISION = (
+    "its weights are in no repository; timm has most of its networks: try timm:resnet50.tv_in1k and the like"
+)
 
 
 @dataclass(frozen=True)
@@ -21,12 +27,12 @@ class Reference:
     """A network and where it is.
 
     Attributes:
-        kind: ``hf`` for a model hub, ``local`` for a folder of this machine.
-        place: ``ORG/NAME``, or the absolute path of the folder.
+        kind: ``hf`` for a model hub, ``timm`` for timm's repositories there, ``local`` for a folder of this machine.
+        place: ``ORG/NAME``, the name that timm gives a pretrained network, or the absolute path of the folder.
         revision: branch, tag or commit of a hub; empty for its main branch.
     """
 
-    kind: Literal["hf", "local"]
+    kind: Literal["hf", "timm", "local"]
     place: str
     revision: str = ""
 
@@ -37,6 +43,15 @@ class Reference:
     def shown(self) -> str:
         """The reference without a path of this machine, for messages."""
         return f"local:{Path(self.place).name}" if self.kind == "local" else str(self)
+
+    @property
+    def repository(self) -> str:
+        """Its repository on a hub, ``ORG/NAME``."""
+        return f"timm/{self.place}" if self.kind == "timm" else self.place
+
+    def is_same_as(self, text: str) -> bool:
+        """Whether the text of a reference means the same network: ``timm:NAME`` is ``hf:timm/NAME``."""
+        return text == str(self) or (self.kind != "local" and _on_hub(text) == _on_hub(str(self)))
 
     @property
     def model_name(self) -> str:
@@ -57,6 +72,8 @@ def parse_reference(text: str) -> Reference:
         InvalidReference: the kind is unknown, or what follows has the wrong form.
     """
     kind, _, rest = text.partition(":")
+    if kind == "torchvision":
+        raise InvalidReference(text, _NO_TORCHVISION)
     if kind not in _KINDS:
         raise InvalidReference(text, f"expected {_FORMS}")
     if not rest:
@@ -67,8 +84,13 @@ def parse_reference(text: str) -> Reference:
         except RuntimeError as error:
             raise InvalidReference(text, "there is no such user") from error
     place, at, revision = rest.partition("@")
-    if not _REPOSITORY.fullmatch(place) or ".." in place:
-        raise InvalidReference(text, "expected ORG/NAME after hf:")
+    form, wanted = (_TIMM_NAME, "NAME after timm:") if kind == "timm" else (_REPOSITORY, "ORG/NAME after hf:")
+    if not form.fullmatch(place) or ".." in place:
+        raise InvalidReference(text, f"expected {wanted}")
     if at and (not _REVISION.fullmatch(revision) or ".." in revision):
         raise InvalidReference(text, "expected a branch, a tag or a commit after @")
-    return Reference("hf", place, revision)
+    return Reference("timm" if kind == "timm" else "hf", place, revision)
+
+
+def _on_hub(text: str) -> str:
+    return f"hf:timm/{text.removeprefix('timm:')}" if text.startswith("timm:") else text

@@ -67,7 +67,7 @@ def agreed(
         worst = max(worst, difference)
         if len(one.text or "") <= LONGEST_GOLDEN_TEXT:
             cases.append(GoldenCase(input=one, expect=comparison.expectation(compared)))
-    output = card.signature.outputs[0].name
+    output = next(spec.name for spec in card.signature.outputs if spec.datatype == "FP32")
     largest = max(float(np.abs(row[output]).max(initial=0.0)) for row in ours)
     return card.model_copy(
         update={
@@ -82,6 +82,8 @@ def agreed(
 
 def _shown(one: GoldenInput) -> str:
     if one.file is not None:
-        return f"the photo {one.file}"
+        return f"the {'recording' if one.file.endswith('.flac') else 'photo'} {one.file}"
+    if one.noise is not None:
+        return f"noise of {one.noise.seconds:g} s"
     text = one.text or ""
     return f"the text {text[:40]!r}" + (f" … of {len(text):,} characters" if len(text) > 40 else "")

@@ -19,8 +19,14 @@ from model_zoo import strict_json
 from model_zoo.golden.golden_case import GoldenInput, golden_path
 from service.observability.standard_streams import protect
 from service.processes import end_with_parent
-from service.references import transformers_pipelines
+from service.references import library_writing, transformers_pipelines
 from service.references.library_request import LibraryRequest
+from service.tasks.audio.audio_input import decode_audio
+from service.tasks.instances import golden_recording
+from service.types import AudioInstance, SamplesInstance
+
+NOISE_RATE, LONGEST_S = 16_000, 600.0
+"""Of noise, in hertz; of a recording, in seconds."""
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 """Environment of the process: the libraries would otherwise look for newer files at a hub."""
@@ -38,6 +44,8 @@ def answer(request: LibraryRequest) -> list[Any]:
             return _timm(request)
         case "sentence-transformers":
             return _sentence_transformers(request)
+    if request.generation is not None:
+        return library_writing.written(request, _raw(request.inputs))
     return transformers_pipelines.answers(request, _raw(request.inputs))
 
 
@@ -73,9 +81,20 @@ def _sentence_transformers(request: LibraryRequest) -> list[list[float]]:
 
 
 def _raw(inputs: Sequence[GoldenInput]) -> list[Any]:
+    return [_raw_input(one) for one in inputs]
+
+
+def _raw_input(one: GoldenInput) -> Any:
+    """A text, a photo, or the mono samples of a sound with their rate."""
     from PIL import Image
 
-    return [one.text if one.file is None else Image.open(golden_path(one.file)).convert("RGB") for one in inputs]
+    if one.noise is not None or (one.file or "").endswith(".flac"):
+        sound = golden_recording(one, NOISE_RATE)
+        if isinstance(sound, SamplesInstance):
+            return sound.samples, sound.sample_rate
+        assert isinstance(sound, AudioInstance)
+        return decode_audio(sound.data, LONGEST_S, one.file or "")
+    return one.text if one.file is None else Image.open(golden_path(one.file)).convert("RGB")
 
 
 def main() -> None:

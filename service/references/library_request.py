@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -19,4 +19,6 @@ class LibraryRequest(BaseModel):
     """The repository's files in their own layout."""
     task: str
     max_tokens: int | None = None
+    generation: dict[str, Any] | None = None
+    """Of a network that writes text: fields of the library's GenerationConfig."""
     inputs: tuple[GoldenInput, ...]

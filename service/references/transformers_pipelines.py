@@ -57,7 +57,24 @@ def _text_classes(pipe: Any, request: LibraryRequest, raw: Any) -> list[float]:
     return list(torch.softmax(pipe.forward(model_inputs)["logits"][0], dim=-1).tolist())
 
 
+def _sound_classes(pipe: Any, request: LibraryRequest, raw: Any) -> list[float]:
+    """Probabilities in the order of the classes."""
+    import torch
+
+    model_inputs = pipe.preprocess(at_rate(raw, pipe.feature_extractor.sampling_rate))
+    return list(torch.softmax(pipe.forward(model_inputs)["logits"][0], dim=-1).tolist())
+
+
+def at_rate(raw: Any, rate: int) -> Any:
+    """Samples and their rate → samples at the rate of the pipeline, which can convert rates by torchaudio only."""
+    import soxr
+
+    samples, came = raw
+    return samples if came == rate else soxr.resample(samples, came, rate)
+
+
 ANSWERS: Mapping[str, Answer] = {
+    "audio-classification": _sound_classes,
     "image-classification": _image_classes,
     "image-segmentation": _mask,
     "object-detection": _objects,

@@ -11,14 +11,17 @@ from model_zoo.cards.recipes import (
     AudioRecipe,
     CharacterRecipe,
     ImageRecipe,
+    PromptRecipe,
     RecordRecipe,
     RowRecipe,
     ScaledImageRecipe,
     SeriesRecipe,
+    SoundRecipe,
     SpectrogramRecipe,
     TextRecipe,
 )
 from model_zoo.materialised import Materialised
+from service.tasks.audio.sound_input import sound_classification
 from service.tasks.audio.spectrogram import SpectrogramInput
 from service.tasks.audio.voice_activity_detection import VoiceActivityDetection
 from service.tasks.base import Task
@@ -34,6 +37,7 @@ from service.tasks.regression import NumberAnswers
 from service.tasks.series.time_series_forecasting import TimeSeriesForecasting
 from service.tasks.tabular.tabular_prediction import TabularPrediction
 from service.tasks.text.character_input import CharacterInput
+from service.tasks.text.prompted_generation import PromptedGeneration
 from service.tasks.text.text_generation import TextGeneration
 from service.tasks.text.token_input import TokenInput
 
@@ -51,6 +55,9 @@ TASKS: dict[tuple[str, type], TaskFactory] = {
     ("text-classification", TextRecipe): partial(SequenceTask, TokenInput, LabelAnswers),
     ("text-classification", CharacterRecipe): partial(SequenceTask, CharacterInput, LabelAnswers),
     ("text-generation", CharacterRecipe): TextGeneration,
+    ("text-generation", PromptRecipe): PromptedGeneration,
+    ("text2text-generation", PromptRecipe): PromptedGeneration,
+    ("audio-classification", SoundRecipe): sound_classification,
     ("audio-classification", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, LabelAnswers),
     ("tabular-classification", RowRecipe): partial(TabularPrediction, LabelAnswers),
     ("tabular-regression", RowRecipe): partial(TabularPrediction, NumberAnswers),

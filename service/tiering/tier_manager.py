@@ -113,6 +113,8 @@ class TierManager:
             reason = "optimize is off"
         elif served.card.adapter is not None:
             reason = "compiled, a LoRA version would hold a copy of the weights that it shares with its base"
+        elif served.card.generates:
+            reason = "it writes token by token, and compilers take networks without loops"
         elif isinstance(served.card.recipe, ScaledImageRecipe):
             reason = "its images differ in height and width, and compiled code varies in one axis at most"
         elif served.reference is None:

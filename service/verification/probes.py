@@ -58,7 +58,8 @@ def probe_items(task: Task, golden: Sequence[Item] = ()) -> list[Item]:
     batching = task.card.batching
     if batching.max_length is not None:
         first = items[0].length
-        lengths = {min(n, batching.max_length) for n in (1, 2, *(max(1, int(first * times)) for times in LENGTHS))}
+        least, most = batching.min_length, batching.max_length
+        lengths = {max(least, min(n, most)) for n in (1, 2, *(max(1, int(first * times)) for times in LENGTHS))}
         return [*items, *(_of_length(task.card, items[0], n) for n in sorted(lengths))]
     return [*items, *(_mirrored(item) for item in items), *(_shifted(item) for item in items)]
 

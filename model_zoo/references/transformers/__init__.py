@@ -2,5 +2,8 @@
 
 * ``card``            from a repository to the plan of its card: finds the planner by the end of the class name
 * ``network_class``   what planners share: the class, its architecture, fields of every card
-* ``text``, ``image``, ``detection``, ``segmentation``  planners of a family of tasks; each lists its ``PLANNERS`` and ``TASKS``
+* ``prompt``          fields of networks that write text
+* ``extractor``       fields of networks that read sounds
+* ``text``, ``image``, ``detection``, ``segmentation``, ``generation``, ``sound``  planners of a family of tasks; each lists its
+  ``PLANNERS`` and ``TASKS``
 """

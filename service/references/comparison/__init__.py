@@ -5,5 +5,6 @@ compared  what a comparison gets and gives
 detections  objects with boxes
 masks     classes of pixels
 vectors   probabilities of classes, embeddings
+writing   generated texts
 table     the comparison of each task
 """
