@@ -9,13 +9,14 @@ from model_zoo.architectures.generation import TextGenerator
 from model_zoo.architectures.sound import SoundClassifier
 from model_zoo.architectures.wrappers import Network, SentenceEncoder, masked_mean
 from model_zoo.cards.card import Card
-from model_zoo.cards.recipes import SoundRecipe, TextRecipe
+from model_zoo.cards.recipes import ImageRecipe, SoundRecipe, TextRecipe
 from model_zoo.cards.signature import FEATURES
 
 __all__ = [
     "WRAPPERS",
     "TransformersDetector",
     "TransformersImageClassifier",
+    "TransformersImageEncoder",
     "TransformersSegmenter",
     "TransformersTextClassifier",
 ]
@@ -84,8 +85,27 @@ class TransformersSegmenter(Network):
         return {"logits": self.backbone(pixel_values=pixel_values).logits}
 
 
-def _sentence_encoder(backbone: nn.Module, card: Card) -> Network:
+class TransformersImageEncoder(Network):
+    """A transformers network for images without a head, that pools what it finds."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def features(self, **inputs: Tensor) -> Tensor:
+        """``pixel_values`` (B, 3, H, W) → pooled features (B, D)."""
+        pooled: Tensor = self.backbone(pixel_values=inputs["pixel_values"]).pooler_output
+        return pooled.flatten(1)
+
+    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        """``pixel_values`` (B, 3, H, W) → ``embedding`` (B, D)."""
+        return {"embedding": self.features(pixel_values=pixel_values)}
+
+
+def _encoder(backbone: nn.Module, card: Card) -> Network:
     recipe = card.recipe
+    if isinstance(recipe, ImageRecipe):
+        return TransformersImageEncoder(backbone)
     assert isinstance(recipe, TextRecipe)
     return SentenceEncoder(backbone, recipe.normalize, recipe.pooling == "cls")
 
@@ -106,7 +126,7 @@ def _mean_over_places(states: Tensor) -> Tensor:
 
 
 WRAPPERS: Mapping[str, Callable[[nn.Module, Card], Network]] = {
-    "AutoModel": _sentence_encoder,
+    "AutoModel": _encoder,
     "AutoModelForAudioClassification": _sound_classifier,
     "AutoModelForCausalLM": _text_generator,
     "AutoModelForImageClassification": lambda backbone, card: TransformersImageClassifier(backbone),

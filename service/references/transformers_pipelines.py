@@ -38,6 +38,12 @@ def _objects(pipe: Any, request: LibraryRequest, raw: Any) -> list[list[float]]:
     return [[label, score, *box] for label, score, box in parts]
 
 
+def _image_embedding(pipe: Any, request: LibraryRequest, raw: Any) -> list[float]:
+    """The pooled output, as the pipeline gives it with `pool=True`."""
+    pooled = pipe.postprocess(pipe.forward(pipe.preprocess(raw)), pool=True, return_tensors=True)
+    return list(pooled.flatten().tolist())
+
+
 def _mask(pipe: Any, request: LibraryRequest, raw: Any) -> list[list[int]]:
     """The class of each pixel, line by line, as runs of (class, pixels)."""
     import torch
@@ -76,6 +82,7 @@ def at_rate(raw: Any, rate: int) -> Any:
 ANSWERS: Mapping[str, Answer] = {
     "audio-classification": _sound_classes,
     "image-classification": _image_classes,
+    "image-feature-extraction": _image_embedding,
     "image-segmentation": _mask,
     "object-detection": _objects,
     "text-classification": _text_classes,

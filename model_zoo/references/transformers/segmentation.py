@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import torch
-
 from model_zoo.references.card_plan import CardPlan
 from model_zoo.references.image_processor import PROCESSOR, image_recipe
 from model_zoo.references.transformers.classes import class_fields
+from model_zoo.references.transformers.image import outputs_without_memory
 from model_zoo.references.transformers.network_class import NetworkClass
 from model_zoo.references.weight_files import weight_files
 
@@ -48,12 +47,8 @@ def plan_segmenter(network: NetworkClass) -> CardPlan:
 
 
 def _shape(network: NetworkClass, built: Any, size: tuple[int, int], count: int) -> tuple[int, int, int]:
-    """(classes, height, width) of the logits for one image, by a run without memory. Raises NotDerivable."""
-    try:
-        with torch.device("meta"), torch.inference_mode():
-            shape = tuple(built.eval()(pixel_values=torch.empty(1, 3, *size)).logits.shape)
-    except Exception as error:  # a contradiction may show anywhere in the library
-        raise network.refuse("transformers cannot run the network on images of the size in its files") from error
+    """(classes, height, width) of the logits for one image. Raises NotDerivable."""
+    shape = tuple(outputs_without_memory(network, built, size).logits.shape)
     if len(shape) != 4 or shape[1] != count:
         raise network.refuse(f"it gives logits of the shape {list(shape)}, and has {count:,} classes")
     return count, shape[2], shape[3]
