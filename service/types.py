@@ -387,6 +387,27 @@ class Detections:
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentedClass:
+    """A class in an image: its index, its name, and the share (0..1) of the pixels that it covers."""
+
+    index: int
+    name: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """The class of each pixel of an image."""
+
+    classes: tuple[SegmentedClass, ...]
+    """Those that are present, the largest first."""
+    mask: bytes
+    """A grey PNG of the size of the image as it was sent, upright; its pixels, of 8 or 16 bits, are indices of classes."""
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
 class OutputTensors:
     """The outputs of a network whose task has no answer for people: one row of each, by name."""
 
@@ -404,6 +425,7 @@ Answer = (
     | Regression
     | Forecast
     | Detections
+    | Segmentation
     | OutputTensors
 )
 

@@ -18,6 +18,7 @@ AUTO_CLASSES = (
     "AutoModelForImageClassification",
     "AutoModelForMaskedLM",
     "AutoModelForObjectDetection",
+    "AutoModelForSemanticSegmentation",
     "AutoModelForSeq2SeqLM",
     "AutoModelForSequenceClassification",
     "AutoModelForTokenClassification",
@@ -87,9 +88,12 @@ def _auto_class(arguments: Mapping[str, Any]) -> Any:
 
 
 def _without_pooler(auto: Any, config: Any) -> dict[str, bool]:
-    """Leaves out the layer on the first token, which an encoder's own pooling does not use and many repositories lack."""
+    """Leaves out the layer on the first token of a text, which an encoder's own pooling does not use and many repositories lack.
+    Of an image, its output is the embedding."""
     if auto is not transformers.AutoModel:
         return {}
     mapped: Any = transformers.MODEL_MAPPING[type(config)]
     kind: Any = mapped[0] if isinstance(mapped, tuple) else mapped
+    if kind.main_input_name == "pixel_values":
+        return {}
     return {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(kind).parameters else {}

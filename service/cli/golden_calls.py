@@ -14,10 +14,12 @@ import numpy as np
 from model_zoo.golden.golden_case import (
     ClassificationExpectation,
     ContinuationExpectation,
+    DetectionExpectation,
     EmbeddingExpectation,
     Expectation,
     GoldenCase,
     GoldenInput,
+    SegmentationExpectation,
     SpeechExpectation,
 )
 from service import types
@@ -117,4 +119,9 @@ def _figures(expect: Expectation, result: Any) -> str:
             return f"speech at {found}" if found else "no speech"
         case ContinuationExpectation():
             return f"continues with {result.text!r}"
+        case DetectionExpectation():
+            return f"{len(result.objects)} objects, {len(expect.objects)} to {expect.at_most} expected"
+        case SegmentationExpectation():
+            first = result.classes[0]
+            return f"{first.name} on {first.share:.1%}, expected {expect.shares.get(first.name, 0.0):.1%}"
     return "answered"

@@ -71,6 +71,7 @@ from service.client.results import (
     Ranking,
     Regression,
     Result,
+    Segmentation,
     Segments,
     Tensors,
 )
@@ -84,6 +85,7 @@ from service.types import (
     RankedDocument,
     SamplesInstance,
     Segment,
+    SegmentedClass,
     Timing,
     TokenCandidate,
 )
@@ -139,6 +141,8 @@ __all__ = [
     "RolledBack",
     "SamplesInstance",
     "Segment",
+    "Segmentation",
+    "SegmentedClass",
     "Segments",
     "ServerStatus",
     "ServerUnreachable",

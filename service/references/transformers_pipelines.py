@@ -55,6 +55,23 @@ def _objects(pipe: Any, request: LibraryRequest, raw: Any) -> list[list[float]]:
     return [[label, score, *box] for label, score, box in parts]
 
 
+def _image_embedding(pipe: Any, request: LibraryRequest, raw: Any) -> list[float]:
+    """The pooled output, as the pipeline gives it with `pool=True`."""
+    pooled = pipe.postprocess(pipe.forward(pipe.preprocess(raw)), pool=True, return_tensors=True)
+    return list(pooled.flatten().tolist())
+
+
+def _mask(pipe: Any, request: LibraryRequest, raw: Any) -> list[list[int]]:
+    """The class of each pixel, line by line, as runs of (class, pixels)."""
+    import torch
+
+    outputs = pipe.forward(pipe.preprocess(raw))
+    target = outputs["target_size"]
+    (classes,) = pipe.image_processor.post_process_semantic_segmentation(outputs, target_sizes=target)
+    values, counts = torch.unique_consecutive(classes.flatten(), return_counts=True)
+    return [list(run) for run in zip(values.tolist(), counts.tolist(), strict=True)]
+
+
 def _text_classes(pipe: Any, request: LibraryRequest, raw: Any) -> list[float]:
     """Probabilities in the order of the classes."""
     return _probabilities(pipe, pipe.preprocess(raw, truncation=True, max_length=request.max_tokens))
@@ -124,6 +141,8 @@ ANSWERS: Mapping[str, Answer] = {
     "fill-mask": _masks,
     "audio-classification": _sound_classes,
     "image-classification": _image_classes,
+    "image-feature-extraction": _image_embedding,
+    "image-segmentation": _mask,
     "object-detection": _objects,
     "text-classification": _text_classes,
     "token-classification": _spans,

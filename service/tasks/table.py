@@ -30,6 +30,7 @@ from service.tasks.classification import LabelAnswers
 from service.tasks.composed import ComposedTask, SequenceTask
 from service.tasks.embedding import EmbeddingAnswers
 from service.tasks.image.image_input import ImageInput
+from service.tasks.image.image_segmentation import SegmentationAnswers
 from service.tasks.image.image_tabular_regression import ImageTabularRegression
 from service.tasks.image.object_detection import DetectionAnswers
 from service.tasks.image.scaled_images import ScaledImages
@@ -51,6 +52,7 @@ TaskFactory = Callable[[Card, Sequence[str], Mapping[str, Path]], Task]
 TASKS: dict[tuple[str, type], TaskFactory] = {
     ("image-classification", ImageRecipe): partial(ComposedTask, ImageInput, LabelAnswers),
     ("image-feature-extraction", ImageRecipe): partial(ComposedTask, ImageInput, EmbeddingAnswers),
+    ("image-segmentation", ImageRecipe): partial(ComposedTask, ImageInput, SegmentationAnswers),
     ("object-detection", ImageRecipe): partial(ComposedTask, ImageInput, DetectionAnswers),
     ("object-detection", ScaledImageRecipe): partial(ScaledImages, DetectionAnswers),
     ("feature-extraction", TextRecipe): partial(SequenceTask, TokenInput, EmbeddingAnswers),

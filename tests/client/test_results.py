@@ -1,6 +1,15 @@
 """Messages as results."""
 
-from service.client import Box, Classification, Client, DetectedObject, Detections, GeneratedText
+from service.client import (
+    Box,
+    Classification,
+    Client,
+    DetectedObject,
+    Detections,
+    GeneratedText,
+    Segmentation,
+    SegmentedClass,
+)
 from service.client.results import read_response
 from service.pb import prediction_pb2 as pb
 
@@ -29,3 +38,13 @@ def test_objects_are_read_with_their_boxes_and_the_size_of_the_image() -> None:
     assert isinstance(outcome, Detections)
     assert (outcome.width, outcome.height) == (64, 48)
     assert outcome.objects == (DetectedObject(2, "чашка ☕", 0.75, Box(-1.5, 2, 30, 40)),)
+
+
+def test_mask_is_read_with_its_classes() -> None:
+    message = pb.Segmentation(mask=b"png", image_width=64, image_height=48)
+    message.classes.add(index=3, name="wall", share=0.75)
+    response = pb.PredictResponse(model="m", version=1, predictions=[pb.PredictionResult(segmentation=message)])
+    (outcome,) = read_response(response, 1)
+    assert isinstance(outcome, Segmentation)
+    assert (outcome.mask, outcome.width, outcome.height) == (b"png", 64, 48)
+    assert outcome.classes == (SegmentedClass(3, "wall", 0.75),)

@@ -6,7 +6,7 @@ from typing import Any
 from model_zoo.errors import NotDerivable
 from model_zoo.references.card_plan import CardPlan, Given
 from model_zoo.references.repository import Repository
-from model_zoo.references.transformers import detection, generation, image, sound, text
+from model_zoo.references.transformers import detection, generation, image, segmentation, sound, text
 from model_zoo.references.transformers.network_class import NetworkClass, Planner
 
 __all__ = ["TASKS", "plan_transformers"]
@@ -15,6 +15,7 @@ FAMILIES = (
     text,
     image,
     detection,
+    segmentation,
     generation,
     sound,
 )

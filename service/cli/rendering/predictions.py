@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -31,6 +32,7 @@ from service.client import (
     Ranking,
     Regression,
     Result,
+    Segmentation,
     Segments,
     Tensors,
 )
@@ -92,6 +94,10 @@ def as_json(name: str, outcome: Outcome, timing: bool) -> dict[str, Any]:
         case Detections():
             line["objects"] = [asdict(found) for found in outcome.objects]
             line["image"] = {"width": outcome.width, "height": outcome.height}
+        case Segmentation():
+            line["classes"] = [asdict(one) for one in outcome.classes]
+            line["image"] = {"width": outcome.width, "height": outcome.height}
+            line["mask_png"] = base64.b64encode(outcome.mask).decode()
         case Tensors():
             line["tensors"] = {key: array.tolist() for key, array in outcome.tensors.items()}
     line["notes"] = dict(outcome.notes)
@@ -182,6 +188,8 @@ def _answer_lines(outcome: Outcome) -> list[tuple[Text, float | None]]:
             return [(Text("no object reaches the threshold", style="dim"), None)]
         case Detections():
             return [(Text(f"{escaped(found.name)} at {_box(found.box)}"), found.score) for found in outcome.objects]
+        case Segmentation():
+            return [(Text(f"{escaped(one.name)} on {one.share:.1%} of the image"), None) for one in outcome.classes]
         case Tensors():
             shapes = [(key, f"{array.dtype} {list(array.shape)}") for key, array in outcome.tensors.items()]
             return [(Text(escaped(f"{key} {shape}")), None) for key, shape in shapes]

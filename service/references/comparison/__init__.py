@@ -6,6 +6,7 @@ compared  what a comparison gets and gives
 relevance   scores of pairs of texts
 spans     labelled spans of texts
 detections  objects with boxes
+masks     classes of pixels
 vectors   probabilities of classes, embeddings
 writing   generated texts
 table     the comparison of each task

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from service.references.comparison.candidates import CANDIDATES
 from service.references.comparison.compared import AnswerComparison
 from service.references.comparison.detections import detections
+from service.references.comparison.masks import masks
 from service.references.comparison.relevance import RELEVANCE
 from service.references.comparison.spans import SPANS
 from service.references.comparison.vectors import IMAGE_BOUND, TEXT_BOUND, classes, embeddings
@@ -18,6 +19,7 @@ COMPARISONS: Mapping[str, AnswerComparison] = {
     "fill-mask": CANDIDATES,
     "image-classification": classes(IMAGE_BOUND),
     "image-feature-extraction": embeddings(IMAGE_BOUND),
+    "image-segmentation": masks(),
     "object-detection": detections(),
     "text-classification": classes(TEXT_BOUND),
     "text-ranking": RELEVANCE,

@@ -36,6 +36,7 @@ from service.types import (
     RankingInstance,
     Regression,
     SamplesInstance,
+    Segmentation,
     Segments,
     TensorInstance,
     Tensors,
@@ -266,6 +267,13 @@ def _write_outputs(answer: OutputTensors, result: pb.PredictionResult) -> None:
     result.tensors.CopyFrom(_write_tensors(answer.tensors))
 
 
+def _write_segmentation(answer: Segmentation, result: pb.PredictionResult) -> None:
+    message = result.segmentation
+    message.mask, message.image_width, message.image_height = answer.mask, answer.width, answer.height
+    for one in answer.classes:
+        message.classes.add(index=one.index, name=one.name, share=one.share)
+
+
 _WRITERS: dict[type[Answer], Callable[[Any, pb.PredictionResult], None]] = {
     Classification: _write_classification,
     Embedding: _write_embedding,
@@ -278,6 +286,7 @@ _WRITERS: dict[type[Answer], Callable[[Any, pb.PredictionResult], None]] = {
     Forecast: _write_forecast,
     Detections: _write_detections,
     OutputTensors: _write_outputs,
+    Segmentation: _write_segmentation,
 }
 
 _DATATYPES = {dtype: name for name, dtype in DTYPES.items()}

@@ -32,6 +32,8 @@ from service.types import (
     RankingInstance,
     SamplesInstance,
     Segment,
+    Segmentation,
+    SegmentedClass,
     Segments,
     TensorInstance,
     TextInstance,
@@ -303,6 +305,14 @@ def test_objects_are_written_with_boxes_and_the_size_of_the_image() -> None:
     assert (one.index, one.name, one.score) == (2, "cat", 0.75)
     assert (one.box.xmin, one.box.ymin, one.box.xmax, one.box.ymax) == (-1.5, 2.0, 30.0, 40.0)
     assert none.WhichOneof("result") == "detections", "an image without objects is an answer"
+
+
+def test_mask_is_written_with_its_classes() -> None:
+    answer = Segmentation((SegmentedClass(3, "wall", 0.75),), b"png", 64, 48)
+    (result,) = write_response(InferReply("m", 1, "id", [Prediction({}, answer)], Timing()), False).predictions
+    written = result.segmentation
+    assert (written.mask, written.image_width, written.image_height) == (b"png", 64, 48)
+    assert (written.classes[0].index, written.classes[0].name, written.classes[0].share) == (3, "wall", 0.75)
 
 
 # ── texts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
