@@ -12,6 +12,7 @@
     ├── NotEqual             Zoo's answers differ from those of the makers' own library
     ├── PullRefused          a pull in a process of its own ended with one of the errors here
     ├── SourceUnavailable    the artifact cannot be reached: no network, no such file, no such package
+    │   └── SourceNotFound   the source answers, and has no such repository, revision, package or file
     ├── DigestMismatch       a file differs from the card; it has been removed
     ├── ConversionFailed     a file is the right one, but does not fit the architecture on the card
     ├── StoreUnusable        ``ZOO_HOME`` cannot be written, or its disk is full
@@ -133,6 +134,10 @@ class SourceUnavailable(ZooModelError):
         super().__init__(f"cannot fetch {what}: {reason}")
         self.what = what
         self.reason = reason
+
+
+class SourceNotFound(SourceUnavailable):
+    """The source answers, and does not have it."""
 
 
 class DigestMismatch(ZooModelError):

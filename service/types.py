@@ -52,6 +52,22 @@ class TextInstance:
 
 
 @dataclass(frozen=True, slots=True)
+class TextPairInstance:
+    """Two texts that are read together, such as a premise and a hypothesis, as UTF-8 bytes."""
+
+    text: bytes
+    text_pair: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RankingInstance:
+    """A query, and documents to be ordered by relevance, as UTF-8 bytes."""
+
+    query: bytes
+    documents: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AudioInstance:
     """An encoded sound (WAV, FLAC, OGG), as read from its file."""
 
@@ -97,6 +113,8 @@ class RecordInstance:
 Instance = (
     ImageInstance
     | TextInstance
+    | TextPairInstance
+    | RankingInstance
     | AudioInstance
     | SamplesInstance
     | TensorInstance
@@ -120,6 +138,12 @@ class Options:
     """0 takes the likeliest token each time; larger values choose less likely tokens more often (text generation)."""
     seed: int | None = None
     """Of the random choices (text generation)."""
+    candidate_labels: tuple[str, ...] | None = None
+    """The labels to choose from (zero-shot classification)."""
+    hypothesis_template: str | None = None
+    """A sentence about a label, which takes the place of `{}` (zero-shot classification)."""
+    multi_label: bool | None = None
+    """Whether each label is decided alone (zero-shot classification)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +185,8 @@ class Item:
     """The head that answers from the backbone's features; None where the network's own outputs are the answer."""
     units: Units | None = None
     """The scaling of a series that the task has scaled; None where the tensors are in the caller's units."""
+    image_size: tuple[int, int] | None = None
+    """Width and height of an image as it was sent, upright, in pixels; None where the row is no raw image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +279,57 @@ class Segments:
 
 
 @dataclass(frozen=True, slots=True)
+class Entity:
+    """A span of a text: its label, the mean probability of its tokens, its first character and the one after its last, counted
+    in Unicode code points."""
+
+    label: str
+    score: float
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entities:
+    """The spans that were found, in order of the text."""
+
+    entities: tuple[Entity, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCandidate:
+    """A token for a mask: its id, its text, its probability, and the text of the input with the token in place of the mask."""
+
+    token_id: int
+    token: str
+    score: float
+    sequence: str
+
+
+@dataclass(frozen=True, slots=True)
+class FilledMasks:
+    """The likeliest tokens, best first, for each mask of a text in its order."""
+
+    masks: tuple[tuple[TokenCandidate, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RankedDocument:
+    """A document of a query: its place among the documents as they came, and its relevance as the network scores it."""
+
+    index: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The documents of a query, best first."""
+
+    documents: tuple[RankedDocument, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class GeneratedText:
     """The text that a language model added to a prompt."""
 
@@ -297,7 +374,78 @@ class Forecast:
     upper: NDArray[np.float64] | None = None
 
 
-Answer = Classification | Embedding | Segments | GeneratedText | Regression | Forecast | Transcript
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle in pixels of the upright image as it was sent, from its upper left corner; it may reach beyond the edges."""
+
+    xmin: float
+    ymin: float
+    xmax: float
+    ymax: float
+
+
+@dataclass(frozen=True, slots=True)
+class DetectedObject:
+    """One object in an image: the index and the name of its class, its score (0..1), and its box."""
+
+    index: int
+    name: str
+    score: float
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """The objects in an image, best first, and the size of the image in pixels."""
+
+    objects: tuple[DetectedObject, ...]
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentedClass:
+    """A class in an image: its index, its name, and the share (0..1) of the pixels that it covers."""
+
+    index: int
+    name: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """The class of each pixel of an image."""
+
+    classes: tuple[SegmentedClass, ...]
+    """Those that are present, the largest first."""
+    mask: bytes
+    """A grey PNG of the size of the image as it was sent, upright; its pixels, of 8 or 16 bits, are indices of classes."""
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutputTensors:
+    """The outputs of a network whose task has no answer for people: one row of each, by name."""
+
+    tensors: Tensors
+
+
+Answer = (
+    Classification
+    | Embedding
+    | Segments
+    | Entities
+    | FilledMasks
+    | Ranking
+    | GeneratedText
+    | Regression
+    | Forecast
+    | Detections
+    | Segmentation
+    | OutputTensors
+    | Transcript
+)
 
 
 @dataclass(

@@ -15,13 +15,22 @@ from model_zoo.cards.part import CardPart
 __all__ = [
     "ClassificationExpectation",
     "ContinuationExpectation",
+    "DetectionExpectation",
     "EmbeddingExpectation",
+    "EntitiesExpectation",
     "Expectation",
+    "ExpectedEntity",
+    "ExpectedObject",
     "GoldenCase",
     "GoldenInput",
     "Noise",
+    "OutputValues",
+    "ScoreExpectation",
+    "SegmentationExpectation",
     "SpeechExpectation",
+    "TensorsExpectation",
     "TextPair",
+    "TokensExpectation",
     "WrittenExpectation",
     "golden_path",
 ]
@@ -48,16 +57,22 @@ class Noise(CardPart):
 
 
 class GoldenInput(CardPart):
-    """Exactly one of a file of ``model_zoo/golden/``, a text, or generated noise."""
+    """Exactly one of a file of ``model_zoo/golden/``, a text, generated noise, or the seed of random tensors. A second text may
+    come with a text."""
 
     file: str | None = None
     text: str | None = None
+    text_pair: str | None = None
     noise: Noise | None = None
+    seed: int | None = Field(default=None, ge=0)
+    """Of a row of the network's own tensors; see ``seeded_tensors``."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "GoldenInput":
-        if sum(part is not None for part in (self.file, self.text, self.noise)) != 1:
-            raise ValueError("give exactly one of file, text and noise")
+        if sum(part is not None for part in (self.file, self.text, self.noise, self.seed)) != 1:
+            raise ValueError("give exactly one of file, text, noise and seed")
+        if self.text_pair is not None and self.text is None:
+            raise ValueError("text_pair comes with a text")
         return self
 
 
@@ -98,6 +113,33 @@ class SpeechExpectation(CardPart):
     tolerance_seconds: float = Field(default=0.1, gt=0)
 
 
+class ExpectedEntity(CardPart):
+    """A span of a text, in Unicode code points."""
+
+    label: str
+    start: int = Field(ge=0)
+    end: int = Field(gt=0)
+
+
+class EntitiesExpectation(CardPart):
+    """Spans of the answer: for each one of its label overlaps it. Only spans whose label no rounding changes are listed."""
+
+    entities: tuple[ExpectedEntity, ...]
+
+
+class TokensExpectation(CardPart):
+    """For each mask of a text the tokens that may be the likeliest: the first one, and those that are nearly as probable."""
+
+    masks: tuple[tuple[int, ...], ...] = Field(min_length=1)
+
+
+class ScoreExpectation(CardPart):
+    """The relevance of the second text for the first, within an absolute tolerance."""
+
+    score: float
+    tolerance: float = Field(gt=0)
+
+
 class ContinuationExpectation(CardPart):
     """The most probable character after the text."""
 
@@ -110,8 +152,61 @@ class WrittenExpectation(CardPart):
     written: str
 
 
+class ExpectedObject(CardPart):
+    """An object that must be found."""
+
+    label: str
+    min_score: float = Field(gt=0, le=1)
+    box: tuple[float, float, float, float]
+    """xmin, ymin, xmax, ymax in pixels of the image."""
+
+
+class DetectionExpectation(CardPart):
+    """Objects that must be found at the default threshold, and how many there may be in all."""
+
+    objects: tuple[ExpectedObject, ...]
+    tolerance_pixels: float = Field(gt=0)
+    """Of each edge of a box."""
+    at_most: int = Field(ge=0)
+
+
+class OutputValues(CardPart):
+    """Some values of one row of an output."""
+
+    shape: tuple[int, ...]
+    """Of the row."""
+    values: tuple[float, ...]
+    """Evenly spread over the row; see ``spread``."""
+    tolerance: float = Field(ge=0)
+    """Greatest absolute difference of a value."""
+
+
+class TensorsExpectation(CardPart):
+    """Outputs of a network, by name."""
+
+    outputs: dict[str, OutputValues] = Field(min_length=1)
+
+
+class SegmentationExpectation(CardPart):
+    """The shares of an image (0..1) that classes cover, by the name of the class."""
+
+    shares: dict[str, float] = Field(min_length=1)
+    tolerance: float = Field(gt=0, le=1)
+    """Of each share."""
+
+
 Expectation = Annotated[
-    ClassificationExpectation | EmbeddingExpectation | SpeechExpectation | ContinuationExpectation | WrittenExpectation,
+    ClassificationExpectation
+    | EmbeddingExpectation
+    | SpeechExpectation
+    | ContinuationExpectation
+    | WrittenExpectation
+    | EntitiesExpectation
+    | TokensExpectation
+    | ScoreExpectation
+    | DetectionExpectation
+    | SegmentationExpectation
+    | TensorsExpectation,
     Field(union_mode="left_to_right"),
 ]
 

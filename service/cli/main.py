@@ -19,8 +19,10 @@ from service.cli.commands import (
     probe,
     pull,
     serve,
+    show,
     status,
     token,
+    verify,
     versions,
 )
 from service.cli.commands.inventory import cache, lock, search
@@ -61,11 +63,12 @@ app = typer.Typer(
 )
 app.command("serve")(serve.serve)
 app.command("models")(models.models)
-app.command("show")(models.show)
+app.command("show")(show.show)
 app.command("pull")(pull.pull)
 app.command("search")(search.search)
 app.command("lock")(lock.lock)
 app.command("predict")(predict.predict)
+app.command("verify")(verify.verify)
 app.command("status")(status.status)
 app.command("probe")(probe.probe)
 app.command("load")(status.load)

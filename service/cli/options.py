@@ -19,6 +19,7 @@ EXAMPLES = {
     "row": "rows.csv",
     "series": "steps.csv",
     "record": "records.csv",
+    "": "row.json",
 }
 """An argument for `zoo predict MODEL`, by the kind of input that the model takes."""
 
@@ -40,6 +41,11 @@ def _address(value: str) -> str:
             f"expected HOST:PORT, for example {DEFAULT_SERVER} or [::1]:8001, or unix:PATH, got {quoted(value)}"
         )
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def optional_address(value: str) -> str:
+    """An address as gRPC takes it; empty for none. Raises BadParameter."""
+    return _address(value) if value else ""
 
 
 def _split_address(value: str) -> tuple[str, str]:

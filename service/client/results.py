@@ -13,7 +13,18 @@ from service.client.errors import PredictionError, ZooClientError, prediction_er
 from service.client.tensors import arrays
 from service.pb import prediction_pb2 as pb
 from service.protobuf_values import seconds, struct_dict
-from service.types import Label, Segment, Timing, TranscriptChunk
+from service.types import (
+    Box,
+    DetectedObject,
+    Entity,
+    Label,
+    RankedDocument,
+    Segment,
+    SegmentedClass,
+    Timing,
+    TokenCandidate,
+    TranscriptChunk,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,6 +67,27 @@ class Segments(Result):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Entities(Result):
+    """Labelled spans of a text, in its order."""
+
+    entities: tuple[Entity, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FilledMasks(Result):
+    """The likeliest tokens, best first, for each mask of a text in its order."""
+
+    masks: tuple[tuple[TokenCandidate, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ranking(Result):
+    """Documents of a query, best first."""
+
+    documents: tuple[RankedDocument, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GeneratedText(Result):
     """A continuation of the input text."""
 
@@ -95,6 +127,28 @@ class Forecast(Result):
     lower: NDArray[np.float64] | None = None
     """Lower ends of the intervals that held 80 % of the held-out values, step by step; None if unknown."""
     upper: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Detections(Result):
+    """The objects in an image, best first; boxes are in pixels of the upright image."""
+
+    objects: tuple[DetectedObject, ...]
+    width: int
+    """Of the image as it was sent, in pixels."""
+    height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Segmentation(Result):
+    """The class of each pixel of an image."""
+
+    classes: tuple[SegmentedClass, ...]
+    """Those that are present, the largest first, with the share of the image that each covers."""
+    mask: bytes
+    """A grey PNG of the size of the upright image; its pixels, of 8 or 16 bits, are indices of classes."""
+    width: int
+    height: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -153,6 +207,18 @@ def _outcome(message: pb.PredictionResult, response: pb.PredictResponse, timing:
                 probabilities=np.array(sound.frame_probabilities, np.float32),
                 duration_s=seconds(sound.duration),
             )
+        case "entities":
+            spans = tuple(Entity(x.label, x.score, x.start, x.end, x.text) for x in message.entities.entities)
+            return Entities(model=model, version=version, timing=timing, notes=notes, outputs=outputs, entities=spans)
+        case "filled_masks":
+            masks = tuple(
+                tuple(TokenCandidate(x.token_id, x.token, x.score, x.sequence) for x in mask.candidates)
+                for mask in message.filled_masks.masks
+            )
+            return FilledMasks(model=model, version=version, timing=timing, notes=notes, outputs=outputs, masks=masks)
+        case "ranking":
+            ranked = tuple(RankedDocument(x.index, x.score) for x in message.ranking.documents)
+            return Ranking(model=model, version=version, timing=timing, notes=notes, outputs=outputs, documents=ranked)
         case "regression":
             number = message.regression
             return Regression(
@@ -176,6 +242,31 @@ def _outcome(message: pb.PredictionResult, response: pb.PredictResponse, timing:
                 values=_steps(ahead.values, ahead.channels),
                 lower=_steps(ahead.lower, ahead.channels) if ahead.lower else None,
                 upper=_steps(ahead.upper, ahead.channels) if ahead.upper else None,
+            )
+        case "detections":
+            picture = message.detections
+            return Detections(
+                model=model,
+                version=version,
+                timing=timing,
+                notes=notes,
+                outputs=outputs,
+                objects=tuple(_detected(found) for found in picture.objects),
+                width=picture.image_width,
+                height=picture.image_height,
+            )
+        case "segmentation":
+            parts = message.segmentation
+            return Segmentation(
+                model=model,
+                version=version,
+                timing=timing,
+                notes=notes,
+                outputs=outputs,
+                classes=tuple(SegmentedClass(x.index, x.name, x.share) for x in parts.classes),
+                mask=parts.mask,
+                width=parts.image_width,
+                height=parts.image_height,
             )
         case "text":
             written = message.text
@@ -208,6 +299,11 @@ def _outcome(message: pb.PredictionResult, response: pb.PredictResponse, timing:
             error = PredictionError(text, code="UNIMPLEMENTED", reason="UNKNOWN_RESULT")
             error.index = index
             return error
+
+
+def _detected(message: pb.DetectedObject) -> DetectedObject:
+    box = Box(message.box.xmin, message.box.ymin, message.box.xmax, message.box.ymax)
+    return DetectedObject(message.index, message.name, message.score, box)
 
 
 def _steps(values: Sequence[float], channels: int) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from model_zoo.cards.card import Card
-from model_zoo.cards.weight_source import HubSource, LocalSource, SourceFile
+from model_zoo.cards.weight_source import AdaptedSource, HubSource, LocalSource, SourceFile
 from model_zoo.catalog import CARDS, Catalog
 from model_zoo.errors import (
     ConversionFailed,
@@ -29,7 +29,7 @@ from model_zoo.sources.artifact_source import Progress
 from model_zoo.sources.digest import sha256_of_file
 from model_zoo.sources.source_table import source_for
 from model_zoo.store import Store
-from service.references.pull import Pulled, publish_card
+from service.references.publishing import Pulled, publish_card
 from service.runtime.network import NetworkRuntime
 from service.settings import HOME_LOCK
 from service.tasks.table import task_for
@@ -73,7 +73,7 @@ def _pull(card: Card, home: Path, offline: bool, progress: Progress | None) -> P
     found = store.find(card)
     if known and found is not None:
         return Pulled(card, found, True)
-    if offline and found is None and isinstance(card.source, HubSource):
+    if offline and found is None and isinstance(card.source, HubSource | AdaptedSource):
         raise SourceUnavailable(card.reference, "its files are not on this machine, and ZOO_OFFLINE forbids a fetch")
     try:
         made = _materialised(card, store, home, progress)
@@ -87,10 +87,12 @@ def _pull(card: Card, home: Path, offline: bool, progress: Progress | None) -> P
 
 
 def _materialised(card: Card, store: Store, home: Path, progress: Progress | None) -> Materialised:
-    assert isinstance(card.source, HubSource | LocalSource)  # as a lock file is read
+    assert isinstance(card.source, HubSource | LocalSource | AdaptedSource)  # as a lock file is read
     try:
         return store.materialise(card, progress)
     except (ConversionFailed, DigestMismatch, SourceUnavailable) as error:
+        if isinstance(card.source, AdaptedSource):
+            raise
         source = source_for(card.source)
         folder = Path(card.source.folder) if isinstance(card.source, LocalSource) else home / "downloads" / source.key
         there = [file for file in card.source.files.values() if (folder / file.path).is_file()]

@@ -14,9 +14,11 @@ from model_zoo.cards.recipes import (
     PromptRecipe,
     RecordRecipe,
     RowRecipe,
+    ScaledImageRecipe,
     SeriesRecipe,
     SoundRecipe,
     SpectrogramRecipe,
+    TensorsRecipe,
     TextRecipe,
 )
 from model_zoo.materialised import Materialised
@@ -30,14 +32,22 @@ from service.tasks.classification import LabelAnswers
 from service.tasks.composed import ComposedTask, SequenceTask
 from service.tasks.embedding import EmbeddingAnswers
 from service.tasks.image.image_input import ImageInput
+from service.tasks.image.image_segmentation import SegmentationAnswers
 from service.tasks.image.image_tabular_regression import ImageTabularRegression
+from service.tasks.image.object_detection import DetectionAnswers
+from service.tasks.image.scaled_images import ScaledImages
 from service.tasks.regression import NumberAnswers
 from service.tasks.series.time_series_forecasting import TimeSeriesForecasting
 from service.tasks.tabular.tabular_prediction import TabularPrediction
+from service.tasks.tensors import TensorsTask
 from service.tasks.text.character_input import CharacterInput
+from service.tasks.text.fill_mask import FillMaskAnswers, MaskedTokenInput
 from service.tasks.text.prompted_generation import PromptedGeneration
 from service.tasks.text.text_generation import TextGeneration
+from service.tasks.text.text_ranking import RankingAnswers
+from service.tasks.text.token_classification import EntityAnswers, SpannedTokenInput
 from service.tasks.text.token_input import TokenInput
+from service.tasks.text.zero_shot_classification import ZeroShotAnswers
 
 TaskFactory = Callable[[Card, Sequence[str], Mapping[str, Path]], Task]
 
@@ -51,11 +61,18 @@ def _recognition(card: Card, labels: Sequence[str] = (), files: Mapping[str, Pat
 TASKS: dict[tuple[str, type], TaskFactory] = {
     ("image-classification", ImageRecipe): partial(ComposedTask, ImageInput, LabelAnswers),
     ("image-feature-extraction", ImageRecipe): partial(ComposedTask, ImageInput, EmbeddingAnswers),
+    ("image-segmentation", ImageRecipe): partial(ComposedTask, ImageInput, SegmentationAnswers),
+    ("object-detection", ImageRecipe): partial(ComposedTask, ImageInput, DetectionAnswers),
+    ("object-detection", ScaledImageRecipe): partial(ScaledImages, DetectionAnswers),
     ("feature-extraction", TextRecipe): partial(SequenceTask, TokenInput, EmbeddingAnswers),
     ("feature-extraction", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, EmbeddingAnswers),
     ("voice-activity-detection", AudioRecipe): VoiceActivityDetection,
     ("text-classification", TextRecipe): partial(SequenceTask, TokenInput, LabelAnswers),
     ("text-classification", CharacterRecipe): partial(SequenceTask, CharacterInput, LabelAnswers),
+    ("text-ranking", TextRecipe): partial(SequenceTask, TokenInput, RankingAnswers),
+    ("zero-shot-classification", TextRecipe): partial(SequenceTask, TokenInput, ZeroShotAnswers),
+    ("fill-mask", TextRecipe): partial(SequenceTask, MaskedTokenInput, FillMaskAnswers),
+    ("token-classification", TextRecipe): partial(SequenceTask, SpannedTokenInput, EntityAnswers),
     ("text-generation", CharacterRecipe): TextGeneration,
     ("text-generation", PromptRecipe): PromptedGeneration,
     ("text2text-generation", PromptRecipe): PromptedGeneration,
@@ -70,6 +87,7 @@ TASKS: dict[tuple[str, type], TaskFactory] = {
     ("regression", TextRecipe): partial(SequenceTask, TokenInput, NumberAnswers),
     ("regression", CharacterRecipe): partial(SequenceTask, CharacterInput, NumberAnswers),
     ("regression", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, NumberAnswers),
+    ("other", TensorsRecipe): TensorsTask,
 }
 """Factories by the card's task, which is a Hugging Face id, and by the type of its recipe."""
 

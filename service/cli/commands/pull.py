@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.cli.options import optional_address
 from service.cli.rendering.console import escaped, print_error, print_line, stderr_console
 from service.cli.rendering.formatting import format_size
 
@@ -21,12 +22,16 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 
+SETTINGS = ("max_tokens", "max_length", "max_batch_size")
+"""Keys of `--set`."""
+
+
 def pull(
     model: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="MODEL",
-            help="Names of models, or references: hf:ORG/NAME, hf:ORG/NAME@REVISION, timm:NAME, local:FOLDER.",
+            help="Names of models, or references: hf:ORG/NAME, hf:ORG/NAME@REVISION, timm:NAME, local:FOLDER, onnx:FILE.",
         ),
     ] = None,
     default: Annotated[bool, typer.Option("--default", help="Fetch the models of the default set.")] = False,
@@ -40,12 +45,25 @@ def pull(
     ] = None,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="What a reference does not say: max_tokens. May be repeated."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="What a reference does not say: max_tokens; of ONNX: max_length, max_batch_size. May be repeated.",
+        ),
     ] = None,
     locked: Annotated[
         bool,
         typer.Option("--locked", help="Pull the models of a lock file, exactly: MODEL is the file; default zoo.lock."),
     ] = False,
+    server: Annotated[
+        str,
+        typer.Option(
+            "--server",
+            metavar="HOST:PORT",
+            callback=optional_address,
+            help="Let this server pull a reference into its home, where ZOO_ALLOW_PULL permits it. Default: this machine pulls.",
+        ),
+    ] = "",
 ) -> None:
     """Fetch, check and convert weights, so that a server can start without a network.
 
@@ -76,10 +94,14 @@ def pull(
     for text in wanted:  # a misspelt name is an error before anything is fetched
         if text not in references:
             catalog.get(text)
+    if server and references != wanted:
+        raise typer.BadParameter("a server pulls references, such as hf:ORG/NAME", param_hint="--server")
     failed = False
     for text in wanted:
         try:
-            if text in references:
+            if server:
+                _pull_at(server, text, name, given)
+            elif text in references:
                 pull_one(text, settings, name, given)
             else:
                 failed |= not _pull_card(catalog, text, settings)
@@ -117,6 +139,24 @@ def pull_one(text: str, settings: Settings, name: str = "", given: Given | None 
     assert files is not None, "a pull ends with its files in place"
     _describe(card, files, pulled.already)
     return pulled.name
+
+
+def _pull_at(server: str, text: str, name: str, given: Given | None) -> None:
+    """Lets a server pull a reference, and says what it is. The errors of the client end the command."""
+    from service.cli.connection import connect
+
+    with connect(server) as client:
+        pulled = client.pull_model(
+            text,
+            name=name,
+            task=given.task if given else "",
+            labels=given.labels if given else (),
+            settings=given.settings if given else None,
+        )
+    model = pulled.model
+    print_line(f"{model.name}: {'already there' if pulled.already_present else 'pulled'}, at {server}")
+    print_line(f"  {model.task}, {model.parameter_count:,} parameters, {model.family}")
+    print_line(f"  load it: zoo load {model.name} --server {server}")
 
 
 def _pull_locked(path: Path, settings: Settings) -> bool:
@@ -165,7 +205,11 @@ def _describe(card: Card, files: Materialised, already: bool) -> None:
     size = format_size(files.weights.stat().st_size)
     print_line(f"{card.name}: {'already here' if already else 'pulled'}, {size} in {files.folder}")
     classes = f", {len(card.class_names):,} classes" if card.class_names else ""
-    print_line(f"  {card.task}{classes}, {card.parameters:,} parameters, {card.family}; input: {card.raw_input}")
+    print_line(
+        f"  {card.task}{classes}, {card.parameters:,} parameters, {card.family}; input: {card.raw_input or 'tensors'}"
+    )
+    if card.batching.single_rows_because:
+        print_line(f"  a batch has one row: {card.batching.single_rows_because}")
     print_line(f"  licence: {card.licence.weights}; pulled from {card.reference}")
     if (seen := card.verification) is not None:
         print_line(
@@ -183,8 +227,9 @@ def _given(task: str, labels: Path | None, assignments: list[str]) -> Given | No
     settings = {}
     for assignment in assignments:
         key, sign, value = assignment.partition("=")
-        if key != "max_tokens" or not sign:
-            raise typer.BadParameter(f"expected max_tokens=NUMBER, got {assignment[:80]!r}", param_hint="--set")
+        if key not in SETTINGS or not sign:
+            known = ", ".join(f"{name}=NUMBER" for name in SETTINGS)
+            raise typer.BadParameter(f"expected one of {known}, got {assignment[:80]!r}", param_hint="--set")
         settings[key] = value
     names: tuple[str, ...] = ()
     if labels is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -18,14 +19,20 @@ from service.cli.rendering.console import (
     stdout_console,
 )
 from service.client import (
+    Box,
     Classification,
+    Detections,
     Embedding,
+    Entities,
+    FilledMasks,
     Forecast,
     GeneratedText,
     Outcome,
     PredictionError,
+    Ranking,
     Regression,
     Result,
+    Segmentation,
     Segments,
     Tensors,
     Transcript,
@@ -71,6 +78,12 @@ def as_json(name: str, outcome: Outcome, timing: bool) -> dict[str, Any]:
             line["duration_s"] = outcome.duration_s
             line["frame_s"] = outcome.frame_s
             line["frame_probabilities"] = outcome.probabilities.tolist()
+        case Entities():
+            line["entities"] = [asdict(one) for one in outcome.entities]
+        case FilledMasks():
+            line["masks"] = [[asdict(one) for one in candidates] for candidates in outcome.masks]
+        case Ranking():
+            line["ranking"] = [asdict(one) for one in outcome.documents]
         case GeneratedText():
             line |= {"text": outcome.text, "tokens": outcome.tokens, "finish_reason": outcome.finish_reason}
         case Transcript():
@@ -81,6 +94,13 @@ def as_json(name: str, outcome: Outcome, timing: bool) -> dict[str, Any]:
             line["forecast"] = outcome.values.tolist()
             line["lower"] = None if outcome.lower is None else outcome.lower.tolist()
             line["upper"] = None if outcome.upper is None else outcome.upper.tolist()
+        case Detections():
+            line["objects"] = [asdict(found) for found in outcome.objects]
+            line["image"] = {"width": outcome.width, "height": outcome.height}
+        case Segmentation():
+            line["classes"] = [asdict(one) for one in outcome.classes]
+            line["image"] = {"width": outcome.width, "height": outcome.height}
+            line["mask_png"] = base64.b64encode(outcome.mask).decode()
         case Tensors():
             line["tensors"] = {key: array.tolist() for key, array in outcome.tensors.items()}
     line["notes"] = dict(outcome.notes)
@@ -106,7 +126,10 @@ def print_answers(rows: Sequence[NamedOutcome], timing: bool) -> None:
 
 def _answers(rows: Sequence[NamedOutcome], compared: bool, bars: bool) -> RenderableType:
     """A row for each answer and each note; vectors in the table of similarities have only their notes here."""
-    scored = any(isinstance(outcome, Classification | Segments) for _, outcome in rows)
+    scored = any(
+        isinstance(outcome, Classification | Detections | Entities | FilledMasks | Ranking | Segments)
+        for _, outcome in rows
+    )
     answers = new_table("input", "answer", *(("score", "") if scored else ()), right=("score",))
     for name, outcome in rows:
         first = escaped(_shortened(name))
@@ -140,6 +163,21 @@ def _answer_lines(outcome: Outcome) -> list[tuple[Text, float | None]]:
             return [(Text(f"nothing found in {outcome.duration_s:.2f} s", style="dim"), None)]
         case Segments():
             return [(Text(f"{part.start_s:.2f} to {part.end_s:.2f} s"), part.score) for part in outcome.segments]
+        case Entities(entities=()):
+            return [(Text("nothing found", style="dim"), None)]
+        case Entities():
+            return [(Text(escaped(f"{x.label} {x.text!r} at {x.start} to {x.end}")), x.score) for x in outcome.entities]
+        case FilledMasks():
+            number = len(outcome.masks) > 1
+            return [
+                (Text(escaped(f"{f'mask {i}: ' if number else ''}{x.token!r}: {x.sequence}")), x.score)
+                for i, candidates in enumerate(outcome.masks, 1)
+                for x in candidates
+            ]
+        case Ranking(documents=(document,)):
+            return [(Text("relevance"), document.score)]
+        case Ranking():
+            return [(Text(f"document {document.index + 1}"), document.score) for document in outcome.documents]
         case Embedding():
             values = " ".join(f"{value:+.4f}" for value in outcome.values[:_FIRST_VALUES])
             return [(Text(f"{values} … ({len(outcome.values)} values)"), None)]
@@ -156,11 +194,22 @@ def _answer_lines(outcome: Outcome) -> list[tuple[Text, float | None]]:
             return [(Text(format_interval(outcome.value, outcome.lower, outcome.upper)), None)]
         case Forecast():
             return [(Text(line), None) for line in _steps(outcome)]
+        case Detections(objects=()):
+            return [(Text("no object reaches the threshold", style="dim"), None)]
+        case Detections():
+            return [(Text(f"{escaped(found.name)} at {_box(found.box)}"), found.score) for found in outcome.objects]
+        case Segmentation():
+            return [(Text(f"{escaped(one.name)} on {one.share:.1%} of the image"), None) for one in outcome.classes]
         case Tensors():
             shapes = [(key, f"{array.dtype} {list(array.shape)}") for key, array in outcome.tensors.items()]
             return [(Text(escaped(f"{key} {shape}")), None) for key, shape in shapes]
         case _:
             return [(Text("this command cannot show an answer of this kind; try --json"), None)]
+
+
+def _box(box: Box) -> str:
+    """The corners of a box in whole pixels."""
+    return f"({box.xmin:.0f}, {box.ymin:.0f}) to ({box.xmax:.0f}, {box.ymax:.0f})"
 
 
 def format_interval(value: float, lower: float | None, upper: float | None) -> str:
