@@ -7,6 +7,6 @@ comparison       how far two answers of a task are apart
 library_answers  the library's answers, in a process of its own
 library_request  what that process is asked
 transformers_pipelines  of the answers, those of transformers
-library_writing  of these, the texts that a network writes
+library          answers of that process by family of tasks
 verification_inputs  the raw inputs that both answer
 """

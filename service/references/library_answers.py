@@ -19,7 +19,8 @@ from model_zoo import strict_json
 from model_zoo.golden.golden_case import GoldenInput, golden_path
 from service.observability.standard_streams import protect
 from service.processes import end_with_parent
-from service.references import library_writing, transformers_pipelines
+from service.references import transformers_pipelines
+from service.references.library.writing import SPEECH, transcribed, written
 from service.references.library_request import LibraryRequest
 from service.tasks.audio.audio_input import decode_audio
 from service.tasks.instances import golden_recording
@@ -46,10 +47,10 @@ def answer(request: LibraryRequest) -> list[Any]:
             return _cross_encoder(request)
         case "sentence-transformers":
             return _sentence_transformers(request)
-    if request.generation is not None and request.task == library_writing.SPEECH:
-        return library_writing.transcribed(request, _raw(request.inputs))
+    if request.generation is not None and request.task == SPEECH:
+        return transcribed(request, _raw(request.inputs))
     if request.generation is not None:
-        return library_writing.written(request, _raw(request.inputs))
+        return written(request, _raw(request.inputs))
     return transformers_pipelines.answers(request, _raw(request.inputs))
 
 

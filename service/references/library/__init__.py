@@ -1,0 +1,4 @@
+"""Answers of the makers' library, by family of tasks. They run in the process of `library_answers.py`.
+
+writing  texts and transcripts that are written token by token
+"""
