@@ -340,6 +340,23 @@ class GeneratedText:
 
 
 @dataclass(frozen=True, slots=True)
+class TranscriptChunk:
+    """A part of a transcript, in seconds from the beginning of the sound."""
+
+    text: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What was said in a sound: all of it, and its parts in order of time."""
+
+    text: str
+    chunks: tuple[TranscriptChunk, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Regression:
     """A number in the units of the training data, and the interval that held 80 % of the held-out targets."""
 
@@ -418,6 +435,7 @@ Answer = (
     Classification
     | Embedding
     | Segments
+    | Transcript
     | Entities
     | FilledMasks
     | Ranking

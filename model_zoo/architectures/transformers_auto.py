@@ -14,6 +14,7 @@ __all__ = ["AUTO_CLASSES", "build", "config_of", "read"]
 AUTO_CLASSES = (
     "AutoModel",
     "AutoModelForAudioClassification",
+    "AutoModelForCTC",
     "AutoModelForCausalLM",
     "AutoModelForImageClassification",
     "AutoModelForMaskedLM",

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from model_zoo.architectures.generation import TextGenerator
 from model_zoo.architectures.mask_filler import MaskFiller
-from model_zoo.architectures.sound import SoundClassifier
+from model_zoo.architectures.sound import SoundClassifier, SoundFrames
 from model_zoo.architectures.wrappers import Network, SentenceEncoder, masked_mean
 from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import ImageRecipe, SoundRecipe, TextRecipe
@@ -134,6 +134,12 @@ def _sound_classifier(backbone: nn.Module, card: Card) -> Network:
     return SoundClassifier(backbone, recipe.masked)
 
 
+def _sound_frames(backbone: nn.Module, card: Card) -> Network:
+    recipe = card.recipe
+    assert isinstance(recipe, SoundRecipe)
+    return SoundFrames(backbone, recipe.masked)
+
+
 def _text_generator(backbone: nn.Module, card: Card) -> Network:
     return TextGenerator(backbone, card.architecture.arguments["generation"])
 
@@ -152,6 +158,7 @@ def _sequence_classifier(backbone: nn.Module, card: Card) -> Network:
 WRAPPERS: Mapping[str, Callable[[nn.Module, Card], Network]] = {
     "AutoModel": _encoder,
     "AutoModelForAudioClassification": _sound_classifier,
+    "AutoModelForCTC": _sound_frames,
     "AutoModelForCausalLM": _text_generator,
     "AutoModelForImageClassification": lambda backbone, card: TransformersImageClassifier(backbone),
     "AutoModelForMaskedLM": MaskFiller,

@@ -147,7 +147,7 @@ class ContinuationExpectation(CardPart):
 
 
 class WrittenExpectation(CardPart):
-    """The text that the network writes first: as many tokens as the task checks."""
+    """The text that the network writes first, as many tokens as the task checks; or what is said in a sound."""
 
     written: str
 

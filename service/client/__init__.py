@@ -74,6 +74,7 @@ from service.client.results import (
     Segmentation,
     Segments,
     Tensors,
+    Transcript,
 )
 from service.client.security import Tls
 from service.client.versions import FineTuned, Lineage, ModelVersion, RolledBack, VersionReport, Versions
@@ -88,6 +89,7 @@ from service.types import (
     SegmentedClass,
     Timing,
     TokenCandidate,
+    TranscriptChunk,
 )
 
 __all__ = [
@@ -158,6 +160,8 @@ __all__ = [
     "TokenCandidate",
     "TokenLimits",
     "Traffic",
+    "Transcript",
+    "TranscriptChunk",
     "Unavailable",
     "UnloadedModel",
     "UpdatedModel",

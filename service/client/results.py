@@ -23,6 +23,7 @@ from service.types import (
     SegmentedClass,
     Timing,
     TokenCandidate,
+    TranscriptChunk,
 )
 
 
@@ -96,6 +97,16 @@ class GeneratedText(Result):
     """Number of generated tokens (characters for a character model)."""
     finish_reason: str
     """`length` if the limit was reached, `stop` if the model ended the text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Transcript(Result):
+    """What was said in a sound."""
+
+    text: str
+    """All of it."""
+    chunks: tuple[TranscriptChunk, ...]
+    """Its parts in order of time: words, or sentences and the like, as the model tells them apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -268,6 +279,17 @@ def _outcome(message: pb.PredictionResult, response: pb.PredictResponse, timing:
                 text=written.text,
                 tokens=written.token_count,
                 finish_reason=written.finish_reason,
+            )
+        case "transcript":
+            said = message.transcript
+            return Transcript(
+                model=model,
+                version=version,
+                timing=timing,
+                notes=notes,
+                outputs=outputs,
+                text=said.text,
+                chunks=tuple(TranscriptChunk(c.text, seconds(c.start), seconds(c.end)) for c in said.chunks),
             )
         case "tensors":
             tensors = arrays(message.tensors)

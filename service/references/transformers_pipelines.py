@@ -126,6 +126,17 @@ def _sound_classes(pipe: Any, request: LibraryRequest, raw: Any) -> list[float]:
     return list((torch.sigmoid(logits) if several else torch.softmax(logits, dim=-1)).tolist())
 
 
+def _ctc_transcript(pipe: Any, request: LibraryRequest, raw: Any) -> dict[str, Any]:
+    """The text, and the probability of the likeliest token of each frame."""
+    import torch
+
+    samples = at_rate(raw, pipe.feature_extractor.sampling_rate)
+    (model_inputs,) = pipe.preprocess(samples)
+    inputs = {name: model_inputs[name] for name in ("input_values", "attention_mask") if name in model_inputs}
+    best = torch.softmax(pipe.model(**inputs).logits[0], dim=-1).max(dim=-1).values
+    return {"text": pipe(samples)["text"], "probabilities": best.tolist()}
+
+
 def at_rate(raw: Any, rate: int) -> Any:
     """Samples and their rate → samples at the rate of the pipeline, which can convert rates by torchaudio only."""
     import soxr
@@ -140,6 +151,7 @@ AUTO_CLASSES = {"text-classification": "AutoModelForSequenceClassification"}
 ANSWERS: Mapping[str, Answer] = {
     "fill-mask": _masks,
     "audio-classification": _sound_classes,
+    "automatic-speech-recognition": _ctc_transcript,
     "image-classification": _image_classes,
     "image-feature-extraction": _image_embedding,
     "image-segmentation": _mask,

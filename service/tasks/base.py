@@ -42,6 +42,9 @@ class Task(ABC):
     expands: bool = False
     """Whether an instance can make several rows; see `expand`."""
 
+    whole_tensors: bool = False
+    """Whether an answer that takes several passes has tensors of all passes (`shown`), for callers of tensors as well."""
+
     raw_types: tuple[type, ...] = ()
     """Kinds of raw instance that the task accepts."""
 

@@ -22,6 +22,7 @@ from model_zoo.cards.recipes import (
     TextRecipe,
 )
 from model_zoo.materialised import Materialised
+from service.tasks.audio.ctc_recognition import CtcRecognition
 from service.tasks.audio.sound_input import sound_classification
 from service.tasks.audio.spectrogram import SpectrogramInput
 from service.tasks.audio.voice_activity_detection import VoiceActivityDetection
@@ -67,6 +68,7 @@ TASKS: dict[tuple[str, type], TaskFactory] = {
     ("text-generation", CharacterRecipe): TextGeneration,
     ("text-generation", PromptRecipe): PromptedGeneration,
     ("text2text-generation", PromptRecipe): PromptedGeneration,
+    ("automatic-speech-recognition", SoundRecipe): CtcRecognition,
     ("audio-classification", SoundRecipe): sound_classification,
     ("audio-classification", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, LabelAnswers),
     ("tabular-classification", RowRecipe): partial(TabularPrediction, LabelAnswers),

@@ -35,6 +35,7 @@ from service.client import (
     Segmentation,
     Segments,
     Tensors,
+    Transcript,
 )
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ def as_json(name: str, outcome: Outcome, timing: bool) -> dict[str, Any]:
             line["ranking"] = [asdict(one) for one in outcome.documents]
         case GeneratedText():
             line |= {"text": outcome.text, "tokens": outcome.tokens, "finish_reason": outcome.finish_reason}
+        case Transcript():
+            line |= {"text": outcome.text, "chunks": [asdict(chunk) for chunk in outcome.chunks]}
         case Regression():
             line |= {"value": outcome.value, "lower": outcome.lower, "upper": outcome.upper}
         case Forecast():
@@ -180,6 +183,13 @@ def _answer_lines(outcome: Outcome) -> list[tuple[Text, float | None]]:
             return [(Text(f"{values} … ({len(outcome.values)} values)"), None)]
         case GeneratedText():
             return [(Text(escaped(outcome.text)), None)]
+        case Transcript(chunks=()):
+            return [(Text(escaped(outcome.text)) if outcome.text else Text("nothing was said", style="dim"), None)]
+        case Transcript():
+            return [
+                (Text(f"{chunk.start_s:.2f} to {chunk.end_s:.2f} s  {escaped(chunk.text)}"), None)
+                for chunk in outcome.chunks
+            ]
         case Regression():
             return [(Text(format_interval(outcome.value, outcome.lower, outcome.upper)), None)]
         case Forecast():

@@ -8,6 +8,7 @@ spans     labelled spans of texts
 detections  objects with boxes
 masks     classes of pixels
 vectors   probabilities of classes, embeddings
+transcripts  texts of sounds
 writing   generated texts
 table     the comparison of each task
 """

@@ -43,6 +43,7 @@ from service.types import (
     TextInstance,
     TextPairInstance,
     Timing,
+    Transcript,
 )
 from service.wire.status import status_of
 from service.wire.structured import check_rows, read_record, read_row, read_series
@@ -238,6 +239,14 @@ def _write_text(answer: GeneratedText, result: pb.PredictionResult) -> None:
     result.text.finish_reason = answer.finish_reason
 
 
+def _write_transcript(answer: Transcript, result: pb.PredictionResult) -> None:
+    message = result.transcript
+    message.text = answer.text
+    for chunk in answer.chunks:
+        message.chunks.add(text=chunk.text, start=_duration(chunk.start_s), end=_duration(chunk.end_s))
+    message.SetInParent()
+
+
 def _write_regression(answer: Regression, result: pb.PredictionResult) -> None:
     result.regression.value = answer.value
     if answer.lower is not None:
@@ -282,6 +291,7 @@ _WRITERS: dict[type[Answer], Callable[[Any, pb.PredictionResult], None]] = {
     FilledMasks: _write_filled_masks,
     Ranking: _write_ranking,
     GeneratedText: _write_text,
+    Transcript: _write_transcript,
     Regression: _write_regression,
     Forecast: _write_forecast,
     Detections: _write_detections,

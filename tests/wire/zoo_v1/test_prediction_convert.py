@@ -40,6 +40,8 @@ from service.types import (
     TextPairInstance,
     Timing,
     TokenCandidate,
+    Transcript,
+    TranscriptChunk,
 )
 from service.wire.zoo_v1.prediction_convert import LONGEST_REQUEST_ID, read_request, write_response
 
@@ -287,6 +289,21 @@ def test_generation_options_are_read_and_unset_ones_stay_unset() -> None:
     said = pb.PredictOptions(max_new_tokens=0, temperature=0.0, seed=0)
     assert read(pb.Instance(text="a"), options=said).options == Options(max_new_tokens=0, temperature=0.0, seed=0)
     assert read(pb.Instance(text="a")).options == Options()
+
+
+def test_transcript_is_written_with_the_times_of_its_parts() -> None:
+    said = Transcript("good morning", (TranscriptChunk("good", 0.25, 1.0), TranscriptChunk("morning", 1.0, 2.5)))
+    messages = [
+        write_response(InferReply("m", 1, "r", [Prediction({}, one)], Timing()), False).predictions[0]
+        for one in (said, Transcript("", ()))
+    ]
+    assert [message.WhichOneof("result") for message in messages] == ["transcript", "transcript"]
+    found = messages[0].transcript
+    assert [(c.text, c.start.ToMilliseconds(), c.end.ToMilliseconds()) for c in found.chunks] == [
+        ("good", 250, 1000),
+        ("morning", 1000, 2500),
+    ]
+    assert (found.text, messages[1].transcript.text) == ("good morning", "")
 
 
 def test_generated_text_is_written_whole() -> None:
