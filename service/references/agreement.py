@@ -99,6 +99,11 @@ def _expectation(card: Card, values: Vector, classes: bool) -> Expectation:
     if not classes:
         first = tuple(round(float(value), 6) for value in values[:GOLDEN_VALUES])
         return EmbeddingExpectation(values=first, tolerance=max(GOLDEN_TOLERANCE * float(np.abs(values).max()), 1e-6))
+    return class_expectation(card, values)
+
+
+def class_expectation(card: Card, values: Vector) -> ClassificationExpectation:
+    """The class of these probabilities, as a golden case expects it."""
     best = float(values.max())
     # Uneven classes of one name count as one: an answer names classes, not numbers.
     names = [card.class_names[index] for index in np.argsort(-values) if values[index] >= best - CLOSE]

@@ -10,6 +10,8 @@ from model_zoo.cards.signature import Signature
 from model_zoo.errors import NotDerivable, SourceUnavailable
 from model_zoo.references.card_plan import Given
 from model_zoo.references.onnx.facts import MOST_BYTES, OnnxFacts
+from model_zoo.references.onnx.image_card import IMAGE_SETTINGS, as_image_classifier, plan_image
+from model_zoo.references.onnx.image_card import TASK as IMAGE_TASK
 from model_zoo.references.onnx.tensors_card import (
     GAINFUL_ROWS,
     TASK,
@@ -21,7 +23,7 @@ from model_zoo.references.onnx.tensors_card import (
 from model_zoo.references.reference import Reference
 from model_zoo.sources.artifact_source import Progress
 from model_zoo.store import Store
-from service.references.onnx.agreement import agreed
+from service.references.onnx.agreement import agreed, with_photos
 from service.references.onnx.file_process import read_facts, tried_out
 from service.references.publishing import Pulled, Say, pinned, publish_card
 from service.runtime.onnx_session import OnnxRuntime
@@ -39,7 +41,9 @@ def pull_onnx(
     _check(shown, path, given)
     facts = read_facts(shown, path)
     stored_bytes = _check_room(shown, path, facts, home)
-    plan = plan_inputs(shown, facts, given)
+    image = plan_image(shown, facts, given) if given.task == IMAGE_TASK else None
+    facts = facts if image is None else image.facts
+    plan = plan_inputs(shown, facts, given, IMAGE_SETTINGS if image else ())
     say(f"{name}: a network with {facts.parameters:,} numbers; it is tried out")
     trial, because = tried_out(
         shown,
@@ -59,11 +63,18 @@ def pull_onnx(
         "signature": Signature(inputs=plan.specs, outputs=outputs).model_dump(),
         "batching": _batching(plan, because).model_dump(),
     }
+    if image is not None:
+        _check_classes(shown, len(image.labels), outputs[0].shape)
+        fields |= {"labels": "labels.txt", "class_names": image.labels}
     card = Card.model_validate(fields)
     try:
         made = store.materialise(card, progress)
         say(f"{name}: its served answers are compared with those of the graph as it is written")
-        card = agreed(card, shown, task_for(card, made), OnnxRuntime(made.weights, "cpu", 1), trial)
+        session = OnnxRuntime(made.weights, "cpu", 1)
+        card = agreed(card, shown, task_for(card, made), session, trial)
+        if image is not None:
+            card = as_image_classifier(card, image)
+            card = with_photos(card, shown, lambda checked: task_for(checked, made), session)
         publish_card(card, home)
     except BaseException:
         store.remove(card)
@@ -72,9 +83,12 @@ def pull_onnx(
 
 
 def _check(shown: str, path: Path, given: Given) -> None:
-    if given.task not in ("", TASK):
-        raise NotDerivable(shown, f"the file does not say how the input of {given.task} becomes its tensors")
-    if given.labels:
+    if given.task not in ("", TASK, IMAGE_TASK):
+        raise NotDerivable(
+            shown,
+            f"nothing says how the input of {given.task[:80]} becomes its tensors; expected {TASK} or {IMAGE_TASK}",
+        )
+    if given.labels and given.task != IMAGE_TASK:
         raise NotDerivable(shown, "a model of tensors has no labels")
     try:
         if not path.is_file():
@@ -99,7 +113,19 @@ def _check_room(shown: str, path: Path, facts: OnnxFacts, home: Path) -> int:
     return stored
 
 
+def _check_classes(shown: str, named: int, shape: tuple[int, ...]) -> None:
+    if shape != (-1, named):
+        raise NotDerivable(shown, f"its output has the axes {list(shape)}, but {named:,} classes are named")
+
+
 def _batching(plan: InputPlan, because: str) -> Batching:
     reason = plan.single_rows_because or because
     rows = 1 if reason else plan.max_batch_size
-    return Batching(max_batch_size=rows, cpu_batch_size=min(rows, GAINFUL_ROWS), single_rows_because=reason)
+    mask = "" if reason else plan.recipe.mask
+    return Batching(
+        max_batch_size=rows,
+        cpu_batch_size=min(rows, GAINFUL_ROWS),
+        length_of=mask or None,
+        max_length=plan.recipe.max_length if mask else None,
+        single_rows_because=reason,
+    )
