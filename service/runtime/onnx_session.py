@@ -33,7 +33,8 @@ def library() -> Any:
 class OnnxRuntime:
     """A `Runtime` that runs the graph of an ONNX file. Several lanes may call `run` at once."""
 
-    tier = "compiled"
+    tier = "eager"
+    """Other compilers' networks are compared with this one."""
     compiler = NAME
     precision = "fp32"
     shared: SharedPart | None = None

@@ -148,7 +148,6 @@ def tensors_fields(shown: str, facts: OnnxFacts, plan: InputPlan) -> dict[str, A
         "paper": _NOT_STATED,
         "parameters": facts.parameters,
         "weights": {"format": "onnx", "mapping": "unchanged"},
-        "architecture": {"builder": "onnx", "arguments": {"opset": facts.opset}},
         "raw_input": "",
         "canonical": "tensors",
         "recipe": plan.recipe.model_dump(),

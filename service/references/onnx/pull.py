@@ -55,11 +55,17 @@ def pull_onnx(
     )
     outputs = output_specs(facts, [{key: array.shape for key, array in row.items()} for row in trial])
     files = {"weights": pinned(path.parent, path.name)}
-    files |= {f"external_{i}": pinned(path.parent, other) for i, other in enumerate(facts.external, 1)}
+    external = {other: pinned(path.parent, other) for other in facts.external}
+    files |= {f"external_{i}": file for i, file in enumerate(external.values(), 1)}
     fields = tensors_fields(shown, facts, plan) | {
         "name": name,
         "reference": str(reference),
         "source": {"kind": "local", "folder": str(path.parent), "files": {k: f.model_dump() for k, f in files.items()}},
+        # A part of what decides compiled code, which the digest of the graph alone does not.
+        "architecture": {
+            "builder": "onnx",
+            "arguments": {"opset": facts.opset} | {f"sha256 of {name}": file.sha256 for name, file in external.items()},
+        },
         "signature": Signature(inputs=plan.specs, outputs=outputs).model_dump(),
         "batching": _batching(plan, because).model_dump(),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from model_zoo import strict_json
 from model_zoo.catalog import Catalog
 from model_zoo.errors import NotDerivable, NotEqual, SourceUnavailable
 from model_zoo.golden.golden_case import golden_path
@@ -22,7 +21,6 @@ from model_zoo.references.reference import parse_reference
 from model_zoo.store import Store
 from service.errors import NotReady
 from service.references.onnx import agreement, file_process
-from service.references.onnx.file_worker import WorkerRequest, reply_to
 from service.references.onnx.trial import largest_difference
 from service.references.pull import Pulled, pull_reference
 from service.registry.loading.loader import Loader
@@ -46,16 +44,13 @@ from tests.support.references.onnx_files import (
     unmasked_file,
     weights,
 )
+from tests.support.references.onnx_models import reply
 
 
 @pytest.fixture(autouse=True)
 def worker_here(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Files are read in this process: starting another one takes seconds. Marked tests have the real one."""
     if "process" not in request.node.name:
-
-        def reply(worker: Sequence[str], line: bytes, timeout_s: float) -> dict[str, Any]:
-            return reply_to(strict_json.read_model(WorkerRequest, line))
-
         monkeypatch.setattr(file_process, "reply_of", reply)
 
 
