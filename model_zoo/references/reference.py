@@ -8,12 +8,14 @@ from typing import Literal
 
 from model_zoo.errors import InvalidReference
 
-__all__ = ["Reference", "is_reference", "parse_reference"]
+__all__ = ["HUB_PREFIX", "Reference", "is_reference", "parse_reference"]
 
+HUB_PREFIX = "hf:"
+"""Before the repository of a hub that holds an ONNX file."""
 _KINDS = ("hf", "local", "onnx")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
-_FORMS = "hf:ORG/NAME, hf:ORG/NAME@REVISION, local:FOLDER or onnx:FILE"
+_FORMS = "hf:ORG/NAME, hf:ORG/NAME@REVISION, local:FOLDER, onnx:FILE or onnx:hf:ORG/NAME"
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,8 @@ class Reference:
     """A network and where it is.
 
     Attributes:
-        kind: ``hf`` for a model hub, ``local`` for a folder of this machine, ``onnx`` for a file of this machine.
-        place: ``ORG/NAME``, or the absolute path of the folder or file.
+        kind: ``hf`` for a model hub, ``local`` for a folder of this machine, ``onnx`` for an ONNX file.
+        place: ``ORG/NAME``, or the absolute path of the folder or file; ``hf:ORG/NAME`` for an ONNX file of a hub.
         revision: branch, tag or commit of a hub; empty for its main branch.
     """
 
@@ -36,7 +38,8 @@ class Reference:
     @property
     def shown(self) -> str:
         """The reference without a path of this machine, for messages."""
-        return str(self) if self.kind == "hf" else f"{self.kind}:{Path(self.place).name}"
+        on_a_hub = self.kind == "hf" or self.place.startswith(HUB_PREFIX)
+        return str(self) if on_a_hub else f"{self.kind}:{Path(self.place).name}"
 
     @property
     def model_name(self) -> str:
@@ -63,6 +66,9 @@ def parse_reference(text: str) -> Reference:
         raise InvalidReference(text, f"expected {_FORMS}")
     if not rest:
         raise InvalidReference(text, "nothing follows the colon")
+    if kind == "onnx" and rest.startswith(HUB_PREFIX):
+        place, revision = _of_hub(text, rest.removeprefix(HUB_PREFIX))
+        return Reference("onnx", f"{HUB_PREFIX}{place}", revision)
     if kind in ("local", "onnx"):
         try:
             return Reference(
@@ -70,9 +76,14 @@ def parse_reference(text: str) -> Reference:
             )
         except RuntimeError as error:
             raise InvalidReference(text, "there is no such user") from error
+    return Reference("hf", *_of_hub(text, rest))
+
+
+def _of_hub(text: str, rest: str) -> tuple[str, str]:
+    """Repository and revision. Raises InvalidReference."""
     place, at, revision = rest.partition("@")
     if not _REPOSITORY.fullmatch(place) or ".." in place:
         raise InvalidReference(text, "expected ORG/NAME after hf:")
     if at and (not _REVISION.fullmatch(revision) or ".." in revision):
         raise InvalidReference(text, "expected a branch, a tag or a commit after @")
-    return Reference("hf", place, revision)
+    return place, revision

@@ -95,7 +95,7 @@ def _pull(
             )
         return Pulled(known, found or Store(home).materialise(known, progress), found is not None)
     if reference.kind == "onnx":
-        return pull_onnx(reference, store, home, name, given, progress, say)
+        return pull_onnx(reference, store, home, name, given, offline=offline, progress=progress, say=say)
     if reference.kind == "local":
         repository = LocalRepository(Path(reference.place))
         plan = _planned(repository, given, home)

@@ -134,7 +134,7 @@ def output_specs(facts: OnnxFacts, seen: Sequence[Mapping[str, Sequence[int]]]) 
     return tuple(specs)
 
 
-def tensors_fields(shown: str, facts: OnnxFacts, plan: InputPlan) -> dict[str, Any]:
+def tensors_fields(shown: str, facts: OnnxFacts, plan: InputPlan, licence: str) -> dict[str, Any]:
     """The fields of the card that do not depend on a run of the network."""
     by = f", written by {facts.producer}" if facts.producer else ""
     return {
@@ -143,7 +143,7 @@ def tensors_fields(shown: str, facts: OnnxFacts, plan: InputPlan) -> dict[str, A
         "task": TASK,
         "summary": f"The network of {shown}, for tensors.",
         "default": False,
-        "licence": {"package": "not stated", "weights": "not stated"},
+        "licence": {"package": licence, "weights": licence},
         "provenance": f"The file {shown} as it was pulled{by}. Training data: {_NOT_STATED}.",
         "paper": _NOT_STATED,
         "parameters": facts.parameters,

@@ -21,7 +21,17 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 
-SETTINGS = ("max_tokens", "max_length", "max_batch_size", "size", "resize_shorter", "interpolation", "mean", "std")
+SETTINGS = (
+    "max_tokens",
+    "max_length",
+    "max_batch_size",
+    "size",
+    "resize_shorter",
+    "interpolation",
+    "mean",
+    "std",
+    "file",
+)
 """Keys of `--set`."""
 
 
@@ -30,7 +40,7 @@ def pull(
         list[str] | None,
         typer.Argument(
             metavar="MODEL",
-            help="Names of models, or references: hf:ORG/NAME, hf:ORG/NAME@REVISION, local:FOLDER, onnx:FILE.",
+            help="Names of models, or references: hf:ORG/NAME, hf:ORG/NAME@REVISION, local:FOLDER, onnx:FILE, onnx:hf:ORG/NAME.",
         ),
     ] = None,
     default: Annotated[bool, typer.Option("--default", help="Fetch the models of the default set.")] = False,

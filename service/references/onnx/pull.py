@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from model_zoo.cards.card import Batching, Card
 from model_zoo.cards.signature import Signature
-from model_zoo.errors import NotDerivable, SourceUnavailable
+from model_zoo.errors import NotDerivable
 from model_zoo.references.card_plan import Given
-from model_zoo.references.onnx.facts import MOST_BYTES, OnnxFacts
+from model_zoo.references.onnx.facts import OnnxFacts
 from model_zoo.references.onnx.image_card import IMAGE_SETTINGS, as_image_classifier, plan_image
 from model_zoo.references.onnx.image_card import TASK as IMAGE_TASK
 from model_zoo.references.onnx.tensors_card import (
@@ -25,6 +27,7 @@ from model_zoo.sources.artifact_source import Progress
 from model_zoo.store import Store
 from service.references.onnx.agreement import agreed, with_photos
 from service.references.onnx.file_process import read_facts, tried_out
+from service.references.onnx.located import FILE, LocatedFile, located
 from service.references.publishing import Pulled, Say, pinned, publish_card
 from service.runtime.onnx_session import OnnxRuntime
 from service.tasks.table import task_for
@@ -34,37 +37,60 @@ ROOM = 1.1
 
 
 def pull_onnx(
-    reference: Reference, store: Store, home: Path, name: str, given: Given, progress: Progress | None, say: Say
+    reference: Reference,
+    store: Store,
+    home: Path,
+    name: str,
+    given: Given,
+    *,
+    offline: bool,
+    progress: Progress | None,
+    say: Say,
 ) -> Pulled:
-    """Makes a file of this machine a model of this home. Raises as `pull_reference`."""
-    shown, path = reference.shown, Path(reference.place)
-    _check(shown, path, given)
-    facts = read_facts(shown, path)
-    stored_bytes = _check_room(shown, path, facts, home)
+    """Makes an ONNX file a model of this home. Raises as `pull_reference`."""
+    _check(reference.shown, given)
+    with located(reference, home, given, offline=offline, progress=progress) as file:
+        return _pulled(reference, file, store, home, name, given, progress, say)
+
+
+def _pulled(
+    reference: Reference,
+    file: LocatedFile,
+    store: Store,
+    home: Path,
+    name: str,
+    given: Given,
+    progress: Progress | None,
+    say: Say,
+) -> Pulled:
+    shown = file.shown
+    facts = read_facts(shown, file.file)
+    stored_bytes = _check_room(shown, file.file, facts, home)
     image = plan_image(shown, facts, given) if given.task == IMAGE_TASK else None
     facts = facts if image is None else image.facts
-    plan = plan_inputs(shown, facts, given, IMAGE_SETTINGS if image else ())
+    others = (*(IMAGE_SETTINGS if image else ()), *((FILE,) if file.source["kind"] == "hub" else ()))
+    plan = plan_inputs(shown, facts, given, others)
     say(f"{name}: a network with {facts.parameters:,} numbers; it is tried out")
     trial, because = tried_out(
         shown,
-        path,
+        file.file,
         plan.specs,
         plan.recipe,
         together=not plan.single_rows_because,
         stored_bytes=stored_bytes,
     )
     outputs = output_specs(facts, [{key: array.shape for key, array in row.items()} for row in trial])
-    files = {"weights": pinned(path.parent, path.name)}
-    external = {other: pinned(path.parent, other) for other in facts.external}
-    files |= {f"external_{i}": file for i, file in enumerate(external.values(), 1)}
-    fields = tensors_fields(shown, facts, plan) | {
+    external = {other: pinned(file.root, file.beside(other)) for other in facts.external}
+    files = {"weights": pinned(file.root, file.path)}
+    files |= {f"external_{i}": one for i, one in enumerate(external.values(), 1)}
+    fields = tensors_fields(shown, facts, plan, file.licence) | {
         "name": name,
         "reference": str(reference),
-        "source": {"kind": "local", "folder": str(path.parent), "files": {k: f.model_dump() for k, f in files.items()}},
+        "source": {**file.source, "files": {role: one.model_dump() for role, one in files.items()}},
         # A part of what decides compiled code, which the digest of the graph alone does not.
         "architecture": {
             "builder": "onnx",
-            "arguments": {"opset": facts.opset} | {f"sha256 of {name}": file.sha256 for name, file in external.items()},
+            "arguments": {"opset": facts.opset} | {f"sha256 of {key}": one.sha256 for key, one in external.items()},
         },
         "signature": Signature(inputs=plan.specs, outputs=outputs).model_dump(),
         "batching": _batching(plan, because).model_dump(),
@@ -72,7 +98,11 @@ def pull_onnx(
     if image is not None:
         _check_classes(shown, len(image.labels), outputs[0].shape)
         fields |= {"labels": "labels.txt", "class_names": image.labels}
-    card = Card.model_validate(fields)
+    try:
+        card = Card.model_validate(fields)
+    except ValidationError as error:
+        field = ".".join(str(step) for step in error.errors()[0]["loc"])
+        raise NotDerivable(shown, f"the file makes no valid card: {field}: {error.errors()[0]['msg']}") from error
     try:
         made = store.materialise(card, progress)
         say(f"{name}: its served answers are compared with those of the graph as it is written")
@@ -88,7 +118,7 @@ def pull_onnx(
     return Pulled(card, made, False)
 
 
-def _check(shown: str, path: Path, given: Given) -> None:
+def _check(shown: str, given: Given) -> None:
     if given.task not in ("", TASK, IMAGE_TASK):
         raise NotDerivable(
             shown,
@@ -96,17 +126,6 @@ def _check(shown: str, path: Path, given: Given) -> None:
         )
     if given.labels and given.task != IMAGE_TASK:
         raise NotDerivable(shown, "a model of tensors has no labels")
-    try:
-        if not path.is_file():
-            what = "it is a folder, not a file" if path.exists() else "there is no such file"
-            raise SourceUnavailable(shown, what)
-        size = path.stat().st_size
-    except OSError as error:
-        raise SourceUnavailable(shown, "the file cannot be read") from error
-    if size > MOST_BYTES:
-        raise NotDerivable(shown, f"it has {size:,} bytes, more than {MOST_BYTES:,}, the limit of the format")
-    if size == 0:
-        raise NotDerivable(shown, "the file is empty")
 
 
 def _check_room(shown: str, path: Path, facts: OnnxFacts, home: Path) -> int:

@@ -14,7 +14,7 @@ import torch
 from model_zoo.golden.golden_case import golden_path
 from service.client import Client, Tensors
 from service.pb import open_inference_pb2
-from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess, run_zoo
+from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess, run_zoo, until
 from tests.support.end_to_end.stubs import Stubs, ask, expect_error, infer, outputs, read_tensors, stubs_of, tensors
 from tests.support.references.onnx_files import (
     LONGEST,
@@ -216,3 +216,25 @@ def test_model_is_shown_with_what_decides_its_batches(server: ServerProcess, hom
     assert "onnxruntime" in shown.stdout
     local = run_zoo("show", "tiny_single", "--server", "127.0.0.1:9", ZOO_HOME=str(home))
     assert "the file fixes the first axis of 'x' at 1" in local.stdout
+
+
+def test_faster_network_gives_the_same_answers(files: Path, home: Path) -> None:
+    """OpenVINO is tried; whether it is faster depends on the machine."""
+    pulled = run_zoo("pull", f"onnx:{files}/tiny_cnn.onnx", "--name", "optimised", ZOO_HOME=str(home))
+    assert pulled.returncode == 0, pulled.stderr
+    described = open_inference_pb2.ModelConfigRequest(name="optimised")
+    with (
+        ServerProcess("--model", "optimised", ZOO_HOME=str(home), ZOO_OPTIMIZE="auto") as process,
+        stubs_of(process.ready()) as stubs,
+    ):
+
+        def tier() -> dict[str, str]:
+            found = stubs.inference.ModelConfig(described, timeout=TIMEOUT_S).config.parameters
+            return {name: parameter.string_value for name, parameter in found.items() if name.startswith("tier")}
+
+        until(lambda: tier()["tier_state"] == "final", "the last tier")
+        assert tier()["tier_candidate"] == "openvino fp32", tier()
+        assert tier()["tier_compiler"] in ("onnxruntime", "openvino")
+        assert float(tier()["tier_cosine"]) > 0.9999
+        found = outputs(stubs.infer(infer("optimised", image=IMAGES)))["logits"]
+        np.testing.assert_allclose(found, answers(cnn(), IMAGES), atol=1e-4)

@@ -45,6 +45,7 @@ from tests.support.references.onnx_files import (
     weights,
 )
 from tests.support.references.onnx_models import reply
+from tests.support.references.stand_in_hub import HostedRepository, stand_in_hub
 
 
 @pytest.fixture(autouse=True)
@@ -133,6 +134,42 @@ def test_padded_rows_equal_single_rows(tmp_path: Path, home: Path) -> None:
         (alone,) = loaded.task.split(loaded.runtime.run(loaded.task.collate([item])[0]), [item])
         assert row["logits"].shape == (item.length, 3)
         np.testing.assert_allclose(row["logits"], alone["logits"], atol=1e-6)
+
+
+def test_file_of_a_hub_is_pinned_to_its_commit(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "repository" / "onnx"
+    folder.mkdir(parents=True)
+    options = {"save_as_external_data": True, "location": "model.onnx_data", "size_threshold": 0}
+    saved(product(), folder / "model.onnx", **options)
+    with stand_in_hub() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        hub.repositories["org/Tiny"] = hosted = HostedRepository(folder.parent, card={"license": "mit"})
+        reference = parse_reference("onnx:hf:org/Tiny")
+        found = pull_reference(reference, home)
+        assert (found.card.name, found.card.licence.weights, found.card.reference) == ("tiny", "mit", str(reference))
+        assert found.card.source.kind == "hub"
+        assert found.card.source.commit == hosted.commit
+        assert sorted(file.path for file in found.card.source.files.values()) == [
+            "onnx/model.onnx",
+            "onnx/model.onnx_data",
+        ]
+        assert not list((home / "downloads").glob("[!.]*")), "what was fetched is removed once it is kept"
+        assert pull_reference(reference, home).already
+        # The files are fetched again, at the commit of the card, where they were lost.
+        Store(home).remove(found.card)
+        assert pull_reference(reference, home).files.digest == found.files.digest
+        saved(product(), folder / "other.onnx")
+        with pytest.raises(
+            NotDerivable, match=r"onnx/model.onnx, onnx/other.onnx; give one of them by --set file=PATH"
+        ):
+            pull_reference(reference, home, name="second")
+        named = Given(settings={"file": "onnx/other.onnx"})
+        assert pull_reference(reference, home, name="second", given=named).card.source.files["weights"].bytes > 0
+        hub.repositories["org/Empty"] = HostedRepository(tmp_path / "repository" / "none")
+        with pytest.raises(NotDerivable, match=r"no file that ends in .onnx"):
+            pull_reference(parse_reference("onnx:hf:org/Empty"), home)
+        with pytest.raises(SourceUnavailable, match="ZOO_OFFLINE"):
+            pull_reference(parse_reference("onnx:hf:org/Other"), home, offline=True)
 
 
 STATED = {
@@ -434,6 +471,7 @@ def test_file_over_the_limit_of_the_format_is_refused_before_it_is_read(tmp_path
         (Given(task="text-classification"), "nothing says how the input of text-classification"),
         (Given(labels=("cat",)), "has no labels"),
         (Given(settings={"max_tokens": "3"}), "max_tokens has no meaning"),
+        (Given(settings={"file": "other.onnx"}), "file has no meaning"),
         (Given(settings={"max_batch_size": "0"}), "a whole number from 1"),
     ],
 )
