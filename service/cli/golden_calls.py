@@ -72,7 +72,8 @@ def answer_of(result: Result) -> types.Answer:
     kind: Any = getattr(types, type(result).__name__, None)
     if not (isinstance(kind, type) and is_dataclass(kind)):
         raise TypeError(f"{type(result).__name__} is no answer")
-    return kind(**{field.name: getattr(result, field.name) for field in fields(kind)})  # type: ignore[no-any-return]
+    made: types.Answer = kind(**{field.name: getattr(result, field.name) for field in fields(kind)})  # type: ignore[assignment]
+    return made
 
 
 def _value(instance: types.Instance) -> Any:

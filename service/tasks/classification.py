@@ -25,7 +25,7 @@ class LabelAnswers:
         self._labels = tuple(labels)
         self._output = card.signature.outputs[0].name
 
-    def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
+    def postprocess(self, row: Tensors, item: Item, options: Options) -> Classification:
         """`[classes]` logits → labels with softmax probabilities, best first."""
         return best_labels(row[self._output], self._labels, options)
 

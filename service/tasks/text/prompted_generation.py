@@ -106,7 +106,7 @@ class PromptedGeneration(Task):
         counts = [int((row["output_ids"] != NO_TOKEN).sum()) for row in rows]
         return [{name: array[:count] for name, array in row.items()} for row, count in zip(rows, counts, strict=True)]
 
-    def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
+    def postprocess(self, row: Tensors, item: Item, options: Options) -> GeneratedText:
         """Ids of tokens `[n]` → the text that was added, and why it ended."""
         ids = np.asarray(row["output_ids"], np.int64).tolist()
         decode = self._shared.tokenizer.decode

@@ -112,7 +112,7 @@ class TextGeneration(Task):
             shares = np.exp((logits - logits.max()) / temperature)
         return int(random.choice(len(shares), p=shares / shares.sum()))
 
-    def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
+    def postprocess(self, row: Tensors, item: Item, options: Options) -> GeneratedText:
         """The generated text; for a row without a further pass, the likeliest character."""
         assert isinstance(item, GenerationItem)
         state = item.state
