@@ -59,7 +59,7 @@ def test_page_is_the_one_that_the_code_gives(page: str, fresh_pages: Path) -> No
 
 def test_tasks_page_has_every_task_with_its_answer(fresh_pages: Path) -> None:
     rows = re.findall(
-        r"^\| (\S+) \| `\w+` \| \[`(\w+)`\]\(#recipes\) \| (.*?) \|",
+        r"^\| (\S+) \| (?:`\w+`|tensors) \| \[`(\w+)`\]\(#recipes\) \| (.*?) \|",
         (fresh_pages / "tasks.md").read_text(),
         re.MULTILINE,
     )

@@ -16,6 +16,7 @@ AUTO_CLASSES = (
     "AutoModelForAudioClassification",
     "AutoModelForCausalLM",
     "AutoModelForImageClassification",
+    "AutoModelForObjectDetection",
     "AutoModelForSeq2SeqLM",
     "AutoModelForSequenceClassification",
 )

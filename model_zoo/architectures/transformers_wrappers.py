@@ -12,7 +12,7 @@ from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import SoundRecipe, TextRecipe
 from model_zoo.cards.signature import FEATURES
 
-__all__ = ["WRAPPERS", "TransformersImageClassifier", "TransformersTextClassifier"]
+__all__ = ["WRAPPERS", "TransformersDetector", "TransformersImageClassifier", "TransformersTextClassifier"]
 
 
 class TransformersTextClassifier(Network):
@@ -53,6 +53,19 @@ class TransformersImageClassifier(Network):
         return {"logits": found.logits, FEATURES: _mean_over_places(found.hidden_states[-1])}
 
 
+class TransformersDetector(Network):
+    """A transformers network for object detection; it has no features for a head."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        """``pixel_values`` (B, 3, H, W) → ``logits`` (B, queries, classes) and ``pred_boxes`` (B, queries, 4)."""
+        found = self.backbone(pixel_values=pixel_values)
+        return {"logits": found.logits, "pred_boxes": found.pred_boxes}
+
+
 def _sentence_encoder(backbone: nn.Module, card: Card) -> Network:
     recipe = card.recipe
     assert isinstance(recipe, TextRecipe)
@@ -79,6 +92,7 @@ WRAPPERS: Mapping[str, Callable[[nn.Module, Card], Network]] = {
     "AutoModelForAudioClassification": _sound_classifier,
     "AutoModelForCausalLM": _text_generator,
     "AutoModelForImageClassification": lambda backbone, card: TransformersImageClassifier(backbone),
+    "AutoModelForObjectDetection": lambda backbone, card: TransformersDetector(backbone),
     "AutoModelForSeq2SeqLM": _text_generator,
     "AutoModelForSequenceClassification": lambda backbone, card: TransformersTextClassifier(backbone),
 }

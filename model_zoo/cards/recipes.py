@@ -17,9 +17,11 @@ __all__ = [
     "Recipe",
     "RecordRecipe",
     "RowRecipe",
+    "ScaledImageRecipe",
     "SeriesRecipe",
     "SoundRecipe",
     "SpectrogramRecipe",
+    "TensorsRecipe",
     "TextRecipe",
     "Triple",
 ]
@@ -49,6 +51,33 @@ class ImageRecipe(CardPart):
     def _crop_fits(self) -> "ImageRecipe":
         if self.resize_shorter < max(self.size):
             raise ValueError("resize_shorter is less than the crop needs")
+        if min(self.std) <= 0:
+            raise ValueError("std must be positive")
+        return self
+
+
+class ScaledImageRecipe(CardPart):
+    """Encoded image → FP32 (3, height, width): RGB, resized in its proportions, scaled to 0..1, normalised."""
+
+    kind: Literal["scaled_image"]
+    shortest_edge: int = Field(gt=0)
+    """Length of the shorter side, pixels, unless the longer one would exceed its limit."""
+    longest_edge: int = Field(gt=0, le=4096)
+    """Greatest length of the longer side, pixels."""
+    multiple_of: int = Field(default=1, gt=0)
+    """Both sides are rounded down to multiples of it, pixels."""
+    interpolation: Literal["bicubic", "bilinear"]
+    mean: Triple
+    """Per channel (R, G, B), of values in 0..1."""
+    std: Triple
+    """Per channel (R, G, B), of values in 0..1."""
+    max_pixels: int = Field(default=50_000_000, gt=0)
+    """Largest height × width; a larger image is refused before it is decoded (decompression bomb)."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> "ScaledImageRecipe":
+        if not self.multiple_of <= self.shortest_edge <= self.longest_edge:
+            raise ValueError("expected multiple_of ≤ shortest_edge ≤ longest_edge")
         if min(self.std) <= 0:
             raise ValueError("std must be positive")
         return self
@@ -239,8 +268,22 @@ class RecordRecipe(CardPart):
     row: RowRecipe
 
 
+class TensorsRecipe(CardPart):
+    """No raw input: callers send the tensors of the signature."""
+
+    kind: Literal["tensors"]
+    axes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """By input: the names of its axes after the rows, empty for an axis of fixed size. In a row, axes of one name are equally
+    long."""
+    max_length: int | None = Field(default=None, gt=0)
+    """Greatest size of an axis whose size varies; None if none varies."""
+    positions: dict[str, int] = Field(default_factory=dict)
+    """By input of whole numbers that are positions in a table of the network, such as token ids: the length of the table."""
+
+
 Recipe = Annotated[
     ImageRecipe
+    | ScaledImageRecipe
     | TextRecipe
     | PromptRecipe
     | AudioRecipe
@@ -249,10 +292,18 @@ Recipe = Annotated[
     | CharacterRecipe
     | RowRecipe
     | SeriesRecipe
-    | RecordRecipe,
+    | RecordRecipe
+    | TensorsRecipe,
     Field(discriminator="kind"),
 ]
 
 
-RAW_OF = {"spectrogram": "audio", "sound": "audio", "characters": "text", "prompt": "text"}
-"""Kinds of recipe whose raw input has another name."""
+RAW_OF = {
+    "scaled_image": "image",
+    "spectrogram": "audio",
+    "sound": "audio",
+    "characters": "text",
+    "prompt": "text",
+    "tensors": "",
+}
+"""Kinds of recipe whose raw input has another name, or that have none."""

@@ -15,12 +15,16 @@ from model_zoo.cards.part import CardPart
 __all__ = [
     "ClassificationExpectation",
     "ContinuationExpectation",
+    "DetectionExpectation",
     "EmbeddingExpectation",
     "Expectation",
+    "ExpectedObject",
     "GoldenCase",
     "GoldenInput",
     "Noise",
+    "OutputValues",
     "SpeechExpectation",
+    "TensorsExpectation",
     "TextPair",
     "WrittenExpectation",
     "golden_path",
@@ -48,16 +52,18 @@ class Noise(CardPart):
 
 
 class GoldenInput(CardPart):
-    """Exactly one of a file of ``model_zoo/golden/``, a text, or generated noise."""
+    """Exactly one of a file of ``model_zoo/golden/``, a text, generated noise, or the seed of random tensors."""
 
     file: str | None = None
     text: str | None = None
     noise: Noise | None = None
+    seed: int | None = Field(default=None, ge=0)
+    """Of a row of the network's own tensors; see ``seeded_tensors``."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "GoldenInput":
-        if sum(part is not None for part in (self.file, self.text, self.noise)) != 1:
-            raise ValueError("give exactly one of file, text and noise")
+        if sum(part is not None for part in (self.file, self.text, self.noise, self.seed)) != 1:
+            raise ValueError("give exactly one of file, text, noise and seed")
         return self
 
 
@@ -110,8 +116,49 @@ class WrittenExpectation(CardPart):
     written: str
 
 
+class ExpectedObject(CardPart):
+    """An object that must be found."""
+
+    label: str
+    min_score: float = Field(gt=0, le=1)
+    box: tuple[float, float, float, float]
+    """xmin, ymin, xmax, ymax in pixels of the image."""
+
+
+class DetectionExpectation(CardPart):
+    """Objects that must be found at the default threshold, and how many there may be in all."""
+
+    objects: tuple[ExpectedObject, ...]
+    tolerance_pixels: float = Field(gt=0)
+    """Of each edge of a box."""
+    at_most: int = Field(ge=0)
+
+
+class OutputValues(CardPart):
+    """Some values of one row of an output."""
+
+    shape: tuple[int, ...]
+    """Of the row."""
+    values: tuple[float, ...]
+    """Evenly spread over the row; see ``spread``."""
+    tolerance: float = Field(ge=0)
+    """Greatest absolute difference of a value."""
+
+
+class TensorsExpectation(CardPart):
+    """Outputs of a network, by name."""
+
+    outputs: dict[str, OutputValues] = Field(min_length=1)
+
+
 Expectation = Annotated[
-    ClassificationExpectation | EmbeddingExpectation | SpeechExpectation | ContinuationExpectation | WrittenExpectation,
+    ClassificationExpectation
+    | EmbeddingExpectation
+    | SpeechExpectation
+    | ContinuationExpectation
+    | WrittenExpectation
+    | DetectionExpectation
+    | TensorsExpectation,
     Field(union_mode="left_to_right"),
 ]
 

@@ -45,7 +45,7 @@ def tasks_page() -> str:
         rows.append(
             (
                 task,
-                f"`{RAW_OF.get(kind, kind)}`",
+                f"`{raw}`" if (raw := RAW_OF.get(kind, kind)) else "tensors",
                 f"[`{kind}`](#recipes)",
                 f"[`{answer.__name__}`](#answers)" if answer else "",
                 ", ".join(f"`{name}`" for name in options),

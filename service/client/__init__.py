@@ -61,6 +61,7 @@ from service.client.models import (
 )
 from service.client.results import (
     Classification,
+    Detections,
     Embedding,
     Forecast,
     GeneratedText,
@@ -72,12 +73,13 @@ from service.client.results import (
 )
 from service.client.security import Tls
 from service.client.versions import FineTuned, Lineage, ModelVersion, RolledBack, VersionReport, Versions
-from service.types import Label, SamplesInstance, Segment, Timing
+from service.types import Box, DetectedObject, Label, SamplesInstance, Segment, Timing
 
 __all__ = [
     "DEFAULT_TARGET",
     "AsyncClient",
     "BadInput",
+    "Box",
     "Checkpoint",
     "Classification",
     "Client",
@@ -86,6 +88,8 @@ __all__ = [
     "Dataset",
     "DatasetReport",
     "Decisions",
+    "DetectedObject",
+    "Detections",
     "Embedding",
     "Evidence",
     "FineTuned",

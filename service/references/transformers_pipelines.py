@@ -30,6 +30,14 @@ def _image_classes(pipe: Any, request: LibraryRequest, raw: Any) -> list[float]:
     return list(torch.softmax(pipe.forward(pipe.preprocess(raw))["logits"][0], dim=-1).tolist())
 
 
+def _objects(pipe: Any, request: LibraryRequest, raw: Any) -> list[list[float]]:
+    """(class, score, xmin, ymin, xmax, ymax) of every box, as the pipeline has them before it rounds them."""
+    outputs = pipe.forward(pipe.preprocess(raw))
+    (found,) = pipe.image_processor.post_process_object_detection(outputs, 0.0, outputs["target_size"])
+    parts = zip(found["labels"].tolist(), found["scores"].tolist(), found["boxes"].tolist(), strict=True)
+    return [[label, score, *box] for label, score, box in parts]
+
+
 def _text_classes(pipe: Any, request: LibraryRequest, raw: Any) -> list[float]:
     """Probabilities in the order of the classes."""
     import torch
@@ -57,5 +65,6 @@ def at_rate(raw: Any, rate: int) -> Any:
 ANSWERS: Mapping[str, Answer] = {
     "audio-classification": _sound_classes,
     "image-classification": _image_classes,
+    "object-detection": _objects,
     "text-classification": _text_classes,
 }

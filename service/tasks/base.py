@@ -125,6 +125,11 @@ class Task(ABC):
             for name in self._specs
         }, 0.0
 
+    def groups(self, items: Sequence[Item]) -> list[list[int]]:
+        """The positions of the rows that can be one batch, for rows that were queued together: all of them, unless their shapes
+        differ and padding would change the answers."""
+        return [[*range(len(items))]]
+
     def split(self, outputs: Tensors, items: Sequence[Item]) -> list[Tensors]:
         """A batch's outputs → rows, in order, without what padding added and without the features, which only heads use.
 
@@ -198,6 +203,10 @@ class Task(ABC):
     def golden_texts(self, expect: Expectation) -> Sequence[str]:
         """Further texts whose answers the expectation compares with this one."""
         return ()
+
+    def golden_options(self) -> Options:
+        """Options with which a caller gets what a golden case expects, where that is a part of an answer; else the defaults."""
+        return Options()
 
     @staticmethod
     def text_instance(text: str) -> Instance:

@@ -14,9 +14,11 @@ from model_zoo.cards.recipes import (
     PromptRecipe,
     RecordRecipe,
     RowRecipe,
+    ScaledImageRecipe,
     SeriesRecipe,
     SoundRecipe,
     SpectrogramRecipe,
+    TensorsRecipe,
     TextRecipe,
 )
 from model_zoo.materialised import Materialised
@@ -29,9 +31,12 @@ from service.tasks.composed import ComposedTask, SequenceTask
 from service.tasks.embedding import EmbeddingAnswers
 from service.tasks.image.image_input import ImageInput
 from service.tasks.image.image_tabular_regression import ImageTabularRegression
+from service.tasks.image.object_detection import DetectionAnswers
+from service.tasks.image.scaled_images import ScaledImages
 from service.tasks.regression import NumberAnswers
 from service.tasks.series.time_series_forecasting import TimeSeriesForecasting
 from service.tasks.tabular.tabular_prediction import TabularPrediction
+from service.tasks.tensors import TensorsTask
 from service.tasks.text.character_input import CharacterInput
 from service.tasks.text.prompted_generation import PromptedGeneration
 from service.tasks.text.text_generation import TextGeneration
@@ -42,6 +47,8 @@ TaskFactory = Callable[[Card, Sequence[str], Mapping[str, Path]], Task]
 TASKS: dict[tuple[str, type], TaskFactory] = {
     ("image-classification", ImageRecipe): partial(ComposedTask, ImageInput, LabelAnswers),
     ("image-feature-extraction", ImageRecipe): partial(ComposedTask, ImageInput, EmbeddingAnswers),
+    ("object-detection", ImageRecipe): partial(ComposedTask, ImageInput, DetectionAnswers),
+    ("object-detection", ScaledImageRecipe): partial(ScaledImages, DetectionAnswers),
     ("feature-extraction", TextRecipe): partial(SequenceTask, TokenInput, EmbeddingAnswers),
     ("feature-extraction", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, EmbeddingAnswers),
     ("voice-activity-detection", AudioRecipe): VoiceActivityDetection,
@@ -60,6 +67,7 @@ TASKS: dict[tuple[str, type], TaskFactory] = {
     ("regression", TextRecipe): partial(SequenceTask, TokenInput, NumberAnswers),
     ("regression", CharacterRecipe): partial(SequenceTask, CharacterInput, NumberAnswers),
     ("regression", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, NumberAnswers),
+    ("other", TensorsRecipe): TensorsTask,
 }
 """Factories by the card's task, which is a Hugging Face id, and by the type of its recipe."""
 

@@ -4,5 +4,6 @@
 * ``network_class``   what planners share: the class, its architecture, fields of every card
 * ``prompt``          fields of networks that write text
 * ``extractor``       fields of networks that read sounds
-* ``text``, ``image``, ``generation``, ``sound``  planners of a family of tasks; each lists its ``PLANNERS`` and ``TASKS``
+* ``text``, ``image``, ``detection``, ``generation``, ``sound``  planners of a family of tasks; each lists its ``PLANNERS`` and
+  ``TASKS``
 """

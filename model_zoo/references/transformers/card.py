@@ -6,15 +6,22 @@ from typing import Any
 from model_zoo.errors import NotDerivable
 from model_zoo.references.card_plan import CardPlan, Given
 from model_zoo.references.repository import Repository
-from model_zoo.references.transformers import generation, image, sound, text
+from model_zoo.references.transformers import detection, generation, image, sound, text
 from model_zoo.references.transformers.network_class import NetworkClass, Planner
 
 __all__ = ["TASKS", "plan_transformers"]
 
-PLANNERS: Mapping[str, Planner] = {**text.PLANNERS, **image.PLANNERS, **generation.PLANNERS, **sound.PLANNERS}
+FAMILIES = (
+    text,
+    image,
+    detection,
+    generation,
+    sound,
+)
+PLANNERS: Mapping[str, Planner] = {end: plan for family in FAMILIES for end, plan in family.PLANNERS.items()}
 """Endings of the classes that ``architectures`` names → who plans the card. The longest ending that fits counts."""
 
-TASKS = (*text.TASKS, *image.TASKS, *generation.TASKS, *sound.TASKS)
+TASKS = tuple(task for family in FAMILIES for task in family.TASKS)
 
 
 def plan_transformers(repository: Repository, config: dict[str, Any], given: Given) -> CardPlan:

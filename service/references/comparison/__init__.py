@@ -2,6 +2,7 @@
 follows.
 
 compared  what a comparison gets and gives
+detections  objects with boxes
 vectors   probabilities of classes, embeddings
 writing   generated texts
 table     the comparison of each task

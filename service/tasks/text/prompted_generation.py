@@ -124,6 +124,10 @@ class PromptedGeneration(Task):
         """The text of a golden case."""
         return golden_text(given)
 
+    def golden_options(self) -> Options:
+        """An answer as long as those of checks."""
+        return Options(max_new_tokens=self._checked)
+
     def golden_problem(self, expect: Expectation, answer: Answer, answer_of: Mapping[str, Answer]) -> str | None:
         """Another text than the expected one."""
         assert isinstance(expect, WrittenExpectation)

@@ -126,6 +126,10 @@ class TextGeneration(Task):
         """The text of a golden case."""
         return golden_text(given)
 
+    def golden_options(self) -> Options:
+        """One character, the likeliest."""
+        return Options(max_new_tokens=1, temperature=0.0)
+
     def golden_problem(self, expect: Expectation, answer: Answer, answer_of: Mapping[str, Answer]) -> str | None:
         """Another character than the expected one."""
         assert isinstance(expect, ContinuationExpectation)
