@@ -226,6 +226,10 @@ class Task(ABC):
         """Further texts whose answers the expectation compares with this one."""
         return ()
 
+    def golden_options(self) -> Options:
+        """Options with which a caller gets what a golden case expects, where that is a part of an answer; else the defaults."""
+        return Options()
+
     @staticmethod
     def text_instance(text: str) -> Instance:
         """A text as a caller would send it."""
