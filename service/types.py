@@ -435,6 +435,7 @@ Answer = (
     Classification
     | Embedding
     | Segments
+    | Transcript
     | Entities
     | FilledMasks
     | Ranking

@@ -524,12 +524,12 @@ class PredictionResult(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     REGRESSION_FIELD_NUMBER: _builtins.int
     FORECAST_FIELD_NUMBER: _builtins.int
-    TRANSCRIPT_FIELD_NUMBER: _builtins.int
     ENTITIES_FIELD_NUMBER: _builtins.int
     FILLED_MASKS_FIELD_NUMBER: _builtins.int
     RANKING_FIELD_NUMBER: _builtins.int
     DETECTIONS_FIELD_NUMBER: _builtins.int
     SEGMENTATION_FIELD_NUMBER: _builtins.int
+    TRANSCRIPT_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
     @_builtins.property
@@ -565,10 +565,6 @@ class PredictionResult(_message.Message):
         """Numbers to come."""
 
     @_builtins.property
-    def transcript(self) -> Global___Transcript:
-        """What was said."""
-
-    @_builtins.property
     def entities(self) -> Global___Entities:
         """Labelled stretches of a text."""
 
@@ -589,6 +585,10 @@ class PredictionResult(_message.Message):
         """The class of each pixel of an image."""
 
     @_builtins.property
+    def transcript(self) -> Global___Transcript:
+        """What was said."""
+
+    @_builtins.property
     def outputs(self) -> Global___TensorMap:
         """The network's outputs beside the answer, where `include_tensors` asked for them."""
 
@@ -607,12 +607,12 @@ class PredictionResult(_message.Message):
         text: Global___GeneratedText | None = ...,
         regression: Global___Regression | None = ...,
         forecast: Global___Forecast | None = ...,
-        transcript: Global___Transcript | None = ...,
         entities: Global___Entities | None = ...,
         filled_masks: Global___FilledMasks | None = ...,
         ranking: Global___Ranking | None = ...,
         detections: Global___Detections | None = ...,
         segmentation: Global___Segmentation | None = ...,
+        transcript: Global___Transcript | None = ...,
         outputs: Global___TensorMap | None = ...,
         notes: _struct_pb2.Struct | None = ...,
     ) -> None: ...
@@ -620,7 +620,7 @@ class PredictionResult(_message.Message):
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "detections", b"detections", "embedding", b"embedding", "entities", b"entities", "error", b"error", "filled_masks", b"filled_masks", "forecast", b"forecast", "notes", b"notes", "outputs", b"outputs", "ranking", b"ranking", "regression", b"regression", "result", b"result", "segmentation", b"segmentation", "segments", b"segments", "tensors", b"tensors", "text", b"text", "transcript", b"transcript"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["classification", "embedding", "segments", "tensors", "error", "text", "regression", "forecast", "transcript", "entities", "filled_masks", "ranking", "detections", "segmentation"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["classification", "embedding", "segments", "tensors", "error", "text", "regression", "forecast", "entities", "filled_masks", "ranking", "detections", "segmentation", "transcript"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 

@@ -6,6 +6,7 @@ model was pulled first; here the golden cases that came of it are run.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from model_zoo.cards.card import Card
@@ -29,23 +30,34 @@ from model_zoo.sources.artifact_source import Progress
 from model_zoo.sources.digest import sha256_of_file
 from model_zoo.sources.source_table import source_for
 from model_zoo.store import Store
+from service.references.footprint import check_room, footprint_of_card
 from service.references.publishing import Pulled, publish_card
+from service.references.pull import Room
 from service.runtime.network import NetworkRuntime
+from service.runtime.onnx_session import OnnxRuntime
 from service.settings import HOME_LOCK
 from service.tasks.table import task_for
 from service.verification.golden_check import golden_problem
 
 
-def pull_locked(card: Card, home: Path, *, offline: bool = False, progress: Progress | None = None) -> Pulled:
+def pull_locked(
+    card: Card,
+    home: Path,
+    *,
+    offline: bool = False,
+    room: Room = Room(),  # noqa: B008 - frozen
+    progress: Progress | None = None,
+) -> Pulled:
     """Makes a model of a lock file a model of this home. Blocks; may take minutes. A refused model leaves nothing behind.
 
     Raises:
         NotAsLocked: this home has another model of that name, or a file of the source is not the one that is pinned.
+        NotDerivable: it does not fit on the disk or in memory.
         SourceUnavailable, ConversionFailed, StoreUnusable: see `model_zoo.errors`.
     """
     try:
         with shared_lock(home / HOME_LOCK), exclusive_lock(home / CARDS / f".{card.name}.lock"):
-            return _pull(card, home, offline, progress)
+            return _pull(card, home, offline, room, progress)
     except OSError as error:
         raise StoreUnusable(error.strerror or type(error).__name__) from error
 
@@ -67,7 +79,7 @@ def check_free(card: Card, home: Path) -> bool:
     return True
 
 
-def _pull(card: Card, home: Path, offline: bool, progress: Progress | None) -> Pulled:
+def _pull(card: Card, home: Path, offline: bool, room: Room, progress: Progress | None) -> Pulled:
     known = check_free(card, home)
     store = Store(home)
     found = store.find(card)
@@ -75,6 +87,9 @@ def _pull(card: Card, home: Path, offline: bool, progress: Progress | None) -> P
         return Pulled(card, found, True)
     if offline and found is None and isinstance(card.source, HubSource | AdaptedSource):
         raise SourceUnavailable(card.reference, "its files are not on this machine, and ZOO_OFFLINE forbids a fetch")
+    needed = footprint_of_card(card)
+    check_room(card.name, needed, shutil.disk_usage(home).free, room.memory, room.budget)
+    room.limit(needed)
     try:
         made = _materialised(card, store, home, progress)
         _check_answers(card, made)
@@ -114,7 +129,9 @@ def _digest_problem(folder: Path, file: SourceFile) -> str:
 def _check_answers(card: Card, files: Materialised) -> None:
     """Raises ConversionFailed where the network does not run, or gives other answers than its golden cases say."""
     try:
-        problem = golden_problem(task_for(card, files), NetworkRuntime(load_network(card, files), "cpu"))
+        is_graph = card.architecture.builder == "onnx"
+        runtime = OnnxRuntime(files.weights, "cpu", 1) if is_graph else NetworkRuntime(load_network(card, files), "cpu")
+        problem = golden_problem(task_for(card, files), runtime)
     except ZooModelError:
         raise
     except Exception as error:  # a card that was edited by hand may contradict itself anywhere

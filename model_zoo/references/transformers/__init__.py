@@ -6,7 +6,6 @@
 * ``extractor``       fields of networks that read sounds
 * ``whisper``         planner of networks that transcribe windows
 * ``ranker``          planner of networks that score pairs of texts
-* ``text``, ``image``, ``detection``, ``segmentation``, ``generation``, ``sound``,
-  ``speech`` planners of a family of tasks; each lists its
-  ``PLANNERS`` and ``TASKS``
+* ``text``, ``image``, ``detection``, ``segmentation``, ``generation``, ``sound``, ``speech``  planners of a family of tasks; each
+  lists its ``PLANNERS`` and ``TASKS``
 """
