@@ -13,6 +13,7 @@ From a name to a network::
 * ``golden``           golden cases: known inputs with known answers, and their files
 * ``materialised``     the files of a card on this machine
 * ``references``       references to published networks → derived cards
+* ``inventory``        what a home has and could have: lock file, cache, hub catalog, search
 * ``store``            ``ZOO_HOME/weights``: materialise, find, verify
 * ``versions``         ``ZOO_HOME/versions``: publishes, lists and deletes fine-tuned versions
 * ``version_folder``   reads one version

@@ -16,7 +16,7 @@ from model_zoo.cards.card import Card
 from model_zoo.cards.weight_source import InitialSource
 from model_zoo.errors import InvalidCard, UnknownCard
 
-__all__ = ["CARDS", "Catalog", "parse_card"]
+__all__ = ["CARDS", "Catalog", "card_files", "parse_card"]
 
 CARDS = "cards"
 """Folder of the cards, in the package and below ``ZOO_HOME``."""
@@ -118,7 +118,7 @@ class Catalog:
         do not raise. Of two cards with one name the first counts."""
         cards: dict[str, Card] = {}
         damaged: dict[str, str] = {}
-        for path in (path for folder in folders or (_PACKAGE,) for path in _cards_in(folder)):
+        for path in (path for folder in folders or (_PACKAGE,) for path in card_files(folder)):
             try:
                 card = _card_at(path)
             except InvalidCard as error:
@@ -176,7 +176,7 @@ class Catalog:
         return name in self._cards
 
 
-def _cards_in(folder: Path) -> list[Path]:
+def card_files(folder: Path) -> list[Path]:
     """The cards of a folder, in order of name; none if the folder cannot be listed, which whoever needs it reports."""
     try:
         return sorted(folder.glob("[!.]*.yaml"))

@@ -7,8 +7,12 @@
     ├── UnknownCard          no card has that name; ``near`` holds similar names
     ├── InvalidReference     the text is not a reference to a network
     ├── NotDerivable         a repository does not say all that a card needs, or needs what Zoo does not have
+    ├── InvalidLock          a lock file cannot be read, or a field of it is wrong
+    ├── NotAsLocked          a model or a file differs from what a lock file pins
     ├── NotEqual             Zoo's answers differ from those of the makers' own library
+    ├── PullRefused          a pull in a process of its own ended with one of the errors here
     ├── SourceUnavailable    the artifact cannot be reached: no network, no such file, no such package
+    │   └── SourceNotFound   the source answers, and has no such repository, revision, package or file
     ├── DigestMismatch       a file differs from the card; it has been removed
     ├── ConversionFailed     a file is the right one, but does not fit the architecture on the card
     ├── StoreUnusable        ``ZOO_HOME`` cannot be written, or its disk is full
@@ -84,6 +88,24 @@ class NotDerivable(ZooModelError):
         self.option = option
 
 
+class InvalidLock(ZooModelError):
+    """A lock file is not one."""
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(f"{file} cannot be used: {reason}")
+        self.file = file
+        self.reason = reason
+
+
+class NotAsLocked(ZooModelError):
+    """A model on this machine, or a file of its source, differs from what a lock file pins."""
+
+    def __init__(self, model: str, reason: str) -> None:
+        super().__init__(f"{model} is not what the lock file pins: {reason}")
+        self.model = model
+        self.reason = reason
+
+
 class NotEqual(ZooModelError):
     """A network was fetched, and Zoo's answers differ from those of the makers' own library, so that it is not served."""
 
@@ -93,6 +115,18 @@ class NotEqual(ZooModelError):
         self.reason = reason
 
 
+class PullRefused(ZooModelError):
+    """A pull that ran in a process of its own ended with an error there.
+
+    Attributes:
+        error: name of the class of that error; empty where the process ended without one.
+    """
+
+    def __init__(self, message: str, error: str) -> None:
+        super().__init__(message)
+        self.error = error
+
+
 class SourceUnavailable(ZooModelError):
     """The source of a file cannot be reached, or does not have it. A later attempt may succeed."""
 
@@ -100,6 +134,10 @@ class SourceUnavailable(ZooModelError):
         super().__init__(f"cannot fetch {what}: {reason}")
         self.what = what
         self.reason = reason
+
+
+class SourceNotFound(SourceUnavailable):
+    """The source answers, and does not have it."""
 
 
 class DigestMismatch(ZooModelError):

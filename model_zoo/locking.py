@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["exclusive_lock", "try_lock"]
+__all__ = ["exclusive_lock", "shared_lock", "try_lock"]
 
 
 @contextmanager
@@ -24,6 +24,21 @@ def exclusive_lock(path: Path) -> Iterator[None]:
             # flock, not lockf: its owner is the open file, so it also holds off another thread of this process.
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def shared_lock(path: Path) -> Iterator[None]:
+    """Hold the lock file ``path`` together with others that share it; made if absent. Blocks while one holder excludes others."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if sys.platform != "win32":
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def try_lock(path: Path, *, exclusive: bool) -> int | None:

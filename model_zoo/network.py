@@ -22,11 +22,9 @@ from model_zoo.architectures.wrappers import (
     SpeakerEncoder,
     SpeechDetector,
     TabularNetwork,
-    TransformersImageClassifier,
-    TransformersTextClassifier,
 )
 from model_zoo.cards.card import Card
-from model_zoo.cards.recipes import Recipe, TextRecipe
+from model_zoo.cards.recipes import TextRecipe
 from model_zoo.cards.tuned_parts import AdapterSpec
 from model_zoo.errors import ConversionFailed
 from model_zoo.materialised import Materialised
@@ -96,16 +94,6 @@ def _load_backbone(network: Network, backbone: nn.Module, files: Materialised, s
     backbone.load_state_dict(stored, strict=True, assign=share)
 
 
-def _wrapped(backbone: nn.Module, auto_class: str, recipe: Recipe) -> Network:
-    match auto_class:
-        case "AutoModelForSequenceClassification":
-            return TransformersTextClassifier(backbone)
-        case "AutoModelForImageClassification":
-            return TransformersImageClassifier(backbone)
-    assert isinstance(recipe, TextRecipe)
-    return SentenceEncoder(backbone, recipe.normalize, recipe.pooling == "cls")
-
-
 def add_adapter(backbone: nn.Module, spec: AdapterSpec) -> None:
     """Add low-rank updates to the linear layers that `spec` names, in place; they start at zero."""
     from peft import LoraConfig, inject_adapter_in_model
@@ -143,8 +131,9 @@ def _build_base(card: Card) -> Network:
             return SentenceEncoder(backbone, normalize=isinstance(recipe, TextRecipe) and recipe.normalize)
         case "transformers_auto":
             from model_zoo.architectures.transformers_auto import build
+            from model_zoo.architectures.transformers_wrappers import WRAPPERS
 
-            return _wrapped(build(arguments), arguments["auto_class"], card.recipe)
+            return WRAPPERS[arguments["auto_class"]](build(arguments), card)
         case "silero_vad":
             from model_zoo.architectures.silero_vad import SileroVad
 

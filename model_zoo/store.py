@@ -18,17 +18,25 @@ import hashlib
 import os
 import shutil
 import uuid
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from model_zoo import strict_json
 from model_zoo.cards.card import Card
-from model_zoo.cards.weight_source import HubSource, InitialSource, LocalSource, PypiSource, TunedSource
+from model_zoo.cards.weight_source import (
+    HubSource,
+    InitialSource,
+    LocalSource,
+    PypiSource,
+    SourceFile,
+    TunedSource,
+)
 from model_zoo.errors import ConversionFailed, StoreUnusable
 from model_zoo.locking import exclusive_lock
 from model_zoo.materialised import Materialised
-from model_zoo.sources.artifact_source import Progress
+from model_zoo.sources.artifact_source import ArtifactSource, Progress
 from model_zoo.sources.digest import check_file, sha256_of_file
 from model_zoo.sources.source_table import source_for
 from model_zoo.versions import Versions
@@ -64,7 +72,7 @@ class Store:
         """
         if isinstance(card.source, TunedSource):
             return self._versions.find(card)
-        pointer = strict_json.read_object(self._pointer(card))
+        pointer = strict_json.read_object(self.pointer(card))
         return None if pointer is None else self._open(str(pointer.get("digest")))
 
     def materialise(self, card: Card, progress: Progress | None = None) -> Materialised:
@@ -92,7 +100,7 @@ class Store:
     def remove(self, card: Card) -> None:
         """Forget the files of a card; they are removed unless another card has the same ones. Does nothing for a card without
         files."""
-        pointer = self._pointer(card)
+        pointer = self.pointer(card)
         digest = str((strict_json.read_object(pointer) or {}).get("digest"))
         pointer.unlink(missing_ok=True)
         others = (strict_json.read_object(other) or {} for other in pointer.parent.glob("*.json"))
@@ -126,7 +134,7 @@ class Store:
         try:
             from model_zoo.formats.convert import convert  # torch is needed here only
 
-            contents = {role: source.read(artifact, file) for role, file in card.source.files.items()}
+            contents = _Contents(source, artifact, card.source.files)
             materialised = self._publish(card, staging, convert(card, contents, staging))
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -159,7 +167,7 @@ class Store:
             with suppress(OSError):  # another process has published it first; checked below
                 staging.rename(folder)
             shutil.rmtree(outdated, ignore_errors=True)
-        pointer = self._pointer(card)
+        pointer = self.pointer(card)
         pointer.parent.mkdir(parents=True, exist_ok=True)
         staged = pointer.with_name(f".{pointer.name}-{uuid.uuid4().hex}")
         _write_json(staged, {"card": card.name, "digest": name})
@@ -195,8 +203,25 @@ class Store:
             return None
         return Materialised(folder, weights, paths, name.partition("-")[0])
 
-    def _pointer(self, card: Card) -> Path:
+    def pointer(self, card: Card) -> Path:
+        """The file that names the folder of a card; there may be none."""
         return self._weights / "by-card" / f"{card.name}-{recipe_key(card)}.json"
+
+
+class _Contents(Mapping[str, bytes]):
+    """Checked source files by role. A file is read each time that it is asked for, so that no more than one need be in memory."""
+
+    def __init__(self, source: ArtifactSource, artifact: Path, files: Mapping[str, SourceFile]) -> None:
+        self._source, self._artifact, self._files = source, artifact, files
+
+    def __getitem__(self, role: str) -> bytes:
+        return self._source.read(self._artifact, self._files[role])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
 
 
 def _published(card: Card) -> PypiSource | HubSource | LocalSource:

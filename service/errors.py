@@ -163,6 +163,12 @@ class IllegalMove(ZooError):
     reason = "ILLEGAL_MOVE"
 
 
+class CannotPull(ZooError):
+    """A network cannot be pulled: Zoo lacks what it needs, it does not fit, or it does not give its makers' answers."""
+
+    reason = "CANNOT_PULL"
+
+
 class Damaged(IllegalMove):
     """The files of an object cannot be read. It can be listed and deleted, and nothing else."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from model_zoo.catalog import Catalog
+from model_zoo.live_catalog import LiveCatalog
 from model_zoo.store import Store
 from service.database import Database
 from service.datasets.dataset_limits import MIB, limits_from_settings
@@ -41,7 +41,7 @@ class FineTuning:
     def __init__(
         self,
         settings: Settings,
-        catalog: Catalog,
+        catalog: LiveCatalog,
         store: Store,
         database: Database,
         registry: Registry,

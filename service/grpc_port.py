@@ -25,8 +25,9 @@ from service.pb import (
     prediction_pb2,
     prediction_pb2_grpc,
 )
+from service.references.remote_pulls import RemotePulls
 from service.registry.registry import Registry
-from service.settings import Settings
+from service.settings import Settings, usable_memory_bytes
 from service.startup import bind, keepalive
 from service.unix_socket import UnixSocket
 from service.wire.calls import CountedServer
@@ -137,7 +138,7 @@ class GrpcPort:
         prediction = PredictionServicer(self._inference, self._recorder, guard, self._stopping)
         prediction_pb2_grpc.add_PredictionServicer_to_server(prediction, counted)
         models_pb2_grpc.add_ModelsServicer_to_server(
-            ModelsServicer(self._registry, self._fine_tuning.jobs.owner_of_version), counted
+            ModelsServicer(self._registry, self._fine_tuning.jobs.owner_of_version, _pulls(self._settings)), counted
         )
         access_pb2_grpc.add_AccessServicer_to_server(self._access.servicer, counted)
         fine_tuning_pb2_grpc.add_FineTuningServicer_to_server(self._fine_tuning.servicer, counted)
@@ -160,3 +161,13 @@ class GrpcPort:
             methods = (prediction, open_inference.calls)
             self._frontend = make_frontend(self._settings, server, self._recorder, self._inference, methods, guard)
         return server
+
+
+def _pulls(settings: Settings) -> RemotePulls:
+    return RemotePulls(
+        settings.home,
+        allowed=settings.allow_pull,
+        offline=settings.offline,
+        memory=usable_memory_bytes(),
+        budget=settings.memory_budget_mib << 20,
+    )

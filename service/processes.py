@@ -97,6 +97,11 @@ class ChildProcess:
         if self._popen.returncode is None:
             _signal_group(self._popen.pid, signal.SIGKILL)
 
+    def terminate(self) -> None:
+        """Asks the child alone to end (SIGTERM). Any thread may call this until `end` is called."""
+        if self._popen.returncode is None:
+            self._popen.terminate()
+
     @contextmanager
     def killed_after(self, seconds: float) -> Iterator[None]:
         """Kills the session unless the context is left within `seconds`. No kill happens after the context."""

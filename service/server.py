@@ -21,6 +21,7 @@ from contextlib import suppress
 from functools import partial
 
 from model_zoo.catalog import Catalog
+from model_zoo.live_catalog import LiveCatalog
 from model_zoo.sources.artifact_source import Progress
 from model_zoo.store import Store
 from model_zoo.versions import Versions
@@ -124,11 +125,12 @@ class Server:
         self._settings = settings
         check_exposure(settings)
         self._tls = tls_of(settings)
-        self._catalog = catalog or Catalog.of_home(settings.home)
-        for name, reason in self._catalog.damaged.items():
+        self._catalog = LiveCatalog.of_home(settings.home) if catalog is None else LiveCatalog(catalog)
+        known = self._catalog.current
+        for name, reason in known.damaged.items():
             log.error("a card of the catalog is damaged and is left out", model=name, reason=reason)
-        self._wanted = check_models(settings.models, self._catalog)
-        check_options(settings, self._catalog)
+        self._wanted = check_models(settings.models, known)
+        check_options(settings, known)
         check_shared_memory(settings)
         self._plan = device_plan(settings)
         self._store = Store(settings.home)
@@ -140,7 +142,7 @@ class Server:
             settings.offline,
             _log_progress,
             self._precision_of,
-            {card.name: card for card in self._catalog},
+            self._catalog.cards,
             self._heads,
             threads_for(self._plan.lanes, self._plan.threads_per_lane),
         )
@@ -212,9 +214,8 @@ class Server:
             self._traces.start()
         self._scheduler = DeviceScheduler(asyncio.get_running_loop(), lanes=plan.lanes)
         self._lanes = Lanes(plan, self._scheduler.next_job)
-        cards = {card.name: card for card in self._catalog}
         self._registry = build_registry(
-            cards,
+            self._catalog.cards,
             partial(defaults_for, settings, plan.name),
             self._loader,
             self._scheduler,
@@ -225,6 +226,7 @@ class Server:
             is_here=lambda card: self._store.find(card) is not None,
             versions=self._versions,
             damaged_cards=self._catalog.damaged,
+            growing=self._catalog,
             aliases=AliasStore(self._database),
         )
         self._in_service = await self._registry.restore()
@@ -279,7 +281,7 @@ class Server:
             tls.start(self._recorder)
         self._lanes.start()
         self._health.start()
-        for name in cards:
+        for name in self._catalog.cards:
             self._health.set(name, False)  # the health service knows a model before its first load
         for name, _ in self._in_service:
             self._health.set(name, False)

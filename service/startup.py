@@ -141,7 +141,8 @@ def keepalive(settings: Settings) -> list[tuple[str, int]]:
 
 
 def _hold_home(settings: Settings) -> None:
-    """Holds a shared lock on ZOO_HOME until the process ends; `zoo doctor --quarantine` needs the home without servers."""
+    """Holds a shared lock on ZOO_HOME until the process ends: `zoo doctor --quarantine` and `zoo cache prune` need the
+    home without servers."""
     home = settings.home.absolute()
     try:
         free = try_lock(home / HOME_LOCK, exclusive=False) is not None
@@ -149,7 +150,9 @@ def _hold_home(settings: Settings) -> None:
         why = (error.strerror or "unknown reason").lower()
         raise SettingsError(f"ZOO_HOME: {home / HOME_LOCK} cannot be locked: {why}") from None
     if not free:
-        raise SettingsError(f"ZOO_HOME: `zoo doctor --quarantine` works on {home}; start again when it has ended")
+        raise SettingsError(
+            f"ZOO_HOME: `zoo doctor --quarantine` or `zoo cache prune` works on {home}; start again when it has ended"
+        )
 
 
 def check_shared_memory(settings: Settings) -> None:

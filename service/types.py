@@ -161,6 +161,8 @@ class Item:
     """The head that answers from the backbone's features; None where the network's own outputs are the answer."""
     units: Units | None = None
     """The scaling of a series that the task has scaled; None where the tensors are in the caller's units."""
+    image_size: tuple[int, int] | None = None
+    """Width and height of an image as it was sent, upright, in pixels; None where the row is no raw image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,13 +283,42 @@ class Forecast:
 
 
 @dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle in pixels of the upright image as it was sent, from its upper left corner; it may reach beyond the edges."""
+
+    xmin: float
+    ymin: float
+    xmax: float
+    ymax: float
+
+
+@dataclass(frozen=True, slots=True)
+class DetectedObject:
+    """One object in an image: the index and the name of its class, its score (0..1), and its box."""
+
+    index: int
+    name: str
+    score: float
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """The objects in an image, best first, and the size of the image in pixels."""
+
+    objects: tuple[DetectedObject, ...]
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
 class OutputTensors:
     """The outputs of a network whose task has no answer for people: one row of each, by name."""
 
     tensors: Tensors
 
 
-Answer = Classification | Embedding | Segments | GeneratedText | Regression | Forecast | OutputTensors
+Answer = Classification | Embedding | Segments | GeneratedText | Regression | Forecast | Detections | OutputTensors
 
 
 @dataclass(

@@ -11,7 +11,15 @@ from torch import nn
 
 __all__ = ["AUTO_CLASSES", "build", "config_of", "read"]
 
-AUTO_CLASSES = ("AutoModel", "AutoModelForImageClassification", "AutoModelForSequenceClassification")
+AUTO_CLASSES = (
+    "AutoModel",
+    "AutoModelForAudioClassification",
+    "AutoModelForCausalLM",
+    "AutoModelForImageClassification",
+    "AutoModelForObjectDetection",
+    "AutoModelForSeq2SeqLM",
+    "AutoModelForSequenceClassification",
+)
 """Those that cards may name. No other class of the library can be built by a card."""
 
 

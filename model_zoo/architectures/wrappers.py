@@ -22,8 +22,7 @@ __all__ = [
     "SpeakerEncoder",
     "SpeechDetector",
     "TabularNetwork",
-    "TransformersImageClassifier",
-    "TransformersTextClassifier",
+    "masked_mean",
 ]
 
 
@@ -104,50 +103,12 @@ class SentenceEncoder(Network):
         """``input_ids``, ``attention_mask`` (B, T) → embedding (B, D)."""
         ids, mask = inputs["input_ids"], inputs["attention_mask"]
         tokens: Tensor = self.backbone(input_ids=ids, attention_mask=mask).last_hidden_state  # (B, T, D)
-        pooled = tokens[:, 0] if self.first_token else _masked_mean(tokens, mask)
+        pooled = tokens[:, 0] if self.first_token else masked_mean(tokens, mask)
         return functional.normalize(pooled, dim=1) if self.normalize else pooled
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
         """``input_ids``, ``attention_mask`` (B, T), mask 1 for tokens and 0 for padding → ``embedding`` (B, D)."""
         return {"embedding": self.features(input_ids=input_ids, attention_mask=attention_mask)}
-
-
-class TransformersTextClassifier(Network):
-    """A transformers network for sequence classification."""
-
-    def __init__(self, backbone: nn.Module) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def features(self, **inputs: Tensor) -> Tensor:
-        """``input_ids``, ``attention_mask`` (B, T) → mean of the last token vectors over the mask (B, D)."""
-        base: Any = self.backbone
-        tokens: Tensor = base.base_model(**inputs).last_hidden_state
-        return _masked_mean(tokens, inputs["attention_mask"])
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
-        """``input_ids``, ``attention_mask`` (B, T), mask 1 for tokens and 0 for padding → ``logits`` (B, classes), and the
-        features (B, D) beside them."""
-        found = self.backbone(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True)
-        return {"logits": found.logits, FEATURES: _masked_mean(found.hidden_states[-1], attention_mask)}
-
-
-class TransformersImageClassifier(Network):
-    """A transformers network for image classification."""
-
-    def __init__(self, backbone: nn.Module) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def features(self, **inputs: Tensor) -> Tensor:
-        """``pixel_values`` (B, 3, H, W) → mean of the last hidden states over all places (B, D)."""
-        found = self.backbone(pixel_values=inputs["pixel_values"], output_hidden_states=True)
-        return _mean_over_places(found.hidden_states[-1])
-
-    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
-        """``pixel_values`` (B, 3, H, W) → ``logits`` (B, classes), and the features (B, D) beside them."""
-        found = self.backbone(pixel_values=pixel_values, output_hidden_states=True)
-        return {"logits": found.logits, FEATURES: _mean_over_places(found.hidden_states[-1])}
 
 
 class CharacterModel(Network):
@@ -251,12 +212,7 @@ class SeriesForecaster(Network):
         return {"forecast": self.backbone(context)}
 
 
-def _masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
+def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
     """(B, T, D) and (B, T) → (B, D). A row that is all padding gives zeros, not NaN."""
     weights = mask.unsqueeze(-1).to(tokens.dtype)
     return (tokens * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
-
-
-def _mean_over_places(states: Tensor) -> Tensor:
-    """(B, T, D) of tokens, or (B, D, H, W) of a map → (B, D)."""
-    return states.mean(dim=1) if states.dim() == 3 else states.mean(dim=(2, 3))

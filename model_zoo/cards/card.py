@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from model_zoo.cards.box_rule import BoxRule
 from model_zoo.cards.part import CardPart, FileName
 from model_zoo.cards.recipes import RAW_OF, Recipe, TextRecipe
 from model_zoo.cards.signature import Signature
@@ -64,6 +65,8 @@ class Batching(CardPart):
     """Input tensor whose axis 1 varies from row to row and is padded to the longest; None if no axis varies."""
     max_length: int | None = Field(default=None, gt=0)
     """Greatest length of that axis."""
+    min_length: int = Field(default=1, gt=0)
+    """Least length of that axis."""
     single_rows_because: str = ""
     """Why a batch has one row only, for users; empty where rows share batches."""
 
@@ -169,10 +172,17 @@ class Card(CardPart):
     """File of class names in the materialised folder, one a line in the order of the logits."""
     class_names: tuple[str, ...] = ()
     """The content of that file, for a model whose source has it in another form."""
+    boxes: BoxRule | None = None
+    """Of a detector of objects."""
     batching: Batching
     tolerance: Tolerance
     golden: tuple[GoldenCase, ...] = ()
     """At least one for pretrained weights. A fine-tuned version has ``golden.safetensors`` instead."""
+
+    @property
+    def generates(self) -> bool:
+        """Whether a run of the network is a loop over tokens; no compiler takes one."""
+        return "generation" in self.architecture.arguments
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "Card":
@@ -184,6 +194,8 @@ class Card(CardPart):
         length_of = self.batching.length_of
         if length_of is not None and (length_of not in inputs or inputs[length_of].shape[1:2] != (-1,)):
             raise ValueError("batching.length_of must name an input of the signature whose axis 1 is -1")
+        if self.task == "object-detection" and self.boxes is None:
+            raise ValueError("boxes must say how a detector scores its boxes")
         if not isinstance(self.source, PypiSource):
             return self
         if not self.golden:

@@ -1,6 +1,6 @@
 """Input recipes: how the raw input of a model becomes the tensors of its signature."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,10 +13,13 @@ __all__ = [
     "CharacterRecipe",
     "ImageRecipe",
     "NumberColumn",
+    "PromptRecipe",
     "Recipe",
     "RecordRecipe",
     "RowRecipe",
+    "ScaledImageRecipe",
     "SeriesRecipe",
+    "SoundRecipe",
     "SpectrogramRecipe",
     "TensorsRecipe",
     "TextRecipe",
@@ -53,6 +56,33 @@ class ImageRecipe(CardPart):
         return self
 
 
+class ScaledImageRecipe(CardPart):
+    """Encoded image → FP32 (3, height, width): RGB, resized in its proportions, scaled to 0..1, normalised."""
+
+    kind: Literal["scaled_image"]
+    shortest_edge: int = Field(gt=0)
+    """Length of the shorter side, pixels, unless the longer one would exceed its limit."""
+    longest_edge: int = Field(gt=0, le=4096)
+    """Greatest length of the longer side, pixels."""
+    multiple_of: int = Field(default=1, gt=0)
+    """Both sides are rounded down to multiples of it, pixels."""
+    interpolation: Literal["bicubic", "bilinear"]
+    mean: Triple
+    """Per channel (R, G, B), of values in 0..1."""
+    std: Triple
+    """Per channel (R, G, B), of values in 0..1."""
+    max_pixels: int = Field(default=50_000_000, gt=0)
+    """Largest height × width; a larger image is refused before it is decoded (decompression bomb)."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> "ScaledImageRecipe":
+        if not self.multiple_of <= self.shortest_edge <= self.longest_edge:
+            raise ValueError("expected multiple_of ≤ shortest_edge ≤ longest_edge")
+        if min(self.std) <= 0:
+            raise ValueError("std must be positive")
+        return self
+
+
 class TextRecipe(CardPart):
     """Text → token ids and mask. The recipe, not the tokenizer file, decides on truncation and padding."""
 
@@ -71,6 +101,35 @@ class TextRecipe(CardPart):
     """Whether the network scales its embedding to length 1."""
     max_characters: int = Field(gt=0)
     """Characters of a text that the tokenizer reads; limits its time and memory."""
+
+
+class PromptRecipe(CardPart):
+    """Text → token ids and mask, which a network continues or rewrites token by token."""
+
+    kind: Literal["prompt"]
+    continues: bool
+    """Whether the network continues the text (decoder only): a long text keeps its end, and shorter rows are padded on the left.
+    Otherwise an encoder reads it: a long text keeps its beginning, and shorter rows are padded on the right."""
+    max_tokens: int = Field(gt=0)
+    """Tokens of a text with special tokens; longer texts are truncated."""
+    pad_id: int = Field(ge=0)
+    """Token id that fills a shorter row of a batch; its mask is 0."""
+    stop_ids: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """Token ids that end an answer."""
+    tokenizer: str = "tokenizer"
+    """Role, in the source's files, of the tokenizer in the JSON format of the ``tokenizers`` library."""
+    max_characters: int = Field(gt=0)
+    """Characters of a text that the tokenizer reads; limits its time and memory."""
+    default_new_tokens: int = Field(gt=0)
+    """Length of an answer, in tokens, for a caller that states none."""
+    most_new_tokens: int = Field(gt=0)
+    """The most tokens that a caller may ask for. A batch occupies its lane until its longest answer is written."""
+
+    @model_validator(mode="after")
+    def _default_is_allowed(self) -> "PromptRecipe":
+        if self.default_new_tokens > self.most_new_tokens:
+            raise ValueError("default_new_tokens is more than most_new_tokens")
+        return self
 
 
 class AudioRecipe(CardPart):
@@ -92,6 +151,26 @@ class AudioRecipe(CardPart):
     min_speech_seconds: float = Field(default=0.25, ge=0)
     min_silence_seconds: float = Field(default=0.1, ge=0)
     pad_seconds: float = Field(default=0.03, ge=0)
+
+
+class SoundRecipe(CardPart):
+    """Encoded audio → the inputs of a network, by the feature extractor that its makers publish (of transformers)."""
+
+    kind: Literal["sound"]
+    extractor: Literal["ASTFeatureExtractor", "Wav2Vec2FeatureExtractor", "WhisperFeatureExtractor"]
+    """Class of the library."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Its arguments."""
+    sample_rate: int = Field(gt=0)
+    """Hertz."""
+    masked: bool = False
+    """Whether a mask keeps padding out of the answers. Without one, a row of another length is alone in its batch."""
+    least_samples: int = Field(default=1, gt=0)
+    """The shortest sound that gives the network something to read, in samples at `sample_rate`."""
+    window_seconds: float | None = Field(default=None, gt=0)
+    """The part of a sound that the extractor reads, and fills with silence where it is shorter; None where it reads all."""
+    max_seconds: float = Field(gt=0)
+    """Longest accepted audio."""
 
 
 class SpectrogramRecipe(CardPart):
@@ -209,8 +288,11 @@ class TensorsRecipe(CardPart):
 
 Recipe = Annotated[
     ImageRecipe
+    | ScaledImageRecipe
     | TextRecipe
+    | PromptRecipe
     | AudioRecipe
+    | SoundRecipe
     | SpectrogramRecipe
     | CharacterRecipe
     | RowRecipe
@@ -221,5 +303,12 @@ Recipe = Annotated[
 ]
 
 
-RAW_OF = {"spectrogram": "audio", "characters": "text", "tensors": ""}
+RAW_OF = {
+    "scaled_image": "image",
+    "spectrogram": "audio",
+    "sound": "audio",
+    "characters": "text",
+    "prompt": "text",
+    "tensors": "",
+}
 """Kinds of recipe whose raw input has another name, or that have none."""

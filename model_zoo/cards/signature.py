@@ -8,6 +8,7 @@ from model_zoo.cards.part import CardPart
 
 __all__ = [
     "FEATURES",
+    "NO_TOKEN",
     "Datatype",
     "Signature",
     "TensorSpec",
@@ -22,6 +23,10 @@ Datatype = Literal[
 FEATURES = "features"
 """An output that a network may have beside those of its signature: its features, for heads on the same backbone. Clients never
 see it. A network whose first output is its features, such as an embedding, has them under that name only."""
+
+
+NO_TOKEN = -1
+"""Fills the ids of generated tokens where a row of a batch ended before others. Tasks cut it off."""
 
 
 class TensorSpec(CardPart):

@@ -16,6 +16,7 @@ from safetensors.torch import load, save_file
 
 from model_zoo.cards.card import Card
 from model_zoo.errors import ConversionFailed
+from model_zoo.formats.shared_tensors import without_views
 from model_zoo.formats.torchscript import state_dict_of
 from model_zoo.network import build_network
 
@@ -119,8 +120,7 @@ def _fit(card: Card, source: State, target: State) -> State:
         if tensor.shape != wanted.shape or tensor.dtype != wanted.dtype:
             found, expected = f"{tensor.dtype} {list(tensor.shape)}", f"{wanted.dtype} {list(wanted.shape)}"
             raise ConversionFailed(card.name, f"{name} is {found} in the file and {expected} in the architecture")
-    # safetensors stores no views: tensors that share memory in the source are copied.
-    return {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in named.items()}
+    return without_views(named)
 
 
 def _edit(card: Card, source: State) -> State:

@@ -12,6 +12,7 @@ import torch
 
 from model_zoo.cards.card import Card
 from model_zoo.errors import ConversionFailed
+from model_zoo.formats.shared_tensors import without_views
 
 __all__ = ["state_dict_of"]
 
@@ -30,10 +31,10 @@ def state_dict_of(card: Card, contents: Mapping[str, bytes], scratch: Path) -> d
     from model_zoo.architectures import transformers_auto
 
     with tempfile.TemporaryDirectory(prefix=".staging-source-", dir=scratch) as folder:
-        for role, content in contents.items():
+        for role in contents:
             path = Path(folder) / card.source.files[role].path
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            path.write_bytes(contents[role])
         try:
             root = Path(folder) / Path(card.source.files["weights"].path).parent
             network, problems = transformers_auto.read(card.architecture.arguments, root)
@@ -43,8 +44,4 @@ def state_dict_of(card: Card, contents: Mapping[str, bytes], scratch: Path) -> d
     if problems:
         more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise ConversionFailed(card.name, f"its files do not fit its configuration: {'; '.join(problems[:3])}{more}")
-    # safetensors stores no views: tensors that share memory are copied.
-    return {
-        name: tensor.detach().clone(memory_format=torch.contiguous_format)
-        for name, tensor in network.state_dict().items()
-    }
+    return without_views(network.state_dict())

@@ -15,8 +15,10 @@ from model_zoo.cards.part import CardPart
 __all__ = [
     "ClassificationExpectation",
     "ContinuationExpectation",
+    "DetectionExpectation",
     "EmbeddingExpectation",
     "Expectation",
+    "ExpectedObject",
     "GoldenCase",
     "GoldenInput",
     "Noise",
@@ -24,6 +26,7 @@ __all__ = [
     "SpeechExpectation",
     "TensorsExpectation",
     "TextPair",
+    "WrittenExpectation",
     "golden_path",
 ]
 
@@ -107,6 +110,30 @@ class ContinuationExpectation(CardPart):
     next: str = Field(min_length=1, max_length=1)
 
 
+class WrittenExpectation(CardPart):
+    """The text that the network writes first: as many tokens as the task checks."""
+
+    written: str
+
+
+class ExpectedObject(CardPart):
+    """An object that must be found."""
+
+    label: str
+    min_score: float = Field(gt=0, le=1)
+    box: tuple[float, float, float, float]
+    """xmin, ymin, xmax, ymax in pixels of the image."""
+
+
+class DetectionExpectation(CardPart):
+    """Objects that must be found at the default threshold, and how many there may be in all."""
+
+    objects: tuple[ExpectedObject, ...]
+    tolerance_pixels: float = Field(gt=0)
+    """Of each edge of a box."""
+    at_most: int = Field(ge=0)
+
+
 class OutputValues(CardPart):
     """Some values of one row of an output."""
 
@@ -125,7 +152,13 @@ class TensorsExpectation(CardPart):
 
 
 Expectation = Annotated[
-    ClassificationExpectation | EmbeddingExpectation | SpeechExpectation | ContinuationExpectation | TensorsExpectation,
+    ClassificationExpectation
+    | EmbeddingExpectation
+    | SpeechExpectation
+    | ContinuationExpectation
+    | WrittenExpectation
+    | DetectionExpectation
+    | TensorsExpectation,
     Field(union_mode="left_to_right"),
 ]
 

@@ -1,6 +1,6 @@
 """References: pretrained networks named as their makers name them, and the cards that are derived from what comes along.
 
-* ``reference``   ``hf:ORG/NAME[@REV]``, ``local:DIR`` → a typed reference
+* ``reference``   ``hf:ORG/NAME[@REV]``, ``timm:NAME[@REV]``, ``local:DIR`` → a typed reference
 * ``repository``  the files of a reference: listed, and small ones read
 * ``local``       a folder of this machine
 * ``hub``         a repository of a model hub

@@ -12,11 +12,13 @@ from model_zoo.references.card_plan import CardPlan, Given
 from model_zoo.references.repository import Repository, config_of
 from model_zoo.references.sentence_transformers_card import plan_sentence_transformers
 from model_zoo.references.timm_card import plan_timm
-from model_zoo.references.transformers_card import plan_transformers
+from model_zoo.references.transformers import card as transformers_card
 
 __all__ = ["TASKS", "derive"]
 
-TASKS = ("feature-extraction", "image-classification", "image-feature-extraction", "text-classification")
+TASKS = tuple(
+    sorted({"feature-extraction", "image-classification", "image-feature-extraction", *transformers_card.TASKS})
+)
 """Tasks of the networks that can be pulled by reference."""
 
 MOST_LAYERS, MOST_SIZE = 1_000, 100_000_000
@@ -97,7 +99,7 @@ def _planner(repository: Repository, config: dict[str, Any]) -> Planner:
     if "pretrained_cfg" in config:
         return plan_timm
     if "model_type" in config:
-        return plan_transformers
+        return transformers_card.plan_transformers
     raise NotDerivable(
         repository.name,
         "it has neither modules.json nor a config.json of transformers or timm, so nothing says what it is",

@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 from model_zoo.errors import NotDerivable
 from model_zoo.references.repository import Repository, config_of
 
-__all__ = ["PROCESSOR", "image_recipe"]
+__all__ = ["PROCESSOR", "detection_recipe", "image_recipe"]
 
 PROCESSOR = "preprocessor_config.json"
 _METHODS = {2: "bilinear", 3: "bicubic"}
@@ -20,9 +20,66 @@ _FULL_CROP = 384
 
 def image_recipe(repository: Repository, config: dict[str, Any]) -> dict[str, Any]:
     """The recipe by the repository's processor. Raises NotDerivable."""
+    found = _processor(repository)
+    size, shorter, stretch = _geometry(repository, found)
+    return {
+        "kind": "image",
+        "size": size,
+        "resize_shorter": shorter,
+        "stretch": stretch,
+        **_pixel_fields(repository, config, found),
+    }
+
+
+def detection_recipe(
+    repository: Repository, config: dict[str, Any], defaults: dict[str, Any], multiple_of: int
+) -> dict[str, Any]:
+    """The recipe of a detector: of an image in its proportions, or of one that is squeezed to a size.
+
+    Args:
+        defaults: of the library's processor, for fields that the repository leaves out.
+        multiple_of: pixels; the sides of an image in its proportions are multiples of it.
+
+    Raises:
+        NotDerivable: the processor does something else.
+    """
+    found = {**defaults, **_processor(repository)}
+    if found.get("pad_size"):
+        raise NotDerivable(repository.name, "its images are padded to pad_size, which Zoo does not have")
+    found.pop("do_pad", None)  # to the largest of a batch: a single image is not padded
+    size = found["size"]
+    if _is_side(size):
+        size = {"shortest_edge": size, "longest_edge": found.get("max_size")}
+    if isinstance(size, dict) and _is_side(size.get("shortest_edge")):
+        longest = size.get("longest_edge") or found.get("max_size")
+        if not found.get("do_resize", True) or not _is_side(longest):
+            raise NotDerivable(repository.name, f"size in {PROCESSOR} does not bound the longer side")
+        return {
+            "kind": "scaled_image",
+            "shortest_edge": size["shortest_edge"],
+            "longest_edge": longest,
+            "multiple_of": multiple_of,
+            **_pixel_fields(repository, config, found),
+        }
+    sides, shorter, stretch = _geometry(repository, {**found, "size": size})
+    return {
+        "kind": "image",
+        "size": sides,
+        "resize_shorter": shorter,
+        "stretch": stretch,
+        **_pixel_fields(repository, config, found),
+    }
+
+
+def _processor(repository: Repository) -> dict[str, Any]:
     found = config_of(repository, PROCESSOR)
     if not found:
         raise NotDerivable(repository.name, f"it has no {PROCESSOR}, which says how images are resized")
+    return found
+
+
+def _pixel_fields(repository: Repository, config: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """How pixels are resampled and normalised."""
     if config.get("num_channels", 3) != 3:
         raise NotDerivable(repository.name, f"its network takes {config['num_channels']} channels; Zoo feeds three")
     for flag in ("do_flip_channel_order", "do_pad"):
@@ -40,16 +97,7 @@ def image_recipe(repository: Repository, config: dict[str, Any]) -> dict[str, An
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     if found.get("do_normalize", True):
         mean, std = (_triple(repository, found.get(name), name) for name in ("image_mean", "image_std"))
-    size, shorter, stretch = _geometry(repository, found)
-    return {
-        "kind": "image",
-        "size": size,
-        "resize_shorter": shorter,
-        "stretch": stretch,
-        "interpolation": method,
-        "mean": mean,
-        "std": std,
-    }
+    return {"interpolation": method, "mean": mean, "std": std}
 
 
 def _geometry(repository: Repository, found: dict[str, Any]) -> tuple[tuple[int, int], int, bool]:

@@ -8,14 +8,20 @@ from typing import Literal
 
 from model_zoo.errors import InvalidReference
 
-__all__ = ["HUB_PREFIX", "Reference", "is_reference", "parse_reference"]
+__all__ = ["HUB_KINDS", "HUB_PREFIX", "Reference", "is_reference", "parse_reference"]
 
+_KINDS = ("hf", "timm", "local", "onnx")
+HUB_KINDS = ("hf", "timm")
+"""Kinds of references whose files come from a model hub."""
 HUB_PREFIX = "hf:"
 """Before the repository of a hub that holds an ONNX file."""
-_KINDS = ("hf", "local", "onnx")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
+_TIMM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
-_FORMS = "hf:ORG/NAME, hf:ORG/NAME@REVISION, local:FOLDER, onnx:FILE or onnx:hf:ORG/NAME"
+_FORMS = "hf:ORG/NAME, hf:ORG/NAME@REVISION, timm:NAME, local:FOLDER, onnx:FILE or onnx:hf:ORG/NAME"
+_NO_TORCHVISION = (
+    "its weights are in no repository; timm has most of its networks: try timm:resnet50.tv_in1k and the like"
+)
 
 
 @dataclass(frozen=True)
@@ -23,12 +29,14 @@ class Reference:
     """A network and where it is.
 
     Attributes:
-        kind: ``hf`` for a model hub, ``local`` for a folder of this machine, ``onnx`` for an ONNX file.
-        place: ``ORG/NAME``, or the absolute path of the folder or file; ``hf:ORG/NAME`` for an ONNX file of a hub.
+        kind: ``hf`` for a model hub, ``timm`` for timm's repositories there, ``local`` for a folder of this machine, ``onnx`` for
+            an ONNX file.
+        place: ``ORG/NAME``, the name that timm gives a pretrained network, or the absolute path of the folder or file;
+            ``hf:ORG/NAME`` for an ONNX file of a hub.
         revision: branch, tag or commit of a hub; empty for its main branch.
     """
 
-    kind: Literal["hf", "local", "onnx"]
+    kind: Literal["hf", "timm", "local", "onnx"]
     place: str
     revision: str = ""
 
@@ -38,8 +46,17 @@ class Reference:
     @property
     def shown(self) -> str:
         """The reference without a path of this machine, for messages."""
-        on_a_hub = self.kind == "hf" or self.place.startswith(HUB_PREFIX)
+        on_a_hub = self.kind in HUB_KINDS or (self.kind == "onnx" and self.place.startswith(HUB_PREFIX))
         return str(self) if on_a_hub else f"{self.kind}:{Path(self.place).name}"
+
+    @property
+    def repository(self) -> str:
+        """Its repository on a hub, ``ORG/NAME``."""
+        return f"timm/{self.place}" if self.kind == "timm" else self.place
+
+    def is_same_as(self, text: str) -> bool:
+        """Whether the text of a reference means the same network: ``timm:NAME`` is ``hf:timm/NAME``."""
+        return text == str(self) or (self.kind in HUB_KINDS and _on_hub(text) == _on_hub(str(self)))
 
     @property
     def model_name(self) -> str:
@@ -62,12 +79,14 @@ def parse_reference(text: str) -> Reference:
         InvalidReference: the kind is unknown, or what follows has the wrong form.
     """
     kind, _, rest = text.partition(":")
+    if kind == "torchvision":
+        raise InvalidReference(text, _NO_TORCHVISION)
     if kind not in _KINDS:
         raise InvalidReference(text, f"expected {_FORMS}")
     if not rest:
         raise InvalidReference(text, "nothing follows the colon")
     if kind == "onnx" and rest.startswith(HUB_PREFIX):
-        place, revision = _of_hub(text, rest.removeprefix(HUB_PREFIX))
+        place, revision = _of_hub(text, "hf", rest.removeprefix(HUB_PREFIX))
         return Reference("onnx", f"{HUB_PREFIX}{place}", revision)
     if kind in ("local", "onnx"):
         try:
@@ -76,14 +95,19 @@ def parse_reference(text: str) -> Reference:
             )
         except RuntimeError as error:
             raise InvalidReference(text, "there is no such user") from error
-    return Reference("hf", *_of_hub(text, rest))
+    return Reference("timm" if kind == "timm" else "hf", *_of_hub(text, kind, rest))
 
 
-def _of_hub(text: str, rest: str) -> tuple[str, str]:
+def _of_hub(text: str, kind: str, rest: str) -> tuple[str, str]:
     """Repository and revision. Raises InvalidReference."""
     place, at, revision = rest.partition("@")
-    if not _REPOSITORY.fullmatch(place) or ".." in place:
-        raise InvalidReference(text, "expected ORG/NAME after hf:")
+    form, wanted = (_TIMM_NAME, "NAME after timm:") if kind == "timm" else (_REPOSITORY, "ORG/NAME after hf:")
+    if not form.fullmatch(place) or ".." in place:
+        raise InvalidReference(text, f"expected {wanted}")
     if at and (not _REVISION.fullmatch(revision) or ".." in revision):
         raise InvalidReference(text, "expected a branch, a tag or a commit after @")
     return place, revision
+
+
+def _on_hub(text: str) -> str:
+    return f"hf:timm/{text.removeprefix('timm:')}" if text.startswith("timm:") else text

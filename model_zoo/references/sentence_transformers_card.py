@@ -9,7 +9,7 @@ from model_zoo.references.card_plan import CardPlan, Given
 from model_zoo.references.common_fields import common_fields, family_of, parameters_of, positive
 from model_zoo.references.repository import Repository, config_of
 from model_zoo.references.text_fields import TOKENIZER_FILES, text_batching, text_inputs, text_recipe
-from model_zoo.references.transformers_card import architecture_fields, built
+from model_zoo.references.transformers.network_class import architecture_fields, built
 from model_zoo.references.weight_files import weight_files
 
 __all__ = ["plan_sentence_transformers"]

@@ -14,7 +14,7 @@ import huggingface_hub
 from huggingface_hub import errors as hub
 
 from model_zoo.cards.weight_source import HubSource, SourceFile
-from model_zoo.errors import SourceUnavailable
+from model_zoo.errors import SourceNotFound, SourceUnavailable
 from model_zoo.sources.artifact_source import Progress
 from model_zoo.sources.folder_files import read_from_folder
 
@@ -86,15 +86,13 @@ def hub_errors(what: str) -> Iterator[None]:
             what, "its makers ask for consent first; give it on the hub's page of the model, then set HF_TOKEN"
         ) from error
     except hub.RepositoryNotFoundError as error:
-        raise SourceUnavailable(
-            what, "the hub has no such repository, or it is private and HF_TOKEN is needed"
-        ) from error
+        raise SourceNotFound(what, "the hub has no such repository, or it is private and HF_TOKEN is needed") from error
     except hub.RevisionNotFoundError as error:
-        raise SourceUnavailable(what, "the repository has no such branch, tag or commit") from error
+        raise SourceNotFound(what, "the repository has no such branch, tag or commit") from error
     except (hub.OfflineModeIsEnabled, hub.LocalEntryNotFoundError) as error:
         raise SourceUnavailable(what, "the hub cannot be reached, or HF_HUB_OFFLINE is set") from error
     except hub.EntryNotFoundError as error:
-        raise SourceUnavailable(what, "the repository has no such file") from error
+        raise SourceNotFound(what, "the repository has no such file") from error
     except hub.HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "unknown"
         raise SourceUnavailable(what, f"the hub answered with status {status}") from error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from service.client import Client
+    from service.client.security import Tls
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +31,11 @@ def set_options(options: ConnectionOptions) -> None:
     _options.set(options)
 
 
-def connect(server: str, *, owner: str = "") -> Client:
-    """A client of the server; a context manager. Raises BadInput for files that cannot be used."""
+def tls_in_use() -> Tls | bool | None:
+    """TLS as the options of this command or the environment ask for it; false or None for plain text. Raises BadInput."""
     import os
 
-    from service.client import Client
-    from service.client.security import read_token, tls_of_environment
+    from service.client.security import tls_of_environment
 
     given = _options.get() or ConnectionOptions()
     named = {
@@ -45,6 +45,14 @@ def connect(server: str, *, owner: str = "") -> Client:
         "ZOO_TLS_CLIENT_KEY_FILE": given.client_key_file,
         "ZOO_TLS_SERVER_NAME": given.server_name,
     }
-    tls = tls_of_environment({**os.environ, **{name: value for name, value in named.items() if value}})
+    return tls_of_environment({**os.environ, **{name: value for name, value in named.items() if value}})
+
+
+def connect(server: str, *, owner: str = "") -> Client:
+    """A client of the server; a context manager. Raises BadInput for files that cannot be used."""
+    from service.client import Client
+    from service.client.security import read_token
+
+    given = _options.get() or ConnectionOptions()
     token = read_token(given.token_file) if given.token_file else None
-    return Client(server, owner=owner, tls=tls, token=token)
+    return Client(server, owner=owner, tls=tls_in_use(), token=token)

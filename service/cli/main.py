@@ -19,10 +19,13 @@ from service.cli.commands import (
     probe,
     pull,
     serve,
+    show,
     status,
     token,
+    verify,
     versions,
 )
+from service.cli.commands.inventory import cache, lock, search
 from service.cli.connection import ConnectionOptions, set_options
 from service.cli.error_messages import error_message, option_problem
 from service.cli.exit_codes import FAILED, INTERRUPTED
@@ -60,9 +63,12 @@ app = typer.Typer(
 )
 app.command("serve")(serve.serve)
 app.command("models")(models.models)
-app.command("show")(models.show)
+app.command("show")(show.show)
 app.command("pull")(pull.pull)
+app.command("search")(search.search)
+app.command("lock")(lock.lock)
 app.command("predict")(predict.predict)
+app.command("verify")(verify.verify)
 app.command("status")(status.status)
 app.command("probe")(probe.probe)
 app.command("load")(status.load)
@@ -72,6 +78,7 @@ app.command("doctor")(doctor.doctor)
 app.command("finetune")(finetune.finetune)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(cache.app, name="cache")
 app.add_typer(token.app, name="token")
 app.command("versions")(versions.versions)
 app.command("report")(versions.report)

@@ -43,6 +43,11 @@ def _address(value: str) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def optional_address(value: str) -> str:
+    """An address as gRPC takes it; empty for none. Raises BadParameter."""
+    return _address(value) if value else ""
+
+
 def _split_address(value: str) -> tuple[str, str]:
     """Host and port. An IPv6 address has brackets if a port follows."""
     if value.startswith("["):

@@ -51,6 +51,7 @@ from service.client.models import (
     Decisions,
     Evidence,
     ModelInfo,
+    PulledModel,
     ServerStatus,
     TableColumn,
     TensorSpec,
@@ -60,6 +61,7 @@ from service.client.models import (
 )
 from service.client.results import (
     Classification,
+    Detections,
     Embedding,
     Forecast,
     GeneratedText,
@@ -71,12 +73,13 @@ from service.client.results import (
 )
 from service.client.security import Tls
 from service.client.versions import FineTuned, Lineage, ModelVersion, RolledBack, VersionReport, Versions
-from service.types import Label, SamplesInstance, Segment, Timing
+from service.types import Box, DetectedObject, Label, SamplesInstance, Segment, Timing
 
 __all__ = [
     "DEFAULT_TARGET",
     "AsyncClient",
     "BadInput",
+    "Box",
     "Checkpoint",
     "Classification",
     "Client",
@@ -85,6 +88,8 @@ __all__ = [
     "Dataset",
     "DatasetReport",
     "Decisions",
+    "DetectedObject",
+    "Detections",
     "Embedding",
     "Evidence",
     "FineTuned",
@@ -109,6 +114,7 @@ __all__ = [
     "Outcome",
     "Overloaded",
     "PredictionError",
+    "PulledModel",
     "Regression",
     "Result",
     "Retry",

@@ -6,7 +6,8 @@ and a call that the caller cancels is not tried again. Where the server says whe
 with a quota, gRPC does as it says. It does not retry:
 
 - the health service, so that a probe of an absent server is answered at once;
-- LoadModel, whose failures are UNAVAILABLE too: a retry would fetch and convert gigabytes again to fail for the same reason;
+- LoadModel and PullModel, whose failures are UNAVAILABLE too: a retry would fetch and convert gigabytes again to fail for the
+  same reason;
 - RollbackModel and CreateToken, which are not idempotent;
 - StreamPredict, UploadDataset and WatchJob, which the SDK opens again by itself (`backoff.py`). gRPC keeps the requests of a
   stream for a retry and can wait for ever after the server was killed.
@@ -43,6 +44,7 @@ _RETRIED = (
 _NOT_RETRIED = (  # the entry of a method has precedence over the entry of its service
     {"service": "zoo.v1.Prediction", "method": "StreamPredict"},
     {"service": "zoo.v1.Models", "method": "LoadModel"},
+    {"service": "zoo.v1.Models", "method": "PullModel"},
     {"service": "zoo.v1.Models", "method": "RollbackModel"},
     {"service": "zoo.v1.FineTuning", "method": "UploadDataset"},
     {"service": "zoo.v1.FineTuning", "method": "WatchJob"},

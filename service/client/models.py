@@ -199,6 +199,16 @@ def read_model(message: pb.Model) -> ModelInfo:
     return ModelInfo(**_fields(message))
 
 
+@dataclass(frozen=True, slots=True)
+class PulledModel:
+    """A network that was pulled."""
+
+    model: ModelInfo
+    """The model, which is not loaded."""
+    already_present: bool
+    """Whether the server had it before."""
+
+
 def read_unloaded(message: pb.UnloadModelResponse) -> UnloadedModel:
     """An unloaded model from the reply."""
     return UnloadedModel(**_fields(message.model), held_bytes=message.held_bytes, freed_bytes=message.freed_bytes)

@@ -13,7 +13,7 @@ from service.client.errors import PredictionError, ZooClientError, prediction_er
 from service.client.tensors import arrays
 from service.pb import prediction_pb2 as pb
 from service.protobuf_values import seconds, struct_dict
-from service.types import Label, Segment, Timing
+from service.types import Box, DetectedObject, Label, Segment, Timing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -85,6 +85,16 @@ class Forecast(Result):
     lower: NDArray[np.float64] | None = None
     """Lower ends of the intervals that held 80 % of the held-out values, step by step; None if unknown."""
     upper: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Detections(Result):
+    """The objects in an image, best first; boxes are in pixels of the upright image."""
+
+    objects: tuple[DetectedObject, ...]
+    width: int
+    """Of the image as it was sent, in pixels."""
+    height: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -167,6 +177,18 @@ def _outcome(message: pb.PredictionResult, response: pb.PredictResponse, timing:
                 lower=_steps(ahead.lower, ahead.channels) if ahead.lower else None,
                 upper=_steps(ahead.upper, ahead.channels) if ahead.upper else None,
             )
+        case "detections":
+            picture = message.detections
+            return Detections(
+                model=model,
+                version=version,
+                timing=timing,
+                notes=notes,
+                outputs=outputs,
+                objects=tuple(_detected(found) for found in picture.objects),
+                width=picture.image_width,
+                height=picture.image_height,
+            )
         case "text":
             written = message.text
             return GeneratedText(
@@ -187,6 +209,11 @@ def _outcome(message: pb.PredictionResult, response: pb.PredictResponse, timing:
             error = PredictionError(text, code="UNIMPLEMENTED", reason="UNKNOWN_RESULT")
             error.index = index
             return error
+
+
+def _detected(message: pb.DetectedObject) -> DetectedObject:
+    box = Box(message.box.xmin, message.box.ymin, message.box.xmax, message.box.ymax)
+    return DetectedObject(message.index, message.name, message.score, box)
 
 
 def _steps(values: Sequence[float], channels: int) -> NDArray[np.float64]:

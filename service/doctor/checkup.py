@@ -92,12 +92,12 @@ def _locked(path: Path) -> bool:
 
 @contextmanager
 def exclusive_access(home: Path, database: str = "") -> Iterator[None]:
-    """Locks the home, so that no server starts in the block. Raises HomeInUseError if a server uses the home, OSError."""
+    """Locks the home, so that no server or pull starts in the block. Raises HomeInUseError if one uses the home, OSError."""
     descriptor = try_lock(home / HOME_LOCK, exclusive=True)
     if descriptor is None or any(_locked(path) for path in (home / JOBS).glob(".server-*")):
         if descriptor is not None:
             os.close(descriptor)
-        raise HomeInUseError(f"a server runs on {home}; stop it before anything is moved")
+        raise HomeInUseError(f"a server or a pull works on {home}; stop it before anything is moved or removed")
     try:
         tables = database_checks.open_tables(database, home, Report())
         if tables is not None:

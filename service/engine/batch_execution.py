@@ -35,9 +35,17 @@ class BatchExecution:
         self._recorder = recorder
 
     def run(self, items: Sequence[Item], predicted_s: float | None = None) -> list[Row | ZooError]:
-        """Runs one batch; gives a row or an error for each item, in order. See `scheduler.batch_runner.Execute`."""
+        """Runs one batch; gives a row or an error for each item, in order. See `scheduler.batch_runner.Execute`.
+
+        Rows that cannot be one batch (`Task.groups`) run one group after another."""
+        groups = self._task.groups(items)
         with self.handle.borrow() as runtime:  # another runtime may replace it meanwhile
-            return self._run_in(runtime, items, predicted_s)
+            if len(groups) == 1:
+                return self._run_in(runtime, items, predicted_s)
+            rows: dict[int, Row | ZooError] = {}
+            for group in groups:
+                rows |= zip(group, self._run_in(runtime, [items[i] for i in group], None), strict=True)
+            return [rows[i] for i in range(len(items))]
 
     def _run_in(self, runtime: Runtime, items: Sequence[Item], predicted_s: float | None) -> list[Row | ZooError]:
         started = time.monotonic()

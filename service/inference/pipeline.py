@@ -222,6 +222,9 @@ class Inference:
         t0 = scope.preprocess_began = time.monotonic()
         prepared = await self._preprocess(scope, request, span)
         items = list(prepared.outcomes)
+        if not is_light(request.instances[span.start]):
+            adjust, options = model.task.with_options, request.options
+            items = [adjust(item, options) if isinstance(item, Item) else item for item in items]
         t1 = scope.submitted = time.monotonic()
         scope.preprocessed(len(span))
         good = [item for item in items if isinstance(item, Item)]

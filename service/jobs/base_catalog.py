@@ -6,8 +6,8 @@ import asyncio
 
 from model_zoo.cards.card import Card
 from model_zoo.cards.weight_source import InitialSource
-from model_zoo.catalog import Catalog
 from model_zoo.errors import InvalidCard, UnknownCard, ZooModelError
+from model_zoo.live_catalog import LiveCatalog
 from model_zoo.store import Store
 from service.errors import Damaged, NotFound, NotReady
 from service.observability.log import logger
@@ -18,7 +18,7 @@ log = logger(__name__)
 class BaseCatalog:
     """The catalog of the zoo as jobs see it. Used on the event loop."""
 
-    def __init__(self, catalog: Catalog, store: Store, offline: bool = False) -> None:
+    def __init__(self, catalog: LiveCatalog, store: Store, offline: bool = False) -> None:
         """`store` holds the weights; an `offline` server fetches none."""
         self._catalog, self._store, self._offline = catalog, store, offline
 

@@ -45,6 +45,11 @@ class ModelsStub:
                 request_serializer=zoo_dot_v1_dot_models__pb2.GetModelRequest.SerializeToString,
                 response_deserializer=zoo_dot_v1_dot_models__pb2.GetModelResponse.FromString,
                 _registered_method=True)
+        self.PullModel = channel.unary_unary(
+                '/zoo.v1.Models/PullModel',
+                request_serializer=zoo_dot_v1_dot_models__pb2.PullModelRequest.SerializeToString,
+                response_deserializer=zoo_dot_v1_dot_models__pb2.PullModelResponse.FromString,
+                _registered_method=True)
         self.LoadModel = channel.unary_unary(
                 '/zoo.v1.Models/LoadModel',
                 request_serializer=zoo_dot_v1_dot_models__pb2.LoadModelRequest.SerializeToString,
@@ -110,6 +115,16 @@ class ModelsServicer:
 
     def GetModel(self, request, context):
         """One model: its card, state, versions and signature.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PullModel(self, request, context):
+        """Makes a published network a model of this server's home: fetches it from a model hub, converts it, and compares its answers
+        with those of its makers' own library. Returns when the model is there, which takes minutes and does not load it; a model
+        that was pulled from the same reference before is left as it is. Only where the operator allows it (ZOO_ALLOW_PULL). The end
+        of the call ends the pull.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -199,6 +214,11 @@ def add_ModelsServicer_to_server(servicer, server):
                     servicer.GetModel,
                     request_deserializer=zoo_dot_v1_dot_models__pb2.GetModelRequest.FromString,
                     response_serializer=zoo_dot_v1_dot_models__pb2.GetModelResponse.SerializeToString,
+            ),
+            'PullModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.PullModel,
+                    request_deserializer=zoo_dot_v1_dot_models__pb2.PullModelRequest.FromString,
+                    response_serializer=zoo_dot_v1_dot_models__pb2.PullModelResponse.SerializeToString,
             ),
             'LoadModel': grpc.unary_unary_rpc_method_handler(
                     servicer.LoadModel,
@@ -306,6 +326,33 @@ class Models:
             '/zoo.v1.Models/GetModel',
             zoo_dot_v1_dot_models__pb2.GetModelRequest.SerializeToString,
             zoo_dot_v1_dot_models__pb2.GetModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PullModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/zoo.v1.Models/PullModel',
+            zoo_dot_v1_dot_models__pb2.PullModelRequest.SerializeToString,
+            zoo_dot_v1_dot_models__pb2.PullModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

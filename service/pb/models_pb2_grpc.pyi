@@ -37,6 +37,12 @@ class ModelsStub:
     """Lists the catalog, each model with its state, in order of name."""
     GetModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.GetModelResponse]
     """One model: its card, state, versions and signature."""
+    PullModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.PullModelRequest, _models_pb2.PullModelResponse]
+    """Makes a published network a model of this server's home: fetches it from a model hub, converts it, and compares its answers
+    with those of its makers' own library. Returns when the model is there, which takes minutes and does not load it; a model
+    that was pulled from the same reference before is left as it is. Only where the operator allows it (ZOO_ALLOW_PULL). The end
+    of the call ends the pull.
+    """
     LoadModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.LoadModelRequest, _models_pb2.LoadModelResponse]
     """Makes a model of the catalog ready to answer: fetches its weights on first use, loads and checks them. Returns when
     it is READY, or fails with the reason. A model that is already loaded is left as it is.
@@ -71,6 +77,12 @@ class ModelsAsyncStub(ModelsStub):
     """Lists the catalog, each model with its state, in order of name."""
     GetModel: _aio.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.GetModelResponse]  # type: ignore[assignment]
     """One model: its card, state, versions and signature."""
+    PullModel: _aio.UnaryUnaryMultiCallable[_models_pb2.PullModelRequest, _models_pb2.PullModelResponse]  # type: ignore[assignment]
+    """Makes a published network a model of this server's home: fetches it from a model hub, converts it, and compares its answers
+    with those of its makers' own library. Returns when the model is there, which takes minutes and does not load it; a model
+    that was pulled from the same reference before is left as it is. Only where the operator allows it (ZOO_ALLOW_PULL). The end
+    of the call ends the pull.
+    """
     LoadModel: _aio.UnaryUnaryMultiCallable[_models_pb2.LoadModelRequest, _models_pb2.LoadModelResponse]  # type: ignore[assignment]
     """Makes a model of the catalog ready to answer: fetches its weights on first use, loads and checks them. Returns when
     it is READY, or fails with the reason. A model that is already loaded is left as it is.
@@ -112,6 +124,17 @@ class ModelsServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.GetModelResponse, _abc.Awaitable[_models_pb2.GetModelResponse]]:
         """One model: its card, state, versions and signature."""
+
+    def PullModel(
+        self,
+        request: _models_pb2.PullModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_models_pb2.PullModelResponse, _abc.Awaitable[_models_pb2.PullModelResponse]]:
+        """Makes a published network a model of this server's home: fetches it from a model hub, converts it, and compares its answers
+        with those of its makers' own library. Returns when the model is there, which takes minutes and does not load it; a model
+        that was pulled from the same reference before is left as it is. Only where the operator allows it (ZOO_ALLOW_PULL). The end
+        of the call ends the pull.
+        """
 
     def LoadModel(
         self,

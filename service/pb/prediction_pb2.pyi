@@ -321,9 +321,10 @@ class PredictOptions(_message.Message):
     TEMPERATURE_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     top_k: _builtins.int
-    """Classification: how many labels, best first. Unset: 5."""
+    """Classification: how many labels, best first. Unset: 5. Object detection: how many objects. Unset: all above the threshold."""
     threshold: _builtins.float
     """Classification: labels below this probability are left out. Voice activity: frames below it are silence.
+    Object detection: objects that do not exceed it are left out (0.5).
     In 0..1; unset: the model's own default.
     """
     include_tensors: _builtins.bool
@@ -432,6 +433,7 @@ class PredictionResult(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     REGRESSION_FIELD_NUMBER: _builtins.int
     FORECAST_FIELD_NUMBER: _builtins.int
+    DETECTIONS_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
     @_builtins.property
@@ -467,6 +469,10 @@ class PredictionResult(_message.Message):
         """Numbers to come."""
 
     @_builtins.property
+    def detections(self) -> Global___Detections:
+        """Objects in an image."""
+
+    @_builtins.property
     def outputs(self) -> Global___TensorMap:
         """The network's outputs beside the answer, where `include_tensors` asked for them."""
 
@@ -485,14 +491,15 @@ class PredictionResult(_message.Message):
         text: Global___GeneratedText | None = ...,
         regression: Global___Regression | None = ...,
         forecast: Global___Forecast | None = ...,
+        detections: Global___Detections | None = ...,
         outputs: Global___TensorMap | None = ...,
         notes: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "embedding", b"embedding", "error", b"error", "forecast", b"forecast", "notes", b"notes", "outputs", b"outputs", "regression", b"regression", "result", b"result", "segments", b"segments", "tensors", b"tensors", "text", b"text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "detections", b"detections", "embedding", b"embedding", "error", b"error", "forecast", b"forecast", "notes", b"notes", "outputs", b"outputs", "regression", b"regression", "result", b"result", "segments", b"segments", "tensors", b"tensors", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "embedding", b"embedding", "error", b"error", "forecast", b"forecast", "notes", b"notes", "outputs", b"outputs", "regression", b"regression", "result", b"result", "segments", b"segments", "tensors", b"tensors", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "detections", b"detections", "embedding", b"embedding", "error", b"error", "forecast", b"forecast", "notes", b"notes", "outputs", b"outputs", "regression", b"regression", "result", b"result", "segments", b"segments", "tensors", b"tensors", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["classification", "embedding", "segments", "tensors", "error", "text", "regression", "forecast"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["classification", "embedding", "segments", "tensors", "error", "text", "regression", "forecast", "detections"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
@@ -682,6 +689,108 @@ class Forecast(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Forecast: _TypeAlias = Forecast  # noqa: Y015
+
+@_typing.final
+class Detections(_message.Message):
+    """Objects in an image."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBJECTS_FIELD_NUMBER: _builtins.int
+    IMAGE_WIDTH_FIELD_NUMBER: _builtins.int
+    IMAGE_HEIGHT_FIELD_NUMBER: _builtins.int
+    image_width: _builtins.int
+    """Width of the image as it was sent, upright, in pixels."""
+    image_height: _builtins.int
+    """Height of it."""
+    @_builtins.property
+    def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___DetectedObject]:
+        """Best first; empty where no object reaches the threshold."""
+
+    def __init__(
+        self,
+        *,
+        objects: _abc.Iterable[Global___DetectedObject] | None = ...,
+        image_width: _builtins.int = ...,
+        image_height: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_height", b"image_height", "image_width", b"image_width", "objects", b"objects"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Detections: _TypeAlias = Detections  # noqa: Y015
+
+@_typing.final
+class DetectedObject(_message.Message):
+    """One object in an image."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    BOX_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """The class's position in the network's output."""
+    name: _builtins.str
+    """The class's name."""
+    score: _builtins.float
+    """In 0..1."""
+    @_builtins.property
+    def box(self) -> Global___Box:
+        """Where it is."""
+
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        name: _builtins.str = ...,
+        score: _builtins.float = ...,
+        box: Global___Box | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "index", b"index", "name", b"name", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DetectedObject: _TypeAlias = DetectedObject  # noqa: Y015
+
+@_typing.final
+class Box(_message.Message):
+    """A rectangle in pixels of the upright image as it was sent, from its upper left corner. It may reach beyond the edges."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    XMIN_FIELD_NUMBER: _builtins.int
+    YMIN_FIELD_NUMBER: _builtins.int
+    XMAX_FIELD_NUMBER: _builtins.int
+    YMAX_FIELD_NUMBER: _builtins.int
+    xmin: _builtins.float
+    """Left edge."""
+    ymin: _builtins.float
+    """Upper edge."""
+    xmax: _builtins.float
+    """Right edge."""
+    ymax: _builtins.float
+    """Lower edge."""
+    def __init__(
+        self,
+        *,
+        xmin: _builtins.float = ...,
+        ymin: _builtins.float = ...,
+        xmax: _builtins.float = ...,
+        ymax: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["xmax", b"xmax", "xmin", b"xmin", "ymax", b"ymax", "ymin", b"ymin"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Box: _TypeAlias = Box  # noqa: Y015
 
 @_typing.final
 class AudioSegments(_message.Message):

@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model_zoo.cards.card import Card, Verification
 from model_zoo.errors import NotEqual
-from model_zoo.golden.golden_case import (
-    ClassificationExpectation,
-    EmbeddingExpectation,
-    Expectation,
-    GoldenCase,
-    GoldenInput,
-)
+from model_zoo.golden.golden_case import GoldenCase, GoldenInput
+from service.references.comparison.compared import ComparedAnswers, Unlike
+from service.references.comparison.table import COMPARISONS
 from service.rounding import format_against
 from service.tasks.base import Task
 from service.types import Item, Tensors
 
-Vector = NDArray[np.float64]
-
-IMAGE_BOUND, TEXT_BOUND = 0.02, 0.001
-"""Greatest difference of a probability, or of a value of an embedding of length 1. Images are decoded and resized by other code,
-which moves pixels by a grey level; texts are the same tokens."""
-
-CLOSE = 0.02
-"""Classes whose probabilities are this near the first one's count as right: in few bits they may change places."""
-SHARE_OF_SCORE = 0.8
-"""A golden case demands this share of the probability that was seen."""
-GOLDEN_VALUES = 8
-"""Values of an embedding that a golden case holds."""
-GOLDEN_TOLERANCE = 0.01
-"""Of these values, as a share of the embedding's largest one."""
 LONGEST_GOLDEN_TEXT = 200
 """Characters; a card is read by people."""
 OUTPUT_TOLERANCE = 2e-4
@@ -52,72 +34,56 @@ def zoo_items(task: Task, inputs: Sequence[GoldenInput], shown: str) -> list[Ite
 
 
 def agreed(
-    card: Card,
+    task: Task,
     shown: str,
     library: str,
     inputs: Sequence[GoldenInput],
+    items: Sequence[Item],
     ours: Sequence[Tensors],
-    theirs: Sequence[Sequence[float]],
+    theirs: Sequence[Any],
 ) -> Card:
-    """The card with its verification, golden cases and tolerance.
+    """The task's card with its verification, golden cases and tolerance.
+
+    Args:
+        shown: the reference, for messages.
+        library: its name and version.
+        items: the inputs, preprocessed.
+        ours: Zoo's outputs for each of them.
+        theirs: the library's answer to each of them.
 
     Raises NotEqual with the figures, where an answer of ours differs from the library's by more than the bound.
     """
-    bound = IMAGE_BOUND if card.raw_input == "image" else TEXT_BOUND
-    output = card.signature.outputs[0].name
-    classes = output == "logits"
+    card, comparison = task.card, COMPARISONS[task.card.task]
     worst, cases = 0.0, []
-    for one, row, answer in zip(inputs, ours, theirs, strict=True):
-        values = np.asarray(row[output], np.float64).ravel()
-        mine, other = (softmax(values) if classes else values), np.asarray(answer, np.float64)
-        if mine.shape != other.shape:
-            raise NotEqual(shown, f"for {_shown(one)} it gives {other.size:,} values, and Zoo {mine.size:,}")
-        difference = float(np.abs(mine - other).max() if classes else np.abs(_unit(mine) - _unit(other)).max())
-        if not difference <= bound:
-            got, most = format_against(difference, bound)
+    for one, item, row, answer in zip(inputs, items, ours, theirs, strict=True):
+        compared = ComparedAnswers(card, task, item, row, answer)
+        try:
+            difference = comparison.difference(compared)
+        except Unlike as unlike:
+            raise NotEqual(shown, f"for {_shown(one)} {unlike}") from None
+        if not difference <= comparison.bound:
+            got, most = format_against(difference, comparison.bound)
             raise NotEqual(shown, f"for {_shown(one)} by up to {got}; allowed is {most}")
         worst = max(worst, difference)
         if len(one.text or "") <= LONGEST_GOLDEN_TEXT:
-            cases.append(GoldenCase(input=one, expect=_expectation(card, mine, classes)))
-    largest = max(float(np.abs(row[output]).max()) for row in ours)
+            cases.append(GoldenCase(input=one, expect=comparison.expectation(compared)))
+    output = next(spec.name for spec in card.signature.outputs if spec.datatype == "FP32")
+    largest = max(float(np.abs(row[output]).max(initial=0.0)) for row in ours)
     return card.model_copy(
         update={
             "golden": tuple(cases),
-            "verification": Verification(library=library, inputs=len(inputs), max_difference=worst, bound=bound),
+            "verification": Verification(
+                library=library, inputs=len(inputs), max_difference=worst, bound=comparison.bound
+            ),
             "tolerance": card.tolerance.model_copy(update={"max_abs_error": max(OUTPUT_TOLERANCE * largest, 1e-6)}),
         }
     )
 
 
-def softmax(logits: Vector) -> Vector:
-    """`[classes]` → probabilities."""
-    powers = np.exp(logits - logits.max())
-    return np.asarray(powers / powers.sum())
-
-
-def _expectation(card: Card, values: Vector, classes: bool) -> Expectation:
-    if not classes:
-        first = tuple(round(float(value), 6) for value in values[:GOLDEN_VALUES])
-        return EmbeddingExpectation(values=first, tolerance=max(GOLDEN_TOLERANCE * float(np.abs(values).max()), 1e-6))
-    return class_expectation(card, values)
-
-
-def class_expectation(card: Card, values: Vector) -> ClassificationExpectation:
-    """The class of these probabilities, as a golden case expects it."""
-    best = float(values.max())
-    # Uneven classes of one name count as one: an answer names classes, not numbers.
-    names = [card.class_names[index] for index in np.argsort(-values) if values[index] >= best - CLOSE]
-    others = tuple(dict.fromkeys(name for name in names[1:] if name != names[0]))
-    least = max(round(SHARE_OF_SCORE * (best - CLOSE), 4), 1e-6)
-    return ClassificationExpectation(label=names[0], or_labels=others, min_score=least)
-
-
-def _unit(vector: Vector) -> Vector:
-    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12))
-
-
 def _shown(one: GoldenInput) -> str:
     if one.file is not None:
-        return f"the photo {one.file}"
+        return f"the {'recording' if one.file.endswith('.flac') else 'photo'} {one.file}"
+    if one.noise is not None:
+        return f"noise of {one.noise.seconds:g} s"
     text = one.text or ""
     return f"the text {text[:40]!r}" + (f" … of {len(text):,} characters" if len(text) > 40 else "")

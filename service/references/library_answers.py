@@ -1,7 +1,8 @@
 """The answers of the makers' library: `python -m service.references.library_answers`, started by `pull.py` alone.
 
 A line of JSON comes on standard input (`LibraryRequest`), and one goes out on standard output: `{"answers": [[…], …]}`, or
-`{"reason": "one sentence"}`. An answer is the probabilities of all classes, or an embedding. The library does all of it in its
+`{"reason": "one sentence"}`. An answer is what the comparison of the task reads (`comparison/`), such as the probabilities of all
+classes, or an embedding. The library does all of it in its
 own way, from the raw input on. It fetches nothing and runs no code of the repository.
 """
 
@@ -12,30 +13,23 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict
+from typing import Any
 
 from model_zoo import strict_json
 from model_zoo.golden.golden_case import GoldenInput, golden_path
 from service.observability.standard_streams import protect
 from service.processes import end_with_parent
+from service.references import library_writing, transformers_pipelines
+from service.references.library_request import LibraryRequest
+from service.tasks.audio.audio_input import decode_audio
+from service.tasks.instances import golden_recording
+from service.types import AudioInstance, SamplesInstance
+
+NOISE_RATE, LONGEST_S = 16_000, 600.0
+"""Of noise, in hertz; of a recording, in seconds."""
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 """Environment of the process: the libraries would otherwise look for newer files at a hub."""
-
-
-class LibraryRequest(BaseModel):
-    """A network and the inputs that the library answers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    library: Literal["timm", "transformers", "sentence-transformers"]
-    folder: str
-    """The repository's files in their own layout."""
-    task: str
-    max_tokens: int | None = None
-    inputs: tuple[GoldenInput, ...]
 
 
 def library_version(library: str) -> str:
@@ -43,32 +37,16 @@ def library_version(library: str) -> str:
     return f"{library} {version(library)}"
 
 
-def answer(request: LibraryRequest) -> list[list[float]]:
-    """An answer to each input."""
+def answer(request: LibraryRequest) -> list[Any]:
+    """An answer to each input, of the kind that the comparison of the task reads."""
     match request.library:
         case "timm":
             return _timm(request)
         case "sentence-transformers":
             return _sentence_transformers(request)
-    return _transformers(request)
-
-
-def _transformers(request: LibraryRequest) -> list[list[float]]:
-    """By its pipeline; its answer is put in the order of the classes."""
-    import torch
-    import transformers
-
-    pipeline: Any = transformers.pipeline  # one overload for each task
-    limits: dict[str, Any] = {}
-    if request.task == "text-classification":
-        limits = {"truncation": True, "max_length": request.max_tokens}
-    pipe: Any = pipeline(request.task, model=request.folder, device="cpu", dtype=torch.float32, trust_remote_code=False)
-    found = []
-    with torch.inference_mode():
-        for raw in _raw(request.inputs):
-            logits = pipe.forward(pipe.preprocess(raw, **limits))["logits"]
-            found.append(torch.softmax(logits[0], dim=-1).tolist())
-    return found
+    if request.generation is not None:
+        return library_writing.written(request, _raw(request.inputs))
+    return transformers_pipelines.answers(request, _raw(request.inputs))
 
 
 def _timm(request: LibraryRequest) -> list[list[float]]:
@@ -103,9 +81,20 @@ def _sentence_transformers(request: LibraryRequest) -> list[list[float]]:
 
 
 def _raw(inputs: Sequence[GoldenInput]) -> list[Any]:
+    return [_raw_input(one) for one in inputs]
+
+
+def _raw_input(one: GoldenInput) -> Any:
+    """A text, a photo, or the mono samples of a sound with their rate."""
     from PIL import Image
 
-    return [one.text if one.file is None else Image.open(golden_path(one.file)).convert("RGB") for one in inputs]
+    if one.noise is not None or (one.file or "").endswith(".flac"):
+        sound = golden_recording(one, NOISE_RATE)
+        if isinstance(sound, SamplesInstance):
+            return sound.samples, sound.sample_rate
+        assert isinstance(sound, AudioInstance)
+        return decode_audio(sound.data, LONGEST_S, one.file or "")
+    return one.text if one.file is None else Image.open(golden_path(one.file)).convert("RGB")
 
 
 def main() -> None:

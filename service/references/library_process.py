@@ -12,14 +12,15 @@ from typing import Any
 from model_zoo import strict_json
 from model_zoo.errors import NotEqual
 from service.processes import ChildProcess
-from service.references.library_answers import OFFLINE, LibraryRequest
+from service.references.library_answers import OFFLINE
+from service.references.library_request import LibraryRequest
 
 WORKER = (sys.executable, "-m", "service.references.library_answers")
 TIMEOUT_S = 1800.0
 """A large network on a slow disk takes minutes to load."""
 
 
-def library_answers(reference: str, request: LibraryRequest) -> list[Sequence[float]]:
+def library_answers(reference: str, request: LibraryRequest) -> list[Any]:
     """The library's answer to each input of the request. Raises NotEqual where it gives none; `reference` is for messages."""
     reply = reply_of(WORKER, strict_json.text(request).encode(), TIMEOUT_S)
     if reply is None:

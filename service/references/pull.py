@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from model_zoo.cards.card import Card
 from model_zoo.catalog import CARDS, Catalog
 from model_zoo.errors import InvalidReference, NotDerivable, SourceUnavailable, StoreUnusable
-from model_zoo.locking import exclusive_lock
+from model_zoo.locking import exclusive_lock, shared_lock
 from model_zoo.materialised import Materialised
 from model_zoo.network import load_network
 from model_zoo.references.card_plan import CardPlan, Given
@@ -25,25 +25,51 @@ from model_zoo.references.derive import derive
 from model_zoo.references.hub import HubRepository
 from model_zoo.references.local import LocalRepository
 from model_zoo.references.reference import Reference
-from model_zoo.references.weight_files import INDEX
 from model_zoo.sources.artifact_source import Progress
 from model_zoo.sources.hub import fetch_file, snapshot_folder
 from model_zoo.store import Store
+from model_zoo.versions import Versions
 from service.references.agreement import agreed, zoo_items
-from service.references.library_answers import LibraryRequest, library_version
+from service.references.footprint import Footprint, check_room, check_size, footprint, megabytes
+from service.references.library_answers import library_version
 from service.references.library_process import library_answers
+from service.references.library_request import LibraryRequest
 from service.references.onnx.pull import pull_onnx
 from service.references.publishing import Pulled, Say, pinned, publish_card
 from service.references.verification_inputs import verification_inputs
 from service.runtime.network import NetworkRuntime
+from service.settings import HOME_LOCK
 from service.tasks.table import task_for
 from service.verification.probes import alone, invariance_problem
 
-ROOM = 2.5
-"""Free space that a pull needs, as a multiple of the files: the files, their float32 copy while it is written, and the result."""
 
-MOST_PARAMETERS_A_BYTE = 2
-"""A configuration that describes a larger network than its files hold would make the library allocate it."""
+@dataclass(frozen=True)
+class Room:
+    """What a pull may use.
+
+    Attributes:
+        memory: bytes that this machine or container has.
+        budget: bytes of memory that the settings allow to all models together; 0 for no limit.
+        limit: called with the prediction before anything is fetched; may bound the memory of this process.
+    """
+
+    memory: int = 1 << 62
+    budget: int = 0
+    limit: Callable[[Footprint], None] = lambda needed: None
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A pull as it was asked for."""
+
+    reference: Reference
+    home: Path
+    name: str
+    given: Given
+    offline: bool
+    room: Room
+    progress: Progress | None
+    say: Say
 
 
 def pull_reference(
@@ -53,6 +79,7 @@ def pull_reference(
     name: str = "",
     given: Given = Given(),  # noqa: B008 - frozen
     offline: bool = False,
+    room: Room = Room(),
     progress: Progress | None = None,
     say: Say = lambda line: None,
 ) -> Pulled:
@@ -73,45 +100,47 @@ def pull_reference(
             str(reference), f"{name[:80]!r} is no name of a model (a to z, 0 to 9, _); give one by --name"
         )
     try:
-        with exclusive_lock(home / CARDS / f".{name}.lock"):
-            return _pull(reference, home, name, given, offline, progress, say)
+        with shared_lock(home / HOME_LOCK), exclusive_lock(home / CARDS / f".{name}.lock"):
+            return _pull(_Request(reference, home, name, given, offline, room, progress, say))
     except OSError as error:
         raise StoreUnusable(error.strerror or type(error).__name__) from error
 
 
-def _pull(
-    reference: Reference, home: Path, name: str, given: Given, offline: bool, progress: Progress | None, say: Say
-) -> Pulled:
+def _pull(asked: _Request) -> Pulled:
+    reference, home, name = asked.reference, asked.home, asked.name
     store = Store(home, keep_downloads=True)
     known = _known(reference, home, name)
     if known is not None:
-        if given != Given():
+        if asked.given != Given():
             change = "remove its card from the folder cards of ZOO_HOME to pull it in another way"
             raise NotDerivable(reference.shown, f"it was pulled before, as {name}; {change}")
         found = store.find(known)
-        if found is None and offline:
+        if found is None and asked.offline:
             raise SourceUnavailable(
                 str(reference), "its files are not on this machine, and ZOO_OFFLINE forbids a fetch"
             )
-        return Pulled(known, found or Store(home).materialise(known, progress), found is not None)
+        return Pulled(known, found or Store(home).materialise(known, asked.progress), found is not None)
     if reference.kind == "onnx":
-        return pull_onnx(reference, store, home, name, given, offline=offline, progress=progress, say=say)
+        return pull_onnx(
+            reference, store, home, name, asked.given, offline=asked.offline, progress=asked.progress, say=asked.say
+        )
     if reference.kind == "local":
         repository = LocalRepository(Path(reference.place))
-        plan = _planned(repository, given, home)
+        plan = _planned(repository, asked)
         source = {"kind": "local", "folder": reference.place}
-        return _converted(
-            _Fetched(reference, repository.name, plan, source, repository.folder), store, home, name, progress, say
-        )
-    if offline:
+        return _converted(_Fetched(repository.name, plan, source, repository.folder), store, asked)
+    if asked.offline:
         raise SourceUnavailable(str(reference), "it is not on this machine, and ZOO_OFFLINE forbids a fetch")
-    hub = HubRepository(reference.place, reference.revision)
-    plan = _planned(hub, given, home)
+    hub = HubRepository(reference.repository, reference.revision)
+    plan = _planned(hub, asked)
+    if reference.kind == "timm" and plan.library != "timm":
+        raise NotDerivable(reference.shown, f"{hub.name} is a network of {plan.library}, not of timm")
     folder = home / "downloads" / snapshot_folder(hub.repository, hub.commit)
-    _fetch(hub, plan, folder, progress)  # what arrives stays if the hub breaks off: the next pull goes on from there
+    # What arrives stays if the hub breaks off: the next pull goes on from there.
+    _fetch(hub, plan, folder, asked.progress)
     source = {"kind": "hub", "repository": hub.repository, "commit": hub.commit}
     try:
-        return _converted(_Fetched(reference, hub.name, plan, source, folder), store, home, name, progress, say)
+        return _converted(_Fetched(hub.name, plan, source, folder), store, asked)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -120,7 +149,6 @@ def _pull(
 class _Fetched:
     """A repository whose files are in a folder of this machine."""
 
-    reference: Reference
     shown: str
     """The reference, for messages."""
     plan: CardPlan
@@ -138,17 +166,18 @@ def _fetch(hub: HubRepository, plan: CardPlan, folder: Path, progress: Progress 
         done += hub.files[path].size
 
 
-def _converted(fetched: _Fetched, store: Store, home: Path, name: str, progress: Progress | None, say: Say) -> Pulled:
+def _converted(fetched: _Fetched, store: Store, asked: _Request) -> Pulled:
     """Converts, verifies and publishes; what was converted is removed where it is not right."""
     plan = fetched.plan
     files = {role: pinned(fetched.folder, path) for role, path in plan.roles.items()}
-    card = plan.card(fetched.source, files).model_copy(update={"name": name, "reference": str(fetched.reference)})
+    name, say = asked.name, asked.say
+    card = plan.card(fetched.source, files).model_copy(update={"name": name, "reference": str(asked.reference)})
     say(f"{name}: a network for {card.task} with {card.parameters:,} parameters; its weights are converted")
     try:
-        made = store.materialise(card, progress)
+        made = store.materialise(card, asked.progress)
         say(f"{name}: its answers are compared with those of {plan.library}")
         card = _verified(card, made, fetched)
-        publish_card(card, home)
+        publish_card(card, asked.home)
     except BaseException:
         store.remove(card)
         raise
@@ -157,6 +186,8 @@ def _converted(fetched: _Fetched, store: Store, home: Path, name: str, progress:
 
 def _known(reference: Reference, home: Path, name: str) -> Card | None:
     """The card of an earlier pull of this reference. Raises NotDerivable where another model has the name."""
+    if name in Versions(home).listing():
+        raise NotDerivable(reference.shown, f"there is a fine-tuned model {name} already", "another name by --name")
     catalog = Catalog.of_home(home)
     if name in catalog.damaged:
         reason = f"the card of {name} in ZOO_HOME is damaged ({catalog.damaged[name]}); mend or remove it"
@@ -168,47 +199,46 @@ def _known(reference: Reference, home: Path, name: str) -> Card | None:
             )
         return None
     card = catalog.get(name)
-    if card.reference != str(reference):
+    if not reference.is_same_as(card.reference):
         of = f", pulled from {card.reference}" if card.reference else ""
         raise NotDerivable(reference.shown, f"there is a model {name} already{of}", "another name by --name")
     return card
 
 
-def _planned(repository: HubRepository | LocalRepository, given: Given, home: Path) -> CardPlan:
-    """The plan of a repository whose files are all there and fit on the disk. Raises NotDerivable with the figures."""
-    plan = derive(repository, given)
+def _planned(repository: HubRepository | LocalRepository, asked: _Request) -> CardPlan:
+    """The plan of a repository whose files are all there, and fit on the disk and in memory. Raises NotDerivable with the
+    figures."""
+    plan = derive(repository, asked.given)
     missing = [path for path in plan.paths if path not in repository.files]
     if missing:
         raise NotDerivable(repository.name, f"it lacks {missing[0]}")
-    stored = sum(
-        repository.files[path].size for role, path in plan.roles.items() if role.startswith("weights") and role != INDEX
+    check_size(repository.name, plan, repository.files)
+    needed = footprint(plan, repository.files)
+    asked.home.mkdir(parents=True, exist_ok=True)
+    check_room(repository.name, needed, shutil.disk_usage(asked.home).free, asked.room.memory, asked.room.budget)
+    sizes = (
+        f"{megabytes(needed.fetched)} to read, {megabytes(needed.disk)} on disk, {megabytes(needed.memory)} in memory"
     )
-    if plan.fields["parameters"] > MOST_PARAMETERS_A_BYTE * stored:
-        figures = f"{plan.fields['parameters']:,} parameters, but its weights have {stored:,} bytes"
-        raise NotDerivable(repository.name, f"by its config.json it has {figures}")
-    needed = int(ROOM * sum(repository.files[path].size for path in plan.paths))
-    home.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(home).free
-    if needed > free:
-        figures = f"it needs {needed / 1e9:.1f} GB of disk while it is pulled, and {free / 1e9:.1f} GB are free"
-        raise NotDerivable(repository.name, figures)
+    asked.say(f"{asked.name}: {sizes}")
+    asked.room.limit(needed)
     return plan
 
 
 def _verified(card: Card, files: Materialised, fetched: _Fetched) -> Card:
-    inputs = verification_inputs(card.raw_input)
+    inputs = verification_inputs(card.raw_input, card.task)
     request = LibraryRequest(
         library=fetched.plan.library,
         folder=str(fetched.folder),
         task=card.task,
         max_tokens=getattr(card.recipe, "max_tokens", None),
+        generation=card.architecture.arguments.get("generation"),
         inputs=tuple(inputs),
     )
     theirs = library_answers(fetched.shown, request)
     task, runtime = task_for(card, files), NetworkRuntime(load_network(card, files), "cpu")
     items = zoo_items(task, inputs, fetched.shown)
     ours = alone(task, runtime, items)
-    card = agreed(card, fetched.shown, library_version(fetched.plan.library), inputs, ours, theirs)
+    card = agreed(task, fetched.shown, library_version(fetched.plan.library), inputs, items, ours, theirs)
     try:
         # As every server checks it when it loads the model: the library may answer single rows alone.
         problem = invariance_problem(task_for(card, files), runtime, ours, items)

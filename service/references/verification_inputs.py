@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from model_zoo.golden.golden_case import GoldenInput
+from collections.abc import Mapping
+
+from model_zoo.golden.golden_case import GoldenInput, Noise
 
 TEXTS = (
     "The film was a delight from the first minute to the last.",
@@ -14,9 +16,19 @@ TEXTS = (
 
 PHOTOS = ("cat.jpg", "coffee.jpg")
 
+SOUNDS = (GoldenInput(file="speech.flac"), GoldenInput(noise=Noise(seed=1, seconds=1.0)))
+"""Three seconds of speech, and noise."""
 
-def verification_inputs(raw_input: str) -> list[GoldenInput]:
-    """Inputs of a kind: `image` or `text`."""
-    if raw_input == "image":
-        return [GoldenInput(file=name) for name in PHOTOS]
-    return [GoldenInput(text=text) for text in TEXTS]
+
+_BY_RAW_INPUT: Mapping[str, tuple[GoldenInput, ...]] = {
+    "image": tuple(GoldenInput(file=name) for name in PHOTOS),
+    "audio": SOUNDS,
+    "text": tuple(GoldenInput(text=text) for text in TEXTS),
+}
+_BY_TASK: Mapping[str, tuple[GoldenInput, ...]] = {}
+"""Of tasks whose inputs differ from those that all tasks of their raw input answer."""
+
+
+def verification_inputs(raw_input: str, task: str = "") -> list[GoldenInput]:
+    """Inputs of a task, or of all tasks with a raw input: `image`, `audio` or `text`."""
+    return list(_BY_TASK.get(task) or _BY_RAW_INPUT[raw_input])

@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from model_zoo.cards.card import Card
+from model_zoo.live_catalog import LiveCatalog
 from model_zoo.versions import Versions
 from service.observability.recorder import Recorder
 from service.registry.loading.eviction import Evictor
@@ -29,6 +30,7 @@ from service.registry.versions.alias_writer import AliasWriter
 from service.registry.versions.damaged_versions import DamagedVersions
 from service.registry.versions.deletion import Deletion
 from service.registry.versions.discovery import Discovery
+from service.registry.versions.pulled_models import PulledModels
 from service.registry.versions.replica_sync import ReplicaSync
 from service.registry.versions.revisioned_aliases import AliasStorage, InMemoryAliases
 from service.registry.versions.version_folders import VersionFolders
@@ -50,6 +52,7 @@ def build_registry(
     is_here: Callable[[Card], bool] = lambda card: True,
     versions: Versions | None = None,
     damaged_cards: Mapping[str, str] | None = None,
+    growing: LiveCatalog | None = None,
     aliases: AliasStorage | None = None,
     bounds: Bounds | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -63,7 +66,8 @@ def build_registry(
         given: options that were given for single models.
         on_demand: a call loads a model whose files are on this machine, according to `is_here`.
         versions: where tuned versions are; None for a server without any.
-        damaged_cards: cards of the catalog that cannot be read, and why.
+        damaged_cards: cards of the catalog that cannot be read, and why; the mapping may change.
+        growing: the catalog to which models may be added by a pull; None if none can.
         aliases: stores aliases for all servers.
         bounds: when a canary loses its share.
         clock: the event loop's.
@@ -92,7 +96,10 @@ def build_registry(
     writer = AliasWriter(storage, folders, activation)
     canaries = CanaryMonitor(activation, writer, recorder, bounds or Bounds(), clock)
     deletion = Deletion(table, unloader, folders, discovery, storage, activation, writer)
-    sync = ReplicaSync(table, folders, discovery, storage, activation, canaries, deletion, clock=clock, sleep=sleep)
+    pulled = PulledModels(table, growing, defaults, options_given, on_demand=on_demand)
+    sync = ReplicaSync(
+        table, folders, discovery, storage, activation, canaries, deletion, pulled, clock=clock, sleep=sleep
+    )
     manager = AliasManager(table, loads, writer, sync)
     reports = VersionReports(table, ledger, folders, sync)
     return Registry(

@@ -142,6 +142,10 @@ class Settings(BaseSettings):
     memory_budget_mib: int = Field(default=0, ge=0, le=16_777_216)
     """Memory of loaded models on the device; 0 sets no limit. Over it the least recently used models are unloaded."""
 
+    allow_pull: bool = False
+    """Whether callers with the scope `models` may pull networks from a model hub by PullModel. Every caller has that scope on a
+    server without tokens."""
+
     load_on_demand: bool = False
     """Whether a request loads a model whose weights are on this machine. A model that was evicted for the memory budget is
     loaded at a request in any case. Turn it on to serve a large catalog with little memory."""

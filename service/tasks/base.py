@@ -97,8 +97,14 @@ class Task(ABC):
 
     def _check_length(self, length: int, path: str) -> None:
         most = self.card.batching.max_length
-        if length < 1:
-            raise InvalidInput(f"{path}.{self.card.batching.length_of}", "is empty; expected at least one element")
+        least = self.card.batching.min_length
+        if length < least:
+            got = (
+                f"expected at least {least} elements, got {length}"
+                if length
+                else "is empty; expected at least one element"
+            )
+            raise InvalidInput(f"{path}.{self.card.batching.length_of}", got)
         if most is not None and length > most:
             raise InvalidInput(
                 f"{path}.{self.card.batching.length_of}", f"expected at most {most} elements, got {length}"
@@ -119,6 +125,11 @@ class Task(ABC):
             for name in self._specs
         }, 0.0
 
+    def groups(self, items: Sequence[Item]) -> list[list[int]]:
+        """The positions of the rows that can be one batch, for rows that were queued together: all of them, unless their shapes
+        differ and padding would change the answers."""
+        return [[*range(len(items))]]
+
     def split(self, outputs: Tensors, items: Sequence[Item]) -> list[Tensors]:
         """A batch's outputs → rows, in order, without what padding added and without the features, which only heads use.
 
@@ -129,6 +140,10 @@ class Task(ABC):
             if len(array) != len(items):
                 raise RuntimeError(f"output {name} has {len(array)} rows for {len(items)} items")
         return [{name: array[i] for name, array in shown.items()} for i in range(len(items))]
+
+    def with_options(self, item: Item, options: Options) -> Item:
+        """The item of a raw instance, for a network whose run depends on the options of the call. Runs on the event loop."""
+        return item
 
     def next_item(self, item: Item, row: Tensors, options: Options) -> Item | None:
         """The item of the next pass, for answers that take several passes; None once `row` is the last.
@@ -196,10 +211,10 @@ class Task(ABC):
 
     def warmup_item(self) -> Item:
         """A small row that runs once before the first request."""
-        tensors = {}
+        tensors, length = {}, max(8, self.card.batching.min_length)
         for name, (_, dtype, shape) in self._specs.items():
-            tensors[name] = np.ones([8 if size < 0 else size for size in shape], dtype)
-        return Item(tensors, 8 if self.card.batching.length_of else 1)
+            tensors[name] = np.ones([length if size < 0 else size for size in shape], dtype)
+        return Item(tensors, length if self.card.batching.length_of else 1)
 
 
 def _fits(shape: tuple[int, ...], want: tuple[int, ...]) -> bool:

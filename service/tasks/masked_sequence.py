@@ -14,10 +14,11 @@ from service.types import Array, Item, TensorInstance
 class MaskedSequence:
     """The two input tensors of a network for sequences: the sequence, and its mask with 1 for elements and 0 for padding."""
 
-    def __init__(self, card: Card, fill: float = 0, ids: int | None = None) -> None:
-        """`fill`: the value of padding. `ids`: how many ids there are, for a sequence of ids."""
+    def __init__(self, card: Card, fill: float = 0, ids: int | None = None, *, left: bool = False) -> None:
+        """`fill`: the value of padding. `ids`: how many ids there are, for a sequence of ids. `left`: whether shorter rows are
+        padded at their beginning."""
         self.name, self.mask = (spec.name for spec in card.signature.inputs[:2])
-        self.fill, self.ids = fill, ids
+        self.fill, self.ids, self.left = fill, ids, left
 
     def item(self, sequence: Array, notes: Mapping[str, str | int | float | bool] | None = None) -> Item:
         """The item of a sequence `[n, …]` without padding."""
@@ -42,13 +43,17 @@ class MaskedSequence:
         """Rows → `[rows, longest, …]`, at least `least_length` long, and the padded share of the batch (0..1)."""
         longest = max(least_length, *(item.length for item in items))
         fills = {self.name: self.fill, self.mask: 0}
-        batch = {name: pad_stack([i.tensors[name] for i in items], longest, fill) for name, fill in fills.items()}
+        batch = {
+            name: pad_stack([i.tensors[name] for i in items], longest, fill, left=self.left)
+            for name, fill in fills.items()
+        }
         return batch, 1.0 - sum(item.length for item in items) / (longest * len(items))
 
 
-def pad_stack(rows: Sequence[Array], length: int, fill: float) -> Array:
-    """Rows of different lengths → `[len(rows), length, …]`, each padded at its end with `fill`."""
+def pad_stack(rows: Sequence[Array], length: int, fill: float, *, left: bool = False) -> Array:
+    """Rows of different lengths → `[len(rows), length, …]`, each padded with `fill` at its end, or at its beginning."""
     batch = np.full((len(rows), length, *rows[0].shape[1:]), fill, rows[0].dtype)
     for i, row in enumerate(rows):
-        batch[i, : len(row)] = row
+        start = length - len(row) if left else 0
+        batch[i, start : start + len(row)] = row
     return batch

@@ -11,14 +11,18 @@ from model_zoo.cards.recipes import (
     AudioRecipe,
     CharacterRecipe,
     ImageRecipe,
+    PromptRecipe,
     RecordRecipe,
     RowRecipe,
+    ScaledImageRecipe,
     SeriesRecipe,
+    SoundRecipe,
     SpectrogramRecipe,
     TensorsRecipe,
     TextRecipe,
 )
 from model_zoo.materialised import Materialised
+from service.tasks.audio.sound_input import sound_classification
 from service.tasks.audio.spectrogram import SpectrogramInput
 from service.tasks.audio.voice_activity_detection import VoiceActivityDetection
 from service.tasks.base import Task
@@ -27,11 +31,14 @@ from service.tasks.composed import ComposedTask, SequenceTask
 from service.tasks.embedding import EmbeddingAnswers
 from service.tasks.image.image_input import ImageInput
 from service.tasks.image.image_tabular_regression import ImageTabularRegression
+from service.tasks.image.object_detection import DetectionAnswers
+from service.tasks.image.scaled_images import ScaledImages
 from service.tasks.regression import NumberAnswers
 from service.tasks.series.time_series_forecasting import TimeSeriesForecasting
 from service.tasks.tabular.tabular_prediction import TabularPrediction
 from service.tasks.tensors import TensorsTask
 from service.tasks.text.character_input import CharacterInput
+from service.tasks.text.prompted_generation import PromptedGeneration
 from service.tasks.text.text_generation import TextGeneration
 from service.tasks.text.token_input import TokenInput
 
@@ -40,12 +47,17 @@ TaskFactory = Callable[[Card, Sequence[str], Mapping[str, Path]], Task]
 TASKS: dict[tuple[str, type], TaskFactory] = {
     ("image-classification", ImageRecipe): partial(ComposedTask, ImageInput, LabelAnswers),
     ("image-feature-extraction", ImageRecipe): partial(ComposedTask, ImageInput, EmbeddingAnswers),
+    ("object-detection", ImageRecipe): partial(ComposedTask, ImageInput, DetectionAnswers),
+    ("object-detection", ScaledImageRecipe): partial(ScaledImages, DetectionAnswers),
     ("feature-extraction", TextRecipe): partial(SequenceTask, TokenInput, EmbeddingAnswers),
     ("feature-extraction", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, EmbeddingAnswers),
     ("voice-activity-detection", AudioRecipe): VoiceActivityDetection,
     ("text-classification", TextRecipe): partial(SequenceTask, TokenInput, LabelAnswers),
     ("text-classification", CharacterRecipe): partial(SequenceTask, CharacterInput, LabelAnswers),
     ("text-generation", CharacterRecipe): TextGeneration,
+    ("text-generation", PromptRecipe): PromptedGeneration,
+    ("text2text-generation", PromptRecipe): PromptedGeneration,
+    ("audio-classification", SoundRecipe): sound_classification,
     ("audio-classification", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, LabelAnswers),
     ("tabular-classification", RowRecipe): partial(TabularPrediction, LabelAnswers),
     ("tabular-regression", RowRecipe): partial(TabularPrediction, NumberAnswers),

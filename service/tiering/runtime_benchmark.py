@@ -70,9 +70,10 @@ def benchmark(
 
 
 def benchmark_items(served: ServedModel) -> list[Item]:
-    """The golden inputs of a model."""
+    """The golden inputs of a model, as far as they can be one batch."""
     golden = items_of(served.card, served.golden())
-    return probe_items(served.task, golden)[: len(golden) or len(served.card.golden)]
+    items = probe_items(served.task, golden)[: len(golden) or len(served.card.golden)]
+    return [items[i] for i in served.task.groups(items)[0]]
 
 
 def padding_gains(

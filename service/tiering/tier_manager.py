@@ -20,6 +20,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from model_zoo.cards.recipes import ScaledImageRecipe
 from model_zoo.versions import Versions
 from service.engine.served_model import ServedModel
 from service.engine.tier_report import TierReport
@@ -115,6 +116,10 @@ class TierManager:
             reason = "optimize is off"
         elif served.card.adapter is not None:
             reason = "compiled, a LoRA version would hold a copy of the weights that it shares with its base"
+        elif served.card.generates:
+            reason = "it writes token by token, and compilers take networks without loops"
+        elif isinstance(served.card.recipe, ScaledImageRecipe):
+            reason = "its images differ in height and width, and compiled code varies in one axis at most"
         elif served.reference is None:
             reason = "there is no reference to check anything against"
         elif not self._compilers_for(served):

@@ -46,6 +46,10 @@ INPUT_NAMES = {
 """For errors, by kind of recipe: the data that a base learns from. Bases with other recipes cannot be fine-tuned."""
 
 
+WITHOUT_FEATURES = frozenset({"object-detection"})
+"""Tasks whose networks give no vector for a whole input."""
+
+
 def plan(base: Card, dataset: DatasetInfo, spec: JobSpec) -> JobSpec:
     """The specification with task and method chosen. Checks its hyperparameters.
 
@@ -95,7 +99,7 @@ def _check_base(base: Card, *kinds: DatasetKind) -> None:
             f"{base.name!r} cannot be fine-tuned: it is an ONNX file, whose weights ONNX Runtime does not train",
         )
     inputs = INPUT_NAMES.get(base.recipe.kind)
-    if inputs is None:
+    if inputs is None or base.task in WITHOUT_FEATURES:
         raise InvalidInput("spec.base", f"{base.name!r} cannot be fine-tuned: it has no features that a head could use")
     if kinds and not any(base.recipe.kind in RECIPE_KINDS[kind] for kind in kinds):
         data = " or ".join(DATA_NAMES[kind] for kind in kinds)

@@ -19,6 +19,7 @@ from service.errors import InternalError
 from service.rounding import format_against
 from service.tasks.base import Task
 from service.types import Array, Item, Tensors
+from service.verification.query_matching import in_one_order
 
 LENGTHS = (1 / 8, 1 / 2, 3, 8)
 """Lengths of further inputs, as multiples of the first golden one's; lengths 1 and 2 are added."""
@@ -57,7 +58,8 @@ def probe_items(task: Task, golden: Sequence[Item] = ()) -> list[Item]:
     batching = task.card.batching
     if batching.max_length is not None:
         first = items[0].length
-        lengths = {min(n, batching.max_length) for n in (1, 2, *(max(1, int(first * times)) for times in LENGTHS))}
+        least, most = batching.min_length, batching.max_length
+        lengths = {max(least, min(n, most)) for n in (1, 2, *(max(1, int(first * times)) for times in LENGTHS))}
         return [*items, *(_of_length(task.card, items[0], n) for n in sorted(lengths))]
     return [*items, *(_mirrored(item) for item in items), *(_shifted(item) for item in items)]
 
@@ -101,7 +103,7 @@ def invariance_problem(task: Task, runtime: Runs, reference: Sequence[Tensors], 
     allowed = task.card.tolerance.max_abs_error
     rows = min(len(items), task.card.batching.max_batch_size)
     for batch in batched(task, runtime, items, [rows]):
-        worst = max(_error(row, reference[number]) for number, row in batch)
+        worst = max(_error(*in_one_order(task.card, row, reference[number])) for number, row in batch)
         if not worst <= allowed:
             shown, most = format_against(worst, allowed)
             return f"an answer in a batch of {len(batch)} differs by {shown} from the one alone; allowed is {most}"
@@ -118,8 +120,9 @@ def compare(task: Task, runtime: Runs, reference: Sequence[Tensors], items: Sequ
 
 def closeness(card: Card, answers: Sequence[tuple[int, Tensors]], reference: Sequence[Tensors]) -> Comparison:
     """How close answers are to the reference; each comes with the number of its reference row."""
-    error = max(_error(row, reference[number]) for number, row in answers)
-    cosine = min(_cosine(row, reference[number]) for number, row in answers)
+    pairs = [in_one_order(card, row, reference[number]) for number, row in answers]
+    error = max(_error(row, expected) for row, expected in pairs)
+    cosine = min(_cosine(row, expected) for row, expected in pairs)
     return Comparison(error, cosine, _agreement(card, answers, reference))
 
 
@@ -147,7 +150,11 @@ def closeness_problem(card: Card, precision: str, found: Comparison) -> str | No
 
 
 def _rows(task: Task, runtime: Runs, items: Sequence[Item]) -> list[Tensors]:
-    return task.split(runtime.run(task.collate(items)[0]), items)
+    rows: dict[int, Tensors] = {}
+    for group in task.groups(items):
+        some = [items[i] for i in group]
+        rows |= zip(group, task.split(runtime.run(task.collate(some)[0]), some), strict=True)
+    return [rows[i] for i in range(len(items))]
 
 
 def _of_length(card: Card, item: Item, length: int) -> Item:

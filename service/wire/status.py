@@ -9,6 +9,7 @@
     OutOfMemory       RESOURCE_EXHAUSTED
     DeadlineExceeded  DEADLINE_EXCEEDED    RetryInfo where it was refused before its deadline, if a wait helps
     IllegalMove       FAILED_PRECONDITION
+    CannotPull        FAILED_PRECONDITION
     AlreadyExists     ALREADY_EXISTS
     Unauthenticated   UNAUTHENTICATED
     PermissionDenied  PERMISSION_DENIED
@@ -31,6 +32,7 @@ from google.rpc import status_pb2
 
 from service.errors import (
     AlreadyExists,
+    CannotPull,
     DeadlineExceeded,
     IllegalMove,
     InvalidInput,
@@ -75,6 +77,7 @@ TABLE: tuple[tuple[type[ZooError], grpc.StatusCode], ...] = (
     (OutOfMemory, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (DeadlineExceeded, grpc.StatusCode.DEADLINE_EXCEEDED),
     (IllegalMove, grpc.StatusCode.FAILED_PRECONDITION),
+    (CannotPull, grpc.StatusCode.FAILED_PRECONDITION),
     (AlreadyExists, grpc.StatusCode.ALREADY_EXISTS),
     (Unauthenticated, grpc.StatusCode.UNAUTHENTICATED),
     (PermissionDenied, grpc.StatusCode.PERMISSION_DENIED),

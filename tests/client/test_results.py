@@ -1,6 +1,6 @@
 """Messages as results."""
 
-from service.client import Classification, Client, GeneratedText
+from service.client import Box, Classification, Client, DetectedObject, Detections, GeneratedText
 from service.client.results import read_response
 from service.pb import prediction_pb2 as pb
 
@@ -18,3 +18,14 @@ def test_timing_is_read_in_seconds(client: Client) -> None:
     assert isinstance(answer, Classification)
     assert (answer.timing.preprocess_s, answer.timing.execute_s) == (0.002, 0.0305)
     assert (answer.timing.batch_rows, answer.timing.device) == (7, "cpu")
+
+
+def test_objects_are_read_with_their_boxes_and_the_size_of_the_image() -> None:
+    box = pb.Box(xmin=-1.5, ymin=2, xmax=30, ymax=40)
+    message = pb.Detections(image_width=64, image_height=48)
+    message.objects.add(index=2, name="чашка ☕", score=0.75, box=box)
+    response = pb.PredictResponse(model="m", version=1, predictions=[pb.PredictionResult(detections=message)])
+    (outcome,) = read_response(response, 1)
+    assert isinstance(outcome, Detections)
+    assert (outcome.width, outcome.height) == (64, 48)
+    assert outcome.objects == (DetectedObject(2, "чашка ☕", 0.75, Box(-1.5, 2, 30, 40)),)

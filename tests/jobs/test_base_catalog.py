@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from model_zoo.errors import ZooModelError
+from model_zoo.live_catalog import LiveCatalog
 from model_zoo.store import Store
 from service.errors import NotFound, NotReady
 from service.jobs.base_catalog import BaseCatalog
@@ -31,7 +32,7 @@ class FakeStore:
 
 
 def bases(store: FakeStore, offline: bool = False) -> BaseCatalog:
-    return BaseCatalog(catalog(), cast(Store, store), offline)
+    return BaseCatalog(LiveCatalog(catalog()), cast(Store, store), offline)
 
 
 def test_unknown_base_is_not_found_with_similar_names() -> None:

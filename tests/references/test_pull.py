@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from model_zoo.references.card_plan import Given
 from model_zoo.references.reference import parse_reference
 from model_zoo.store import Store
 from service.references.library_answers import answer
-from service.references.pull import Pulled, pull_reference
+from service.references.pull import Pulled, Room, pull_reference
 from service.references.verification_inputs import verification_inputs
 from service.runtime.network import NetworkRuntime
 from service.tasks.table import read_labels, task_for
@@ -147,6 +148,9 @@ def test_second_pull_uses_the_pinned_files(tmp_path: Path, home: Path) -> None:
         pull_reference(parse_reference(f"local:{folder}"), home, name="tiny", given=Given(labels=("a", "b")))
     with pytest.raises(NotDerivable, match="there is a model efficientnet_lite0 already"):
         pull_reference(parse_reference(f"local:{folder}"), home, name="efficientnet_lite0")
+    (home / "versions" / "mood" / "1").mkdir(parents=True)
+    with pytest.raises(NotDerivable, match="there is a fine-tuned model mood already; give another name by --name"):
+        pull_reference(parse_reference(f"local:{folder}"), home, name="mood")
 
 
 def test_repository_of_a_hub_is_pinned_to_its_commit(
@@ -173,6 +177,26 @@ def test_repository_of_a_hub_is_pinned_to_its_commit(
         assert pull_reference(reference, home).files.digest == pulled.files.digest
     with pytest.raises(SourceUnavailable, match="ZOO_OFFLINE"):
         pull_reference(parse_reference("hf:org/other"), home, offline=True)
+
+
+def test_name_of_timm_is_pulled_from_its_repository(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("network", "text"):
+        (tmp_path / name).mkdir()
+    with stand_in_hub() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        hub.repositories["timm/test_resnet.tiny"] = HostedRepository(timm_repository(tmp_path / "network"))
+        hub.repositories["timm/no_timm"] = HostedRepository(text_classifier(tmp_path / "text"))
+        pulled = pull_reference(parse_reference("timm:test_resnet.tiny"), home)
+        assert (pulled.card.name, pulled.card.reference) == ("test_resnet_tiny", "timm:test_resnet.tiny")
+        assert pulled.card.source.kind == "hub"
+        assert pulled.card.source.repository == "timm/test_resnet.tiny"
+        again = pull_reference(parse_reference("hf:timm/test_resnet.tiny"), home)
+        assert again.already, "the same network by its other name"
+        with pytest.raises(NotDerivable, match="not of timm"):
+            pull_reference(parse_reference("timm:no_timm"), home)
+    assert "no_timm" not in Catalog.of_home(home)
 
 
 def test_equal_weights_with_other_labels_are_another_model(tmp_path: Path, home: Path) -> None:
@@ -319,9 +343,24 @@ def test_more_than_the_disk_has_is_refused_with_the_figures(
 ) -> None:
     (tmp_path / "tiny").mkdir()
     folder = text_classifier(tmp_path / "tiny")
-    monkeypatch.setattr("service.references.pull.ROOM", 1e12)
-    with pytest.raises(ZooModelError, match=r"GB of disk while it is pulled, and .* GB are free"):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=100_000))
+    with pytest.raises(ZooModelError, match=r"needs 0\.0\d+ GB of disk while it is pulled, and 0\.0001 GB are free"):
         pulled_from(folder, home)
+    assert leftovers(home) == []
+
+
+@pytest.mark.parametrize(
+    ("room", "message"),
+    [
+        (Room(memory=10_000), r"7\.43e-05 GB of memory while it is pulled, and there are 1e-05 GB"),
+        (Room(budget=50_000), r"7\.43e-05 GB of memory, and ZOO_MEMORY_BUDGET_MIB allows 5e-05 GB"),
+    ],
+)
+def test_more_than_the_memory_is_refused_with_the_figures(tmp_path: Path, home: Path, room: Room, message: str) -> None:
+    (tmp_path / "tiny").mkdir()
+    folder = text_classifier(tmp_path / "tiny")
+    with pytest.raises(NotDerivable, match=message):
+        pull_reference(parse_reference(f"local:{folder}"), home, room=room)
     assert leftovers(home) == []
 
 

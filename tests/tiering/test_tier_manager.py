@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from model_zoo.cards.card import Architecture
+from model_zoo.cards.card import Architecture, Card
 from service.engine.tier_report import TierReport
 from service.registry.loading.memory_ledger import Ledger
 from service.registry.states import ModelState
@@ -147,6 +147,13 @@ async def test_uncompilable_network_reports_the_reason() -> None:
         got = await it.outcome()
         assert (got.tier, got.reason) == ("eager", "there is no C++ compiler on this machine")
         assert await it.ask("1") == 3.0
+
+
+async def test_network_that_writes_token_by_token_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Card, "generates", property(lambda self: True))
+    async with tiered() as it:
+        assert (it.report.tier, "token by token" in it.report.reason) == ("eager", True)
+        assert it.compiler.asked == []
 
 
 async def test_optimize_off_compiles_nothing() -> None:

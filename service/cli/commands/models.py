@@ -1,206 +1,83 @@
-"""`zoo models` and `zoo show`: models of the server, or of this machine's catalog if no server answers."""
+"""`zoo models`: models of the server, or of this machine's catalog if no server answers."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from service.cli.connection import connect
 from service.cli.exit_codes import FAILED
-from service.cli.options import DEFAULT_SERVER, EXAMPLES, Json, Model, Server
-from service.cli.rendering.console import (
-    escaped,
-    new_table,
-    print_error,
-    print_json,
-    print_line,
-    print_note,
-    print_table,
-)
-from service.cli.rendering.formatting import format_count, format_option, format_size
+from service.cli.model_filter import ModelFilter, parse_amount
+from service.cli.options import DEFAULT_SERVER, Json, Server
+from service.cli.rendering.console import escaped, new_table, print_error, print_json, print_note, print_table
+from service.cli.rendering.formatting import format_count, model_state
 
 if TYPE_CHECKING:
     from service.cli.local_catalog import LocalModel
-    from service.client import Evidence, ModelInfo, TensorSpec
+    from service.client import ModelInfo
 
 
-_MOST_COLUMNS = 30
-"""Columns of a row model that `zoo show` lists."""
-_MOST_LABELS = 5
+def _amount(value: str) -> str:
+    parse_amount(value)
+    return value
 
 
-def models(server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
-    """List the models and their states."""
+def models(
+    server: Server = DEFAULT_SERVER,
+    as_json: Json = False,
+    family: Annotated[str, typer.Option(metavar="FAMILY", help="Only cnn, rnn, transformer or mlp.")] = "",
+    task: Annotated[str, typer.Option(metavar="TASK", help="Only this task, a Hugging Face id.")] = "",
+    licence: Annotated[str, typer.Option(metavar="WORD", help="Only licences with this word, such as MIT.")] = "",
+    max_parameters: Annotated[
+        str, typer.Option(metavar="N", callback=_amount, help="Only models of at most N parameters, such as 25M.")
+    ] = "",
+    max_size: Annotated[
+        str, typer.Option(metavar="BYTES", callback=_amount, help="Only weights of at most these bytes, such as 100M.")
+    ] = "",
+    source: Annotated[
+        str, typer.Option(metavar="KIND", help="Only weights from here: pypi, hub, local, initial.")
+    ] = "",
+    on_disk: Annotated[bool, typer.Option("--on-disk", help="Only models whose weights are on this machine.")] = False,
+    fine_tunable: Annotated[bool, typer.Option("--fine-tunable", help="Only models that can be tuned.")] = False,
+) -> None:
+    """List the models and their states. --max-size, --source, --on-disk and --fine-tunable ask this machine's catalog."""
     from dataclasses import asdict
 
     from service.cli.local_catalog import local_models
     from service.client.errors import TLS_REASONS
 
-    with connect(server) as client:
-        status = client.status()
-    if status.reason in TLS_REASONS:  # there is a server, so this machine's catalog is not the answer
-        print_error(status.problem)
-        raise typer.Exit(FAILED)
-    listed: list[ModelInfo] | list[LocalModel] = list(status.models) if status.live else local_models()
+    wanted = ModelFilter(
+        family, task, licence, parse_amount(max_parameters), parse_amount(max_size), source, on_disk, fine_tunable
+    )
+    listed: list[ModelInfo] | list[LocalModel]
+    problem, live = "", False
+    if wanted.asks_catalog:
+        listed = local_models()
+    else:
+        with connect(server) as client:
+            status = client.status()
+        if status.reason in TLS_REASONS:  # there is a server, so this machine's catalog is not the answer
+            print_error(status.problem)
+            raise typer.Exit(FAILED)
+        live, problem = status.live, status.problem
+        listed = list(status.models) if live else local_models()
+    listed = [model for model in listed if wanted.takes(model)]  # type: ignore[assignment]
     if as_json:
-        source = "server" if status.live else "catalog"
-        print_json({"source": source, "server": server, "models": [asdict(model) for model in listed]})
+        where = "server" if live else "catalog"
+        print_json({"source": where, "server": server, "models": [asdict(model) for model in listed]})
         return
-    if status.live:
-        print_note(f"models of the server at {server}" + (f" ({status.problem})" if status.problem else ""))
+    if live:
+        print_note(f"models of the server at {server}" + (f" ({problem})" if problem else ""))
+    elif wanted.asks_catalog:
+        print_note("this is the catalog of this machine, since a server does not tell what was asked")
     else:
         print_note(f"no server answers at {server}; this is the catalog of this machine")
+    if not listed and wanted != ModelFilter():
+        print_note("no model is of this kind")
+        return
     rows = new_table("model", "state", "family", "task", "parameters", "summary", right=("parameters",))
     for model in listed:
         cells = (model.family, model.task, format_count(model.parameter_count), model.summary)
-        rows.add_row(escaped(model.name), _state(model), *(escaped(cell) for cell in cells))
+        rows.add_row(escaped(model.name), model_state(model), *(escaped(cell) for cell in cells))
     print_table(rows)
-
-
-def show(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
-    """Show everything about a model, and a command that calls it."""
-    from dataclasses import asdict
-
-    from service.cli.local_catalog import local_model
-    from service.client import TimedOut, Unavailable
-    from service.client.errors import TLS_REASONS
-
-    info: ModelInfo | LocalModel
-    with connect(server) as client:
-        try:
-            client.ready()  # not retried, so that the catalog is shown at once if there is no server
-            info, live = client.model(model), True
-        except (Unavailable, TimedOut) as error:
-            if error.reason in TLS_REASONS:
-                raise
-            info, live = local_model(model), False
-    if as_json:
-        print_json({"source": "server" if live else "catalog", "server": server, "model": asdict(info)})
-        return
-    print_note(
-        f"the server at {server} says" if live else f"no server answers at {server}; this machine's catalog says"
-    )
-    _print_model(info)
-    print_line("")
-    if not live:
-        print_line("to serve it:")
-        print_line(f"  zoo serve --model {info.name}")
-    where = "" if server == DEFAULT_SERVER else f"--server {server} "
-    print_line("to call it:")
-    print_line(f"  zoo predict {where}{info.name} {EXAMPLES.get(info.raw_input, 'INPUT')}")
-
-
-def _print_model(model: ModelInfo | LocalModel) -> None:
-    rows = new_table("", "")
-    rows.show_header = False
-    facts = {
-        "summary": model.summary,
-        "family": model.family,
-        "task": model.task,
-        "parameters": format_count(model.parameter_count),
-        "takes": model.raw_input or "tensors only",
-        "tensors in": "; ".join(_signature(tensor) for tensor in model.inputs),
-        "tensors out": "; ".join(_signature(tensor) for tensor in model.outputs),
-        "rows in a batch": f"at most {model.max_batch_size}",
-        **_runtime_facts(model),
-        "licence": model.licence,
-        "provenance": model.provenance,
-        "paper": model.paper,
-        "weights sha256": model.weights_sha256,
-    }
-    rows.add_row("model", escaped(model.name))
-    rows.add_row("state", _state(model))
-    for fact, text in facts.items():
-        if text:
-            rows.add_row(fact, escaped(text))
-        if fact == "takes":
-            for column in _columns(model):
-                rows.add_row("", escaped(column))
-    print_table(rows)
-
-
-def _columns(model: ModelInfo | LocalModel) -> list[str]:
-    """A line for each column that a row of the model has."""
-    from service.client import ModelInfo
-
-    if not isinstance(model, ModelInfo):
-        return []
-    lines = [f"{column.name}: {_listed(column.categories) or column.kind}" for column in model.columns[:_MOST_COLUMNS]]
-    more = len(model.columns) - _MOST_COLUMNS
-    return lines + ([f"and {more} columns more; --json has all"] if more > 0 else [])
-
-
-def _runtime_facts(model: ModelInfo | LocalModel) -> dict[str, str]:
-    from service.cli.rendering import runtime_notes
-    from service.client import ModelInfo
-
-    if not isinstance(model, ModelInfo):
-        return {"why": model.note, "weights": model.weights_folder}
-    traffic = model.traffic
-    runtime = f"{model.precision} on {model.device}, {format_size(model.memory_bytes)}, loaded in {model.load_s:.1f} s"
-    return {
-        "runs": runtime if model.device else "",
-        "tier": _optimization(model.evidence) if model.evidence else "",
-        **runtime_notes.runtime_facts(model),
-        "memory": _memory(model) if model.device else "",
-        "options": ", ".join(f"{name}={format_option(value)}" for name, value in model.options.items()),
-        "versions": ", ".join(str(number) for number in model.versions),
-        "aliases": ", ".join(f"{name} is {number}" for name, number in sorted(model.aliases.items())),
-        "tuned from": model.base,
-        "learned": model.target_column,
-        "canary": f"version {traffic.canary}, {traffic.canary_share:.0%} of the calls" if traffic.canary_share else "",
-        "labels": _listed(model.labels),
-    }
-
-
-def _optimization(evidence: Evidence) -> str:
-    """The tier and precision in use, and what was measured when the server optimized the model, in one line."""
-    by = f" by {evidence.compiler}" if evidence.compiler else ""
-    runs = f"{evidence.tier} {evidence.precision}{by}"
-    where = f", in {evidence.processes} processes of its own" if evidence.processes else ""
-    details = [] if evidence.tier == "compiled" or not evidence.candidate else [f"{evidence.candidate} was tried"]
-    if evidence.speedup:
-        details.append(
-            f"measured at {evidence.speedup:.2f} × the rows a second, {evidence.single_speedup:.2f} × for a single row"
-        )
-    if evidence.cosine:
-        details.append(f"largest error {evidence.max_error:.2g}, cosine {evidence.cosine:.6f}")
-    if evidence.top1_agreement is not None:
-        details.append(f"{evidence.top1_agreement:.0%} of decisions the same")
-    if evidence.length_step:
-        details.append(f"lengths just below a multiple of {evidence.length_step} are padded to it")
-    if evidence.compile_s:
-        details.append(f"compiled in {evidence.compile_s:.0f} s" + (", kept on disk" if evidence.cached else ""))
-    if evidence.reason:
-        details.append(evidence.reason)
-    return f"{runs}{where}: {', '.join(details)}" if details else runs + where
-
-
-def _memory(model: ModelInfo) -> str:
-    beside = model.memory_bytes - model.weights_bytes
-    parts = [f"{format_size(model.weights_bytes)} of weights"]
-    if beside > 0:
-        parts.append(f"{format_size(beside)} beside them")
-    if model.growth_bytes is not None:
-        parts.append(f"the server grew by {format_size(model.growth_bytes)} over the load")
-    return "; ".join(parts)
-
-
-def _state(model: ModelInfo | LocalModel) -> str:
-    from service.client import ModelInfo
-
-    if not isinstance(model, ModelInfo):
-        return "downloaded" if model.downloaded else "not downloaded"
-    return escaped(f"{model.state}: {model.state_reason}" if model.state_reason else model.state)
-
-
-def _signature(tensor: TensorSpec) -> str:
-    return f"{tensor.name} {tensor.datatype} [{', '.join(str(size) for size in tensor.shape)}]"
-
-
-def _listed(labels: tuple[str, ...]) -> str:
-    if not labels:
-        return ""
-    more = f" … ({len(labels)} in all)" if len(labels) > _MOST_LABELS else ""
-    return ", ".join(labels[:_MOST_LABELS]) + more

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.cli.options import optional_address
 from service.cli.rendering.console import escaped, print_error, print_line, stderr_console
 from service.cli.rendering.formatting import format_size
 
@@ -40,7 +41,8 @@ def pull(
         list[str] | None,
         typer.Argument(
             metavar="MODEL",
-            help="Names of models, or references: hf:ORG/NAME, hf:ORG/NAME@REVISION, local:FOLDER, onnx:FILE, onnx:hf:ORG/NAME.",
+            help="Names of models, or references: hf:ORG/NAME, hf:ORG/NAME@REVISION, timm:NAME, local:FOLDER, onnx:FILE, "
+            "onnx:hf:ORG/NAME.",
         ),
     ] = None,
     default: Annotated[bool, typer.Option("--default", help="Fetch the models of the default set.")] = False,
@@ -61,6 +63,19 @@ def pull(
             "resize_shorter, interpolation, mean, std. May be repeated.",
         ),
     ] = None,
+    locked: Annotated[
+        bool,
+        typer.Option("--locked", help="Pull the models of a lock file, exactly: MODEL is the file; default zoo.lock."),
+    ] = False,
+    server: Annotated[
+        str,
+        typer.Option(
+            "--server",
+            metavar="HOST:PORT",
+            callback=optional_address,
+            help="Let this server pull a reference into its home, where ZOO_ALLOW_PULL permits it. Default: this machine pulls.",
+        ),
+    ] = "",
 ) -> None:
     """Fetch, check and convert weights, so that a server can start without a network.
 
@@ -69,10 +84,17 @@ def pull(
     """
     from model_zoo.catalog import Catalog
     from model_zoo.errors import ZooModelError
+    from model_zoo.inventory.lock_file import LOCK_NAME
     from model_zoo.references.reference import is_reference
     from service.settings import load_settings
 
     settings = load_settings()
+    if locked:
+        if default or name or task or labels or assignments or len(model or []) > 1:
+            raise typer.BadParameter("expected one lock file at most, and no other option", param_hint="--locked")
+        if not _pull_locked(Path(*(model or [LOCK_NAME])), settings):
+            raise typer.Exit(1)
+        return
     catalog = Catalog.of_home(settings.home)
     wanted = list(dict.fromkeys((model or []) + (catalog.default_names() if default else [])))
     if not wanted:
@@ -84,10 +106,14 @@ def pull(
     for text in wanted:  # a misspelt name is an error before anything is fetched
         if text not in references:
             catalog.get(text)
+    if server and references != wanted:
+        raise typer.BadParameter("a server pulls references, such as hf:ORG/NAME", param_hint="--server")
     failed = False
     for text in wanted:
         try:
-            if text in references:
+            if server:
+                _pull_at(server, text, name, given)
+            elif text in references:
                 pull_one(text, settings, name, given)
             else:
                 failed |= not _pull_card(catalog, text, settings)
@@ -100,27 +126,76 @@ def pull(
 
 def pull_one(text: str, settings: Settings, name: str = "", given: Given | None = None) -> str:
     """Pulls a reference, says what it is, and gives its name as a model. Raises ZooModelError."""
-    from model_zoo.references.card_plan import Given
+    from model_zoo.catalog import Catalog
     from model_zoo.references.reference import parse_reference
-    from service.references.pull import pull_reference
+    from model_zoo.store import Store
+    from service.references.pull_messages import PullOrder
+    from service.references.pull_process import PullProcess
+    from service.settings import usable_memory_bytes
 
-    reference = parse_reference(text)
+    order = PullOrder(
+        reference=str(parse_reference(text)),
+        home=settings.home.absolute(),
+        name=name,
+        task=given.task if given else "",
+        labels=given.labels if given else (),
+        settings=dict(given.settings) if given else {},
+        offline=settings.offline,
+        memory=usable_memory_bytes(),
+        budget=settings.memory_budget_mib << 20,
+    )
     with _progress(text) as progress:
-        pulled = pull_reference(
-            reference,
-            settings.home,
+        pulled = PullProcess(order).run(print_line, progress)
+    card = Catalog.of_home(settings.home).get(pulled.name)
+    files = Store(settings.home).find(card)
+    assert files is not None, "a pull ends with its files in place"
+    _describe(card, files, pulled.already)
+    return pulled.name
+
+
+def _pull_at(server: str, text: str, name: str, given: Given | None) -> None:
+    """Lets a server pull a reference, and says what it is. The errors of the client end the command."""
+    from service.cli.connection import connect
+
+    with connect(server) as client:
+        pulled = client.pull_model(
+            text,
             name=name,
-            given=given or Given(),
-            offline=settings.offline,
-            progress=progress,
-            say=print_line,
+            task=given.task if given else "",
+            labels=given.labels if given else (),
+            settings=given.settings if given else None,
         )
-    _describe(pulled.card, pulled.files, pulled.already)
-    return pulled.card.name
+    model = pulled.model
+    print_line(f"{model.name}: {'already there' if pulled.already_present else 'pulled'}, at {server}")
+    print_line(f"  {model.task}, {model.parameter_count:,} parameters, {model.family}")
+    print_line(f"  load it: zoo load {model.name} --server {server}")
+
+
+def _pull_locked(path: Path, settings: Settings) -> bool:
+    """Pulls every model of a lock file, and says how. False if one failed. Raises InvalidLock, NotAsLocked."""
+    from model_zoo.errors import ZooModelError
+    from model_zoo.inventory.lock_file import read_lock
+    from service.references.locked_pull import check_free, pull_locked
+
+    cards = read_lock(path)
+    for card in cards:  # before anything is fetched
+        check_free(card, settings.home)
+    good = True
+    for card in cards:
+        try:
+            with _progress(card.name) as progress:
+                pulled = pull_locked(card, settings.home, offline=settings.offline, progress=progress)
+            _describe(pulled.card, pulled.files, pulled.already)
+        except ZooModelError as error:
+            print_error(str(error))
+            good = False
+    return good
 
 
 def _pull_card(catalog: Catalog, name: str, settings: Settings) -> bool:
+    from model_zoo.locking import shared_lock
     from model_zoo.store import Store
+    from service.settings import HOME_LOCK
 
     card, store = catalog.get(name), Store(settings.home)
     found = store.find(card)
@@ -128,7 +203,7 @@ def _pull_card(catalog: Catalog, name: str, settings: Settings) -> bool:
         print_error(f"{card.name} is not on this machine, and ZOO_OFFLINE forbids a fetch")
         return False
     if found is None:
-        with _progress(card.name) as progress:
+        with shared_lock(settings.home / HOME_LOCK), _progress(card.name) as progress:
             files = store.materialise(card, progress)
     else:
         files = found

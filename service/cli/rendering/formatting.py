@@ -6,7 +6,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from service.cli.rendering.console import escaped
+
+if TYPE_CHECKING:
+    from service.cli.local_catalog import LocalModel
+    from service.client import ModelInfo
 
 _ROUNDING_NOISE = 1e-12
 _SMALL_BYTES = 100_000
@@ -52,6 +58,15 @@ def format_count(number: int) -> str:
 def format_option(value: object) -> str:
     """The value of an option as `zoo set` takes it."""
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def model_state(model: ModelInfo | LocalModel) -> str:
+    """The state of a served model with its reason; of a card, whether its weights are here."""
+    from service.client import ModelInfo
+
+    if not isinstance(model, ModelInfo):
+        return "downloaded" if model.downloaded else "not downloaded"
+    return escaped(f"{model.state}: {model.state_reason}" if model.state_reason else model.state)
 
 
 def plural(noun: str) -> str:

@@ -18,7 +18,9 @@ from service.cli.rendering.console import (
     stdout_console,
 )
 from service.client import (
+    Box,
     Classification,
+    Detections,
     Embedding,
     Forecast,
     GeneratedText,
@@ -78,6 +80,9 @@ def as_json(name: str, outcome: Outcome, timing: bool) -> dict[str, Any]:
             line["forecast"] = outcome.values.tolist()
             line["lower"] = None if outcome.lower is None else outcome.lower.tolist()
             line["upper"] = None if outcome.upper is None else outcome.upper.tolist()
+        case Detections():
+            line["objects"] = [asdict(found) for found in outcome.objects]
+            line["image"] = {"width": outcome.width, "height": outcome.height}
         case Tensors():
             line["tensors"] = {key: array.tolist() for key, array in outcome.tensors.items()}
     line["notes"] = dict(outcome.notes)
@@ -103,7 +108,7 @@ def print_answers(rows: Sequence[NamedOutcome], timing: bool) -> None:
 
 def _answers(rows: Sequence[NamedOutcome], compared: bool, bars: bool) -> RenderableType:
     """A row for each answer and each note; vectors in the table of similarities have only their notes here."""
-    scored = any(isinstance(outcome, Classification | Segments) for _, outcome in rows)
+    scored = any(isinstance(outcome, Classification | Segments | Detections) for _, outcome in rows)
     answers = new_table("input", "answer", *(("score", "") if scored else ()), right=("score",))
     for name, outcome in rows:
         first = escaped(_shortened(name))
@@ -146,11 +151,20 @@ def _answer_lines(outcome: Outcome) -> list[tuple[Text, float | None]]:
             return [(Text(format_interval(outcome.value, outcome.lower, outcome.upper)), None)]
         case Forecast():
             return [(Text(line), None) for line in _steps(outcome)]
+        case Detections(objects=()):
+            return [(Text("no object reaches the threshold", style="dim"), None)]
+        case Detections():
+            return [(Text(f"{escaped(found.name)} at {_box(found.box)}"), found.score) for found in outcome.objects]
         case Tensors():
             shapes = [(key, f"{array.dtype} {list(array.shape)}") for key, array in outcome.tensors.items()]
             return [(Text(escaped(f"{key} {shape}")), None) for key, shape in shapes]
         case _:
             return [(Text("this command cannot show an answer of this kind; try --json"), None)]
+
+
+def _box(box: Box) -> str:
+    """The corners of a box in whole pixels."""
+    return f"({box.xmin:.0f}, {box.ymin:.0f}) to ({box.xmax:.0f}, {box.ymax:.0f})"
 
 
 def format_interval(value: float, lower: float | None, upper: float | None) -> str:

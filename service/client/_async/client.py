@@ -23,12 +23,14 @@ from service.client.datasets import Columns, Dataset
 from service.client.inputs.instances import Input
 from service.client.inputs.options import PredictOptions
 from service.client.jobs import Checkpoint, Job, JobEvent, job_request
-from service.client.models import ModelInfo, Option, ServerStatus, UnloadedModel, UpdatedModel
+from service.client.message_fields import build
+from service.client.models import ModelInfo, Option, PulledModel, ServerStatus, UnloadedModel, UpdatedModel
 from service.client.reorder_buffer import IN_FLIGHT
 from service.client.results import Outcome
 from service.client.security import Tls, security_of
 from service.client.upload import Progress, silent
 from service.client.versions import FineTuned, RolledBack, VersionReport, Versions
+from service.pb import models_pb2 as models_pb
 
 
 class AsyncClient:
@@ -157,6 +159,27 @@ class AsyncClient:
     async def model(self, name: str, *, timeout: float | None = CALL_TIMEOUT_S) -> ModelInfo:
         """One model, with its labels."""
         return await self._models.get(name, timeout)
+
+    async def pull_model(
+        self,
+        reference: str,
+        *,
+        name: str = "",
+        task: str = "",
+        labels: Sequence[str] = (),
+        settings: Mapping[str, str] | None = None,
+        timeout: float | None = LOAD_TIMEOUT_S,
+    ) -> PulledModel:
+        """Makes a published network, such as `hf:ORG/NAME`, a model of the server, where `ZOO_ALLOW_PULL` permits it.
+
+        The server fetches it, converts it and compares its answers with those of its makers' library; `load` then loads it.
+        `name`, `task`, `labels` and `settings` are as the options of `zoo pull`.
+        """
+        given = dict(settings or {})
+        request = build(
+            models_pb.PullModelRequest, reference=reference, name=name, task=task, labels=list(labels), settings=given
+        )
+        return await self._models.pull(request, timeout)
 
     async def load(self, name: str, *, timeout: float | None = LOAD_TIMEOUT_S) -> ModelInfo:
         """Loads a model, and fetches its weights at first use; returns when it is READY."""

@@ -12,6 +12,7 @@ from service.client.message_fields import build
 from service.client.models import (
     ModelInfo,
     Option,
+    PulledModel,
     ServerStatus,
     UnloadedModel,
     UpdatedModel,
@@ -45,6 +46,11 @@ class AsyncModels:
         request = build(pb.GetModelRequest, name=name)
         reply = await self._connection.call(self._connection.models.GetModel, request, timeout)
         return read_model(reply.model)
+
+    async def pull(self, request: pb.PullModelRequest, timeout: float | None) -> PulledModel:
+        """Makes a published network a model of the server's home; it is not loaded."""
+        reply = await self._connection.call(self._connection.models.PullModel, request, timeout)
+        return PulledModel(read_model(reply.model), reply.already_present)
 
     async def load(self, name: str, timeout: float | None) -> ModelInfo:
         """Loads a model; returns when it is READY."""

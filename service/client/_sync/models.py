@@ -13,6 +13,7 @@ from service.client.message_fields import build
 from service.client.models import (
     ModelInfo,
     Option,
+    PulledModel,
     ServerStatus,
     UnloadedModel,
     UpdatedModel,
@@ -45,6 +46,11 @@ class SyncModels:
         request = build(pb.GetModelRequest, name=name)
         reply = self._connection.call(self._connection.models.GetModel, request, timeout)
         return read_model(reply.model)
+
+    def pull(self, request: pb.PullModelRequest, timeout: float | None) -> PulledModel:
+        """Makes a published network a model of the server's home; it is not loaded."""
+        reply = self._connection.call(self._connection.models.PullModel, request, timeout)
+        return PulledModel(read_model(reply.model), reply.already_present)
 
     def load(self, name: str, timeout: float | None) -> ModelInfo:
         """Loads a model; returns when it is READY."""

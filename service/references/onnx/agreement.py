@@ -11,7 +11,9 @@ from model_zoo.cards.card import Card, Verification
 from model_zoo.errors import NotDerivable, NotEqual
 from model_zoo.golden.golden_case import GoldenCase, GoldenInput, OutputValues, TensorsExpectation
 from model_zoo.golden.seeded_tensors import spread
-from service.references.agreement import class_expectation, softmax, zoo_items
+from service.references.agreement import zoo_items
+from service.references.comparison.compared import ComparedAnswers
+from service.references.comparison.vectors import class_expectation
 from service.references.onnx.trial import SEEDS, allowed_difference, largest_difference
 from service.references.verification_inputs import verification_inputs
 from service.rounding import format_against
@@ -79,10 +81,9 @@ def with_photos(card: Card, shown: str, task_of: Callable[[Card], Task], session
     problem = invariance_problem(task_of(card), session, rows, items)
     if problem is not None:
         raise NotDerivable(shown, f"its answers depend on the other rows of a batch: {problem}")
-    output = card.signature.outputs[0].name
     cases = tuple(
-        GoldenCase(input=one, expect=class_expectation(card, softmax(row[output].astype(np.float64))))
-        for one, row in zip(inputs, rows, strict=True)
+        GoldenCase(input=one, expect=class_expectation(ComparedAnswers(card, task, item, row, None)))
+        for one, item, row in zip(inputs, items, rows, strict=True)
     )
     return card.model_copy(update={"golden": cases})
 

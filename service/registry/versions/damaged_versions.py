@@ -49,8 +49,8 @@ class DamagedVersions:
     """The damaged versions that were found, and the catalog's damaged cards. Threads add to them; the event loop reads."""
 
     def __init__(self, damaged_cards: Mapping[str, str] | None = None) -> None:
-        """`damaged_cards`: cards of the catalog that cannot be read, and why."""
-        self._damaged_cards = dict(damaged_cards or {})
+        """`damaged_cards`: cards of the catalog that cannot be read, and why; the mapping may change."""
+        self._damaged_cards = damaged_cards if damaged_cards is not None else {}
         self._found: dict[tuple[str, int], DamagedVersion] = {}
 
     def note(self, versions: Versions, model: str, number: int, reason: str, *, newer: bool = False) -> None:

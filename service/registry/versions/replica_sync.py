@@ -1,5 +1,6 @@
 """Changes by other servers on the same home and database, found by looking: periodically, and for calls to unknown versions.
 
+cards folder    ──► pulled: known from now on, loaded when a call asks for it
 versions folder ──► published: known from now on, loaded when an alias leads to it or a call asks for it
 database        ──► aliases moved: they take effect once their versions are loaded
 versions folder ──► deleted: callers finish, then the version is forgotten
@@ -24,6 +25,7 @@ from service.registry.versions.alias_activation import AliasActivation
 from service.registry.versions.aliases import in_effect
 from service.registry.versions.deletion import Deletion
 from service.registry.versions.discovery import Discovery
+from service.registry.versions.pulled_models import PulledModels
 from service.registry.versions.revisioned_aliases import NEVER_WRITTEN, NO_ALIASES, AliasStorage
 from service.registry.versions.version_folders import VersionFolders
 
@@ -47,6 +49,7 @@ class ReplicaSync:
         activation: AliasActivation,
         canaries: CanaryMonitor,
         deletion: Deletion,
+        pulled: PulledModels,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -58,6 +61,7 @@ class ReplicaSync:
         self._activation = activation
         self._canaries = canaries
         self._deletion = deletion
+        self._pulled = pulled
         self._clock = clock
         self._sleep = sleep
         self._lock = asyncio.Lock()  # held by the look that runs
@@ -169,8 +173,9 @@ class ReplicaSync:
                 self._failing = False
 
     async def look(self) -> None:
-        """Learns what other servers published, named and deleted. Raises DatabaseError, StoreUnusable."""
+        """Learns what was pulled, and what other servers published, named and deleted. Raises DatabaseError, StoreUnusable."""
         assert self._folders.versions is not None
+        self._pulled.add(await self._pulled.look())
         known = {(record.name, number) for record in self._table.tuned_records() for number in record.versions}
         listing = await in_daemon(self._folders.versions.listing, "look")
         listed = {(model, number) for model, numbers in listing.items() for number in numbers}

@@ -51,7 +51,11 @@ class ImageReader:
 
     def pixels(self, data: bytes, path: str) -> NDArray[np.float32]:
         """The decoded, resized, cropped and normalised image. Raises InvalidInput."""
-        return self.normalise(resize_and_crop(self.decode(data, path), self.recipe))
+        return self.pixels_of(self.decode(data, path))
+
+    def pixels_of(self, decoded: UprightImage) -> NDArray[np.float32]:
+        """A decoded image, resized, cropped and normalised."""
+        return self.normalise(resize_and_crop(decoded, self.recipe))
 
     def normalise(self, image: Image.Image) -> NDArray[np.float32]:
         """An RGB image of the recipe's size → `[3, height, width]` float32."""
@@ -82,7 +86,8 @@ class ImageInput:
         if not isinstance(instance, ImageInstance):
             return reject_kind(self._card, instance, path)
         try:
-            return Item({self._input: self.reader.pixels(instance.data, path)})
+            decoded = self.reader.decode(instance.data, path)
+            return Item({self._input: self.reader.pixels_of(decoded)}, image_size=decoded.size)
         except InvalidInput as error:
             return error
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo.cards.card import Card
-from model_zoo.cards.recipes import ImageRecipe, RecordRecipe
+from model_zoo.cards.recipes import ImageRecipe, RecordRecipe, ScaledImageRecipe
 from model_zoo.cards.signature import TensorSpec
 from service.types import Array, Item
 
@@ -64,7 +64,7 @@ def pixels_input(card: Card) -> PixelsInput | None:
     return PixelsInput(recipe, image.name)
 
 
-def normalisation(recipe: ImageRecipe) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def normalisation(recipe: ImageRecipe | ScaledImageRecipe) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """`(x / 255 - mean) / std` as one factor and one summand for each channel, float32 `[3]`."""
     std = np.asarray(recipe.std, np.float32)
     return (1.0 / (255.0 * std)).astype(np.float32), (-np.asarray(recipe.mean, np.float32) / std).astype(np.float32)

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Literal
 from weakref import WeakValueDictionary
 
 from tokenizers import Tokenizer
 
 _lock = threading.Lock()
-_shared: WeakValueDictionary[tuple[str, int], SharedTokenizer] = WeakValueDictionary()
+_shared: WeakValueDictionary[tuple[str, int, str], SharedTokenizer] = WeakValueDictionary()
 
 
 class SharedTokenizer:
     """A tokenizer that truncates and does not pad. It lives as long as a task holds it; its settings must not change."""
 
-    def __init__(self, path: Path, max_tokens: int) -> None:
+    def __init__(self, path: Path, max_tokens: int, side: Literal["left", "right"]) -> None:
         self.tokenizer = Tokenizer.from_file(str(path))
         self.tokenizer.no_padding()
-        self.tokenizer.enable_truncation(max_tokens)
+        self.tokenizer.enable_truncation(max_tokens, direction=side)
 
 
-def shared_tokenizer(path: Path, max_tokens: int) -> SharedTokenizer:
-    """The tokenizer of a file, truncating at `max_tokens`. The file must not change. Callable from any thread."""
-    key = str(path), max_tokens
+def shared_tokenizer(path: Path, max_tokens: int, side: Literal["left", "right"] = "right") -> SharedTokenizer:
+    """The tokenizer of a file, truncating at `max_tokens` on this side. The file must not change. Callable from any thread."""
+    key = str(path), max_tokens, side
     with _lock:
         found = _shared.get(key)
         if found is None:
-            found = _shared[key] = SharedTokenizer(path, max_tokens)
+            found = _shared[key] = SharedTokenizer(path, max_tokens, side)
         return found

@@ -21,6 +21,7 @@ Named = tuple[str, str, Mapping[str, str]]
 """Kind of object, path of the field that names it, and further fields: name in the log → path."""
 
 _BY_REQUEST: Mapping[str, Named] = {
+    f"{_MODELS}/PullModel": ("model", "name", {"reference": "reference"}),
     f"{_MODELS}/LoadModel": ("model", "name", {}),
     f"{_MODELS}/UnloadModel": ("model", "name", {}),
     f"{_MODELS}/UpdateModel": ("model", "model.name", {"options": "model.options", "fields": "update_mask"}),

@@ -19,6 +19,7 @@ _SERVICES: Mapping[str, Mapping[str, tuple[Scope, ...] | None]] = {
         "GetModel": READERS,
         "ListVersions": READERS,
         "GetReport": READERS,
+        "PullModel": _MODELS,
         "LoadModel": _MODELS,
         "UnloadModel": _MODELS,
         "UpdateModel": _MODELS,
@@ -81,6 +82,7 @@ REFLECTION = frozenset(path for path in SCOPES if path.startswith("/grpc.reflect
 _MODEL_FIELDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "zoo.v1.Models": {
         "GetModel": ("name",),
+        "PullModel": ("name",),
         "LoadModel": ("name",),
         "UnloadModel": ("name",),
         "UpdateModel": ("model.name",),

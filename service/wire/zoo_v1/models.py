@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from service.access.principal import current_principal
-from service.errors import InvalidInput
+from service.errors import InvalidInput, PermissionDenied
 from service.pb import models_pb2 as pb
+from service.references.remote_pulls import PullRequest, RemotePulls
 from service.registry.model_status import ModelStatus
 from service.registry.registry import Registry
 from service.wire.calls import Context
@@ -26,9 +27,16 @@ _STATES_OF_DAMAGED = (pb.MODEL_STATE_UNSPECIFIED, pb.MODEL_STATE_UNAVAILABLE)
 class ModelsServicer(VersionCalls):
     """Lists, shows, loads, unloads and configures models."""
 
-    def __init__(self, registry: Registry, owner_of_version: OwnerOfVersion | None = None) -> None:
-        """`owner_of_version`: tells whose data a report shows; None where there are no jobs."""
+    def __init__(
+        self,
+        registry: Registry,
+        owner_of_version: OwnerOfVersion | None = None,
+        pulls: RemotePulls | None = None,
+    ) -> None:
+        """`owner_of_version`: tells whose data a report shows; None where there are no jobs. `pulls`: None for a server without
+        a home."""
         self._registry = registry
+        self._pulls = pulls
         self._owner_of_version = owner_of_version
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:  # noqa: N802
@@ -57,6 +65,19 @@ class ModelsServicer(VersionCalls):
         write_columns(model, status.card)
         return pb.GetModelResponse(model=model)
 
+    async def PullModel(self, request: pb.PullModelRequest, context: Context) -> pb.PullModelResponse:  # noqa: N802
+        """See models.proto."""
+        if self._pulls is None:
+            raise PermissionDenied("this server pulls no models for its callers")
+        wanted = PullRequest(
+            request.reference, request.name, request.task, tuple(request.labels), dict(request.settings)
+        )
+        _check_may_name(wanted)
+        pulled = await self._pulls.pull(wanted)
+        await self._registry.seek(pulled.name)
+        status = self._registry.status(pulled.name)
+        return pb.PullModelResponse(model=write_model(status), already_present=pulled.already)
+
     async def LoadModel(self, request: pb.LoadModelRequest, context: Context) -> pb.LoadModelResponse:  # noqa: N802
         """See models.proto."""
         return pb.LoadModelResponse(model=write_model(await self._registry.load(_required(request.name))))
@@ -79,6 +100,12 @@ def _required(name: str, field: str = "name") -> str:
     if not name:
         raise InvalidInput(field, "is required")
     return name
+
+
+def _check_may_name(wanted: PullRequest) -> None:
+    """A caller who may use some models only has to name the model, so that the name can be checked. Raises InvalidInput."""
+    if not wanted.name and current_principal.get().matcher is not None:
+        raise InvalidInput("name", "is required with a token for some models only")
 
 
 def _changes(request: pb.UpdateModelRequest) -> dict[str, object]:

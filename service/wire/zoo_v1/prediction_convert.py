@@ -18,6 +18,7 @@ from service.types import (
     Array,
     AudioInstance,
     Classification,
+    Detections,
     Embedding,
     Forecast,
     GeneratedText,
@@ -205,6 +206,14 @@ def _write_forecast(answer: Forecast, result: pb.PredictionResult) -> None:
         message.upper.extend(answer.upper.ravel().tolist())
 
 
+def _write_detections(answer: Detections, result: pb.PredictionResult) -> None:
+    message = result.detections
+    message.image_width, message.image_height = answer.width, answer.height
+    for found in answer.objects:
+        box = pb.Box(xmin=found.box.xmin, ymin=found.box.ymin, xmax=found.box.xmax, ymax=found.box.ymax)
+        message.objects.add(index=found.index, name=found.name, score=found.score, box=box)
+
+
 def _write_outputs(answer: OutputTensors, result: pb.PredictionResult) -> None:
     result.tensors.CopyFrom(_write_tensors(answer.tensors))
 
@@ -216,6 +225,7 @@ _WRITERS: dict[type[Answer], Callable[[Any, pb.PredictionResult], None]] = {
     GeneratedText: _write_text,
     Regression: _write_regression,
     Forecast: _write_forecast,
+    Detections: _write_detections,
     OutputTensors: _write_outputs,
 }
 

@@ -42,74 +42,44 @@ def test_models_as_json_names_server_or_catalog_as_source(run: Run, zoo: FakeZoo
     assert [model["downloaded"] for model in local["models"]] == [False] * len(local["models"])
 
 
-def test_show_prints_card_state_and_a_command_that_works(run: Run, zoo: FakeZoo) -> None:
-    done = run("show", "silero_vad", "--server", zoo.target)
-    assert done.exit_code == 0
-    for words in (
-        "READY",
-        "samples FP32 [-1, 4]",
-        "fp32 on cpu, 18.6 MB",
-        "Apache-2.0",
-        "Somebody made it.",
-        "stable is 1",
-        "18.5 MB of weights; 0.1 MB beside them; the server grew by 30.0 MB over the load",
-        "max_batch_size=8, weight=1.5, pinned=false, precision=auto",
-    ):
-        assert words in done.stdout
-    assert done.stdout.splitlines()[-1] == f"  zoo predict --server {zoo.target} silero_vad speech.wav"
-
-
-def test_show_prints_tier_speedup_and_errors_of_the_optimization(run: Run, zoo: FakeZoo) -> None:
-    runtime = zoo.models["silero_vad"].runtime
-    runtime.evidence.tier, runtime.evidence.precision, runtime.evidence.reason = "eager", "fp32", "optimize is off"
-    assert "eager fp32: optimize is off" in run("show", "silero_vad", "--server", zoo.target).stdout
-    runtime.evidence.MergeFrom(
-        models_pb2.Evidence(
-            tier="compiled",
-            candidate="compiled fp32",
-            speedup=1.9,
-            single_speedup=1.2,
-            max_error=3e-6,
-            cosine=1.0,
-            length_step=16,
-        )
-    )
-    runtime.evidence.ClearField("reason")
-    text = run("show", "silero_vad", "--server", zoo.target).stdout
-    assert "compiled fp32: measured at 1.90 × the rows a second, 1.20 × for a single row" in text
-    assert "largest error 3e-06, cosine 1.000000" in text
-    assert "lengths just below a multiple of 16 are padded to it" in text
-
-
-def test_show_without_a_server_prints_the_card(run: Run, nowhere: str, tmp_path: Path) -> None:
-    done = run("show", "silero_vad", "--server", nowhere, env={"ZOO_HOME": str(tmp_path)})
-    assert done.exit_code == 0
-    assert "this machine's catalog" in done.stderr
-    assert "not downloaded" in done.stdout
-    assert "zoo serve --model silero_vad" in done.stdout
-
-
-def test_show_as_json_names_server_or_catalog_as_source(run: Run, zoo: FakeZoo, nowhere: str, tmp_path: Path) -> None:
-    served = json.loads(run("show", "silero_vad", "--json", "--server", zoo.target).stdout)
-    assert (served["source"], served["model"]["labels"]) == ("server", ["cat", "dog"])
-    local = json.loads(run("show", "silero_vad", "--json", "--server", nowhere, env={"ZOO_HOME": str(tmp_path)}).stdout)
-    assert (local["source"], local["model"]["raw_input"]) == ("catalog", "audio")
-
-
-@pytest.mark.parametrize("verb", ["show", "pull"])
-def test_misspelt_model_without_a_server_suggests_names_of_the_catalog(
-    run: Run, nowhere: str, tmp_path: Path, verb: str
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (("--family", "rnn", "--task", "voice-activity-detection"), {"silero_vad"}),
+        (("--family", "cnn", "--max-parameters", "4M"), {"mobilenetv2_100"}),
+        (("--task", "image-classification", "--licence", "apache"), {"efficientnet_lite0"}),
+        (("--licence", "no such licence"), set()),
+        (("--source", "initial"), {"series_gru", "tabular_mlp"}),
+        (("--source", "hub"), set()),
+        (("--on-disk",), set()),
+        (("--fine-tunable", "--family", "rnn"), {"char_lstm", "series_gru", "speaker_lstm"}),
+        (("--max-size", "3MB", "--source", "pypi"), {"char_lstm", "silero_vad"}),
+    ],
+)
+def test_models_lists_only_those_of_the_asked_kind(
+    options: tuple[str, ...], names: set[str], run: Run, nowhere: str, tmp_path: Path
 ) -> None:
-    where = ("--server", nowhere) if verb == "show" else ()
-    done = run(verb, "silero-vad2", *where, env={"ZOO_HOME": str(tmp_path)})
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert "silero_vad" in done.stderr
-    assert done.stderr.count("\n") == 1
+    home = {"ZOO_HOME": str(tmp_path)}
+    done = json.loads(run("models", "--json", "--server", nowhere, *options, env=home).stdout)
+    assert {model["name"] for model in done["models"]} == names
+    shown = run("models", "--server", nowhere, *options, env=home)
+    assert shown.exit_code == 0
+    assert ("no model is of this kind" in shown.stderr) == (not names)
 
 
-def test_misspelt_model_with_a_server_suggests_names_of_the_server(run: Run, zoo: FakeZoo) -> None:
-    done = run("show", "silero", "--server", zoo.target)
-    assert (done.exit_code, done.stderr) == (1, "unknown model 'silero'; did you mean 'silero_vad'?\n")
+def test_models_of_a_server_are_filtered(run: Run, zoo: FakeZoo, tmp_path: Path) -> None:
+    home = {"ZOO_HOME": str(tmp_path)}
+    done = json.loads(run("models", "--json", "--server", zoo.target, "--family", "rnn", env=home).stdout)
+    assert done["source"] == "server"
+    assert {model["family"] for model in done["models"]} == {"rnn"}
+    local = run("models", "--server", zoo.target, "--on-disk", env=home)
+    assert "a server does not tell what was asked" in local.stderr
+
+
+@pytest.mark.parametrize("amount", ["many", "-1", "1e9", "4 miles", "nan"])
+def test_amount_that_is_no_number_is_a_usage_error(amount: str, run: Run) -> None:
+    done = run("models", "--max-parameters", amount)
+    assert (done.exit_code, "25M or 100k" in done.stderr) == (2, True)
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ def test_server_on_a_damaged_home_serves_intact_items_and_deletes_damaged_ones(h
             assert len(list(client.jobs())) == 2
             assert [one.number for one in client.versions(MODEL).versions] == [2]
         assert not [event for event in server.events if event.get("event") == "unexpected error"]
-        assert "a server runs on" in run_zoo("doctor", "--quarantine", ZOO_HOME=str(home)).stderr
+        assert "a server or a pull works on" in run_zoo("doctor", "--quarantine", ZOO_HOME=str(home)).stderr
     done = run_zoo("doctor", "--quarantine", "--json", ZOO_HOME=str(home))
     assert done.returncode == 0, done.stdout
     assert [one["kind"] for one in json.loads(done.stdout)["quarantined"]] == ["upload"], "the server removed the rest"

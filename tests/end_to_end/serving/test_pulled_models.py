@@ -11,7 +11,8 @@ import pytest
 
 from model_zoo.golden.golden_case import golden_path
 from service.pb import open_inference_pb2
-from service.references.library_answers import LibraryRequest, answer
+from service.references.library_answers import answer
+from service.references.library_request import LibraryRequest
 from service.references.verification_inputs import PHOTOS, TEXTS, verification_inputs
 from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess, run_zoo
 from tests.support.end_to_end.stubs import Stubs, ask, expect_error, infer, outputs, stubs_of

@@ -168,6 +168,130 @@ def test_task_is_checked_against_the_network() -> None:
     assert all(task in reason for task in TASKS)
 
 
+# ── networks that write text ──────────────────────────────────────────────────────────────────────────────────────────
+
+GPT2 = {
+    "model_type": "gpt2",
+    "architectures": ["GPT2LMHeadModel"],
+    "vocab_size": 50,
+    "n_positions": 40,
+    "n_embd": 16,
+    "n_layer": 1,
+    "n_head": 2,
+    "eos_token_id": 9,
+}
+WRITER = {"config.json": GPT2, "model.safetensors": b"weights", "tokenizer.json": {"model": {}}}
+REWRITER = {
+    **WRITER,
+    "config.json": {
+        "model_type": "t5",
+        "architectures": ["T5ForConditionalGeneration"],
+        "vocab_size": 50,
+        "d_model": 16,
+        "d_kv": 8,
+        "d_ff": 16,
+        "num_layers": 1,
+        "num_heads": 2,
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+        "decoder_start_token_id": 0,
+    },
+    "tokenizer_config.json": {"model_max_length": 512},
+}
+
+
+def test_causal_network_shares_its_positions_between_prompt_and_answer() -> None:
+    fields = planned(WRITER).fields
+    recipe = fields["recipe"]
+    assert fields["task"] == "text-generation"
+    assert (recipe["max_tokens"], recipe["most_new_tokens"], recipe["default_new_tokens"]) == (20, 20, 20)
+    assert (recipe["pad_id"], recipe["stop_ids"], recipe["continues"]) == (9, (9,), True)
+    assert planned(WRITER, Given(settings={"max_tokens": "7"})).fields["recipe"]["max_tokens"] == 7
+
+
+def test_network_with_a_decoder_takes_its_rules_from_the_generation_config() -> None:
+    rules = {"eos_token_id": [1, 3], "decoder_start_token_id": 2, "no_repeat_ngram_size": 3, "num_beams": 4, "top_k": 5}
+    fields = planned({**REWRITER, "generation_config.json": rules}).fields
+    assert fields["task"] == "text2text-generation"
+    assert fields["architecture"]["arguments"]["generation"] == {
+        "eos_token_id": [1, 3],
+        "decoder_start_token_id": 2,
+        "no_repeat_ngram_size": 3,
+        "pad_token_id": 0,
+    }
+    assert (fields["recipe"]["max_tokens"], fields["recipe"]["stop_ids"]) == (512, (1, 3))
+
+
+@pytest.mark.parametrize(
+    ("contents", "words"),
+    [
+        (without(WRITER, "tokenizer.json"), "tokenizer.json"),
+        ({**WRITER, "tokenizer.json": b"[]"}, "tokenizer.json is not a JSON object"),
+        (changed(WRITER, "config.json", eos_token_id=50), "beyond its 50 tokens"),
+        (changed(WRITER, "config.json", n_positions=1), "too few"),
+        (changed(WRITER, "config.json", architectures=["BertForCausalLM"]), "BertForCausalLM"),
+        (changed(WRITER, "config.json", vocab_size=None), "vocab_size"),
+        (changed(REWRITER, "config.json", architectures=["BlipForConditionalGeneration"], model_type="blip"), "Blip"),
+        (changed(REWRITER, "config.json", decoder_start_token_id=None), "with which token an answer begins"),
+        (without(REWRITER, "tokenizer_config.json"), "how many tokens"),
+    ],
+)
+def test_network_that_cannot_write_is_refused_by_name(contents: dict[str, Any], words: str) -> None:
+    assert words in refusal(contents).reason
+
+
+# ── networks that read sounds ─────────────────────────────────────────────────────────────────────────────────────────
+
+WAV2VEC2 = {
+    "model_type": "wav2vec2",
+    "architectures": ["Wav2Vec2ForSequenceClassification"],
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "conv_dim": [8, 8],
+    "conv_kernel": [10, 4],
+    "conv_stride": [5, 2],
+    "num_feat_extract_layers": 2,
+    "num_conv_pos_embeddings": 4,
+    "num_conv_pos_embedding_groups": 2,
+    "feat_extract_norm": "layer",
+    "id2label": {"0": "speech", "1": "music"},
+}
+EXTRACTOR = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 8000, "do_normalize": True}
+SOUND = {"config.json": WAV2VEC2, "model.safetensors": b"weights", "preprocessor_config.json": EXTRACTOR}
+
+
+def test_sound_classifier_takes_its_recipe_from_its_extractor() -> None:
+    fields = planned(SOUND).fields
+    assert (fields["task"], fields["raw_input"]) == ("audio-classification", "audio")
+    recipe = fields["recipe"]
+    assert (recipe["sample_rate"], recipe["least_samples"], recipe["masked"]) == (8000, 25, True)
+    assert fields["batching"]["max_batch_size"] > 1
+    named = changed(SOUND, "preprocessor_config.json", feature_extractor_type=None)
+    assert planned(named).fields["recipe"]["extractor"] == "Wav2Vec2FeatureExtractor", "by the type of the network"
+
+
+def test_network_that_no_mask_keeps_padding_from_has_rows_of_its_own() -> None:
+    fields = planned(changed(SOUND, "config.json", feat_extract_norm="group")).fields
+    assert (fields["recipe"]["masked"], fields["batching"]["max_batch_size"]) == (False, 1)
+
+
+@pytest.mark.parametrize(
+    ("contents", "words"),
+    [
+        (without(SOUND, "preprocessor_config.json"), "preprocessor_config.json"),
+        (changed(SOUND, "preprocessor_config.json", feature_extractor_type="ClapFeatureExtractor"), "ClapFeature"),
+        (changed(SOUND, "preprocessor_config.json", dither=0.1), "dither"),
+        (changed(SOUND, "preprocessor_config.json", max_length=10**9), "more than 1,000,000"),
+        (changed(SOUND, "preprocessor_config.json", sampling_rate=0), "sampling_rate"),
+        (changed(SOUND, "config.json", conv_stride=[5]), "conv_kernel and conv_stride"),
+    ],
+)
+def test_sounds_that_zoo_cannot_prepare_are_refused_by_name(contents: dict[str, Any], words: str) -> None:
+    assert words in refusal(contents).reason
+
+
 # ── images ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -21,6 +21,8 @@ from model_zoo.references.reference import Reference, is_reference, parse_refere
             "hf:org/name@0123456789abcdef0123456789abcdef01234567",
             Reference("hf", "org/name", "0123456789abcdef" * 2 + "01234567"),
         ),
+        ("timm:resnet50.a1_in1k", Reference("timm", "resnet50.a1_in1k")),
+        ("timm:resnet50.a1_in1k@v1", Reference("timm", "resnet50.a1_in1k", "v1")),
     ],
 )
 def test_reference_to_a_hub_is_read(text: str, reference: Reference) -> None:
@@ -67,6 +69,11 @@ def test_onnx_reference_names_a_file_or_a_repository(tmp_path: Path, monkeypatch
         "hf:org/name\n",
         "hf:" + "a" * 200,
         "ftp:org/name",
+        "timm:",
+        "timm:org/name",
+        "timm:..",
+        "timm:a b",
+        "timm:name@",
     ],
 )
 def test_malformed_reference_is_refused_with_its_text(text: str) -> None:
@@ -81,6 +88,7 @@ def test_malformed_reference_is_refused_with_its_text(text: str) -> None:
     [
         ("hf:sentence-transformers/all-MiniLM-L6-v2", "all_minilm_l6_v2"),
         ("hf:timm/resnet50.a1_in1k@main", "resnet50_a1_in1k"),
+        ("timm:resnet50.a1_in1k", "resnet50_a1_in1k"),
         ("local:/data/My Model (2)", "my_model_2"),
         ("hf:org/" + "n" * 90, "n" * 63),
     ],
@@ -92,3 +100,18 @@ def test_model_has_the_name_of_its_repository(text: str, name: str) -> None:
 def test_name_of_a_model_is_no_reference() -> None:
     assert not is_reference("efficientnet_lite0")
     assert is_reference("hf:org/name")
+
+
+def test_name_of_timm_is_a_repository_of_its_hub() -> None:
+    reference = parse_reference("timm:resnet50.a1_in1k@main")
+    assert reference.repository == "timm/resnet50.a1_in1k"
+    assert parse_reference("hf:org/name").repository == "org/name"
+    assert reference.is_same_as("hf:timm/resnet50.a1_in1k@main")
+    assert parse_reference("hf:timm/resnet50.a1_in1k@main").is_same_as(str(reference))
+    assert not reference.is_same_as("hf:timm/resnet50.a1_in1k")
+    assert not reference.is_same_as("")
+
+
+def test_weights_of_torchvision_are_refused_with_a_hint_to_timm() -> None:
+    with pytest.raises(InvalidReference, match="timm:resnet50"):
+        parse_reference("torchvision:ResNet50_Weights.IMAGENET1K_V2")

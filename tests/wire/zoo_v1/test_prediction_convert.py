@@ -12,7 +12,10 @@ from service.pb import prediction_pb2 as pb
 from service.tasks.base import DTYPES
 from service.types import (
     AudioInstance,
+    Box,
     Classification,
+    DetectedObject,
+    Detections,
     Embedding,
     GeneratedText,
     ImageInstance,
@@ -279,3 +282,14 @@ def test_generated_text_is_written_whole() -> None:
     message = write_response(InferReply("m", 1, "r", [prediction], Timing()), False).predictions[0]
     assert message.WhichOneof("result") == "text"
     assert (message.text.text, message.text.token_count, message.text.finish_reason) == ("größe 🐈", 7, "stop")
+
+
+def test_objects_are_written_with_boxes_and_the_size_of_the_image() -> None:
+    found = DetectedObject(2, "cat", 0.75, Box(-1.5, 2.0, 30.0, 40.0))
+    answers = [Prediction({}, Detections((found,), 64, 48)), Prediction({}, Detections((), 64, 48))]
+    full, none = write_response(InferReply("m", 1, "id", answers, Timing()), False).predictions
+    assert (full.detections.image_width, full.detections.image_height) == (64, 48)
+    (one,) = full.detections.objects
+    assert (one.index, one.name, one.score) == (2, "cat", 0.75)
+    assert (one.box.xmin, one.box.ymin, one.box.xmax, one.box.ymax) == (-1.5, 2.0, 30.0, 40.0)
+    assert none.WhichOneof("result") == "detections", "an image without objects is an answer"

@@ -1,0 +1,134 @@
+"""The golden cases of a card, sent to a running server as raw input, and the judgement of its answers.
+
+The task of the card judges, as when a server loads the model; only the answers come over the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model_zoo.golden.golden_case import (
+    ClassificationExpectation,
+    ContinuationExpectation,
+    EmbeddingExpectation,
+    Expectation,
+    GoldenCase,
+    GoldenInput,
+    SpeechExpectation,
+    TensorsExpectation,
+)
+from model_zoo.golden.seeded_tensors import spread
+from service import types
+
+if TYPE_CHECKING:
+    from service.client.results import Result
+    from service.tasks.base import Task
+
+Ask = Callable[[list[Any], dict[str, Any]], Sequence[Any]]
+"""Inputs and options of a call → the results of `Client.predict`. Raises ZooClientError."""
+
+_LONGEST_TEXT = 40
+"""Characters of an input text that a line repeats."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaseOutcome:
+    """One golden case and the server's answer to it."""
+
+    input: str
+    """The input in words."""
+    figures: str
+    """What the server answered, with the bound; empty if it gave no answer."""
+    problem: str
+    """What is wrong, with figures; empty for a right answer."""
+
+
+def run_case(task: Task, case: GoldenCase, ask: Ask) -> CaseOutcome:
+    """Asks the server and judges its answer. Raises ZooClientError where the call as a whole fails."""
+    from service.client.errors import PredictionError
+
+    texts = list(task.golden_texts(case.expect))
+    inputs = [_value(task.golden_instance(case.input)), *texts]
+    results = ask(inputs, _options(case.expect))
+    shown = _shown(case.input)
+    for result in results:
+        if isinstance(result, PredictionError):
+            return CaseOutcome(shown, "", str(result))
+    try:
+        answer, *others = map(answer_of, results)
+        problem = task.golden_problem(case.expect, answer, dict(zip(texts, others, strict=True)))
+    except (AssertionError, TypeError):
+        return CaseOutcome(shown, "", f"the answer is of another kind ({type(results[0]).__name__})")
+    return CaseOutcome(shown, _figures(case.expect, results[0]), problem or "")
+
+
+def answer_of(result: Result) -> types.Answer:
+    """A result of the SDK as the answer that the server had: the types have the same names and fields.
+
+    Raises TypeError for a result that is no answer.
+    """
+    if type(result).__name__ == "Tensors":  # the outputs of a model of tensors, which are its answer
+        return types.OutputTensors(getattr(result, "tensors"))  # noqa: B009 - the SDK is not imported here
+    kind: Any = getattr(types, type(result).__name__, None)
+    if not (isinstance(kind, type) and is_dataclass(kind)):
+        raise TypeError(f"{type(result).__name__} is no answer")
+    answer: types.Answer = kind(**{field.name: getattr(result, field.name) for field in fields(kind)})  # type: ignore[assignment]
+    return answer
+
+
+def _value(instance: types.Instance) -> Any:
+    """An instance as the SDK takes it."""
+    if isinstance(instance, types.TextInstance):
+        return instance.data.decode()
+    if isinstance(instance, types.ImageInstance | types.AudioInstance):
+        return instance.data
+    if isinstance(instance, types.SamplesInstance):
+        return instance
+    if isinstance(instance, types.TensorInstance):
+        return dict(instance.tensors)
+    values = {field.name: getattr(instance, field.name) for field in fields(instance)}
+    return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
+
+
+def _options(expect: Expectation) -> dict[str, Any]:
+    """Options of the call: a continuation is one character, the likeliest."""
+    return {"max_new_tokens": 1, "temperature": 0.0} if isinstance(expect, ContinuationExpectation) else {}
+
+
+def _shown(given: GoldenInput) -> str:
+    if given.file is not None:
+        return given.file
+    if given.noise is not None:
+        what = "noise" if given.noise.amplitude else "silence"
+        return f"{given.noise.seconds:g} s of {what}"
+    if given.seed is not None:
+        return f"random tensors of the seed {given.seed}"
+    text = given.text or ""
+    return repr(text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…")
+
+
+def _figures(expect: Expectation, result: Any) -> str:
+    """The answer beside what was expected. Kinds of answer that are not named here are judged all the same."""
+    match expect:
+        case ClassificationExpectation():
+            best = result.labels[0]
+            return f"{best.name} {best.score:.3f}, at least {expect.min_score:g}"
+        case EmbeddingExpectation():
+            off = float(np.abs(result.values[: len(expect.values)] - np.asarray(expect.values)).max())
+            return f"off by {off:.2g}, allowed {expect.tolerance:.2g}"
+        case SpeechExpectation():
+            found = ", ".join(f"{segment.start_s:.2f} to {segment.end_s:.2f} s" for segment in result.segments)
+            return f"speech at {found}" if found else "no speech"
+        case TensorsExpectation():
+            off = max(
+                float(np.abs(spread(result.tensors[name]) - np.asarray(wanted.values)).max(initial=0.0))
+                for name, wanted in expect.outputs.items()
+            )
+            return f"off by {off:.2g}, allowed {min(wanted.tolerance for wanted in expect.outputs.values()):.2g}"
+        case ContinuationExpectation():
+            return f"continues with {result.text!r}"
+    return "answered"

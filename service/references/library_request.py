@@ -1,0 +1,24 @@
+"""What the process of the makers' library is asked."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from model_zoo.golden.golden_case import GoldenInput
+
+
+class LibraryRequest(BaseModel):
+    """A network and the inputs that the library answers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    library: Literal["timm", "transformers", "sentence-transformers"]
+    folder: str
+    """The repository's files in their own layout."""
+    task: str
+    max_tokens: int | None = None
+    generation: dict[str, Any] | None = None
+    """Of a network that writes text: fields of the library's GenerationConfig."""
+    inputs: tuple[GoldenInput, ...]

@@ -1,0 +1,48 @@
+"""What transformers writes by its own tokenizer, network and ``generate``. Runs in the process of `library_answers.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.references.library_request import LibraryRequest
+from service.tasks.text.prompted_generation import CHECKED_TOKENS
+
+AUTO_CLASSES = {"text-generation": "AutoModelForCausalLM", "text2text-generation": "AutoModelForSeq2SeqLM"}
+"""By task. The library has no pipeline for the second one any more."""
+
+
+def written(request: LibraryRequest, texts: list[str]) -> list[dict[str, Any]]:
+    """Of each text: the ``ids`` of the likeliest tokens, one after another, their ``probabilities``, and the ``text``."""
+    import torch
+    import transformers
+
+    library: Any = transformers  # untyped upstream
+    offline = {"local_files_only": True, "trust_remote_code": False}
+    auto = getattr(library, AUTO_CLASSES[request.task])
+    network = auto.from_pretrained(request.folder, dtype=torch.float32, use_safetensors=True, **offline).eval()
+    network.generation_config = library.GenerationConfig(**(request.generation or {}))
+    continues = not network.config.is_encoder_decoder
+    tokenizer = library.AutoTokenizer.from_pretrained(request.folder, **offline)
+    tokenizer.truncation_side = "left" if continues else "right"
+    found = []
+    with torch.inference_mode():
+        for text in texts:
+            read = tokenizer(text, truncation=True, max_length=request.max_tokens, return_tensors="pt")
+            reply = network.generate(
+                input_ids=read["input_ids"],
+                attention_mask=read["attention_mask"],
+                do_sample=False,
+                num_beams=1,
+                max_new_tokens=CHECKED_TOKENS,
+                return_dict_in_generate=True,
+                output_scores=True,
+            )
+            sequence, start = reply.sequences[0], read["input_ids"].shape[1] if continues else 1
+            ids = sequence[start:]
+            scores = torch.stack(reply.scores, dim=1)[0].softmax(dim=-1)  # (tokens, vocabulary)
+            # As the library's pipeline cuts it: some tokenizers write the first token of a text without the space before it.
+            before = tokenizer.decode(sequence[:start], skip_special_tokens=True) if continues else ""
+            written_text = tokenizer.decode(sequence, skip_special_tokens=True)[len(before) :]
+            probabilities = scores.gather(1, ids[:, None])[:, 0]
+            found.append({"ids": ids.tolist(), "probabilities": probabilities.tolist(), "text": written_text})
+    return found

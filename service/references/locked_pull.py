@@ -1,0 +1,121 @@
+"""The models of a lock file, exactly as it pins them: the same commit, the same files, the same card.
+
+Nothing is derived and nothing is asked of a hub but the pinned files. The comparison with the makers' library was made when the
+model was pulled first; here the golden cases that came of it are run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from model_zoo.cards.card import Card
+from model_zoo.cards.weight_source import HubSource, LocalSource, SourceFile
+from model_zoo.catalog import CARDS, Catalog
+from model_zoo.errors import (
+    ConversionFailed,
+    DigestMismatch,
+    InvalidCard,
+    NotAsLocked,
+    SourceUnavailable,
+    StoreUnusable,
+    UnknownCard,
+    ZooModelError,
+)
+from model_zoo.inventory.lock_file import difference
+from model_zoo.locking import exclusive_lock, shared_lock
+from model_zoo.materialised import Materialised
+from model_zoo.network import load_network
+from model_zoo.sources.artifact_source import Progress
+from model_zoo.sources.digest import sha256_of_file
+from model_zoo.sources.source_table import source_for
+from model_zoo.store import Store
+from service.references.publishing import Pulled, publish_card
+from service.runtime.network import NetworkRuntime
+from service.settings import HOME_LOCK
+from service.tasks.table import task_for
+from service.verification.golden_check import golden_problem
+
+
+def pull_locked(card: Card, home: Path, *, offline: bool = False, progress: Progress | None = None) -> Pulled:
+    """Makes a model of a lock file a model of this home. Blocks; may take minutes. A refused model leaves nothing behind.
+
+    Raises:
+        NotAsLocked: this home has another model of that name, or a file of the source is not the one that is pinned.
+        SourceUnavailable, ConversionFailed, StoreUnusable: see `model_zoo.errors`.
+    """
+    try:
+        with shared_lock(home / HOME_LOCK), exclusive_lock(home / CARDS / f".{card.name}.lock"):
+            return _pull(card, home, offline, progress)
+    except OSError as error:
+        raise StoreUnusable(error.strerror or type(error).__name__) from error
+
+
+def check_free(card: Card, home: Path) -> bool:
+    """Whether this home has the locked model's card already. Raises NotAsLocked where it has another one of that name."""
+    try:
+        known = Catalog.of_home(home).get(card.name)
+    except UnknownCard:
+        if (home / CARDS / f"{card.name}.yaml").exists():
+            raise NotAsLocked(card.name, "the card of that file name has another name inside") from None
+        return False
+    except InvalidCard as error:
+        raise NotAsLocked(card.name, f"its card in ZOO_HOME is damaged ({error.reason}); mend or remove it") from error
+    if found := difference(known, card):
+        raise NotAsLocked(
+            card.name, f"{found}; remove its card from the folder cards of ZOO_HOME to pull the other one"
+        )
+    return True
+
+
+def _pull(card: Card, home: Path, offline: bool, progress: Progress | None) -> Pulled:
+    known = check_free(card, home)
+    store = Store(home)
+    found = store.find(card)
+    if known and found is not None:
+        return Pulled(card, found, True)
+    if offline and found is None and isinstance(card.source, HubSource):
+        raise SourceUnavailable(card.reference, "its files are not on this machine, and ZOO_OFFLINE forbids a fetch")
+    try:
+        made = _materialised(card, store, home, progress)
+        _check_answers(card, made)
+        publish_card(card, home)
+    except BaseException:
+        if not known:
+            store.remove(card)
+        raise
+    return Pulled(card, made, False)
+
+
+def _materialised(card: Card, store: Store, home: Path, progress: Progress | None) -> Materialised:
+    assert isinstance(card.source, HubSource | LocalSource)  # as a lock file is read
+    try:
+        return store.materialise(card, progress)
+    except (ConversionFailed, DigestMismatch, SourceUnavailable) as error:
+        source = source_for(card.source)
+        folder = Path(card.source.folder) if isinstance(card.source, LocalSource) else home / "downloads" / source.key
+        there = [file for file in card.source.files.values() if (folder / file.path).is_file()]
+        wrong = next((problem for file in there if (problem := _digest_problem(folder, file))), "")
+        # Right files stay where a transfer broke off: the next attempt goes on from there.
+        if wrong or not there or isinstance(error, ConversionFailed):
+            source.discard(folder)
+        if wrong:
+            raise NotAsLocked(card.name, wrong) from error
+        raise
+
+
+def _digest_problem(folder: Path, file: SourceFile) -> str:
+    """Both digests of a file that is not the pinned one; empty for the right file."""
+    got = sha256_of_file(folder / file.path)
+    return "" if got == file.sha256 else f"{file.path} has sha256 {got}, and locked is {file.sha256}"
+
+
+def _check_answers(card: Card, files: Materialised) -> None:
+    """Raises ConversionFailed where the network does not run, or gives other answers than its golden cases say."""
+    try:
+        problem = golden_problem(task_for(card, files), NetworkRuntime(load_network(card, files), "cpu"))
+    except ZooModelError:
+        raise
+    except Exception as error:  # a card that was edited by hand may contradict itself anywhere
+        raise ConversionFailed(card.name, "its network does not run by the card of the lock file") from error
+    if problem is not None:
+        raise ConversionFailed(card.name, f"the network gives other answers than where it was locked: {problem}")

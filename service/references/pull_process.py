@@ -1,0 +1,96 @@
+"""Pulls a reference in a process of its own (`pull_worker.py`). This module imports neither torch nor a library of models."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_zoo import strict_json
+from model_zoo.errors import PullRefused
+from model_zoo.sources.artifact_source import Progress
+from service.processes import ChildProcess
+from service.references.pull_messages import PullOrder, PullReport
+
+GRACE_S = 10.0
+"""Time for a process to remove what is half done."""
+WORKER = (sys.executable, "-m", "service.references.pull_worker")
+SECRETS = ("AWS_", "MLFLOW_", "OTEL_", "ZOO_DATABASE_URL", "ZOO_ADMIN_TOKEN", "ZOO_TOKEN")
+"""Beginnings of environment variables that a process which opens files of strangers must not have. Those of the hub stay."""
+
+
+@dataclass(frozen=True)
+class PulledModel:
+    """A model that was pulled.
+
+    Attributes:
+        already: whether it was on this machine before.
+    """
+
+    name: str
+    already: bool
+
+
+class PullProcess:
+    """One pull. `run` blocks; another thread may `stop` it."""
+
+    def __init__(self, order: PullOrder) -> None:
+        self._order = order
+        self._process: ChildProcess | None = None
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Ends the pull; what was fetched stays for the next one, and nothing half done does."""
+        self._stopped = True
+        if self._process is not None:
+            self._process.terminate()
+
+    def run(self, say: Callable[[str], None], progress: Progress) -> PulledModel:
+        """The pulled model. `say` and `progress` are called in this thread. Raises PullRefused."""
+        with tempfile.TemporaryDirectory(prefix="zoo-") as empty:
+            # An empty working directory: a file in another one could be imported in place of a library.
+            process = self._process = ChildProcess.start(WORKER, env=_environment(), cwd=Path(empty), stderr=_log())
+            try:
+                if self._stopped:
+                    process.terminate()
+                process.write_line(strict_json.text(self._order).encode())
+                last = self._follow(process, say, progress)
+            except OSError:
+                last = None
+            finally:
+                process.end(grace_s=GRACE_S)
+        if last is None:
+            what = f"{self._order.name or self._order.reference} was not pulled"
+            why = "it was stopped" if self._stopped else "the process that pulls it ended, perhaps for want of memory"
+            raise PullRefused(f"{what}: {why}", "")
+        if last.kind == "refused":
+            raise PullRefused(last.text, last.error)
+        return PulledModel(last.text, last.already)
+
+    def _follow(self, process: ChildProcess, say: Callable[[str], None], progress: Progress) -> PullReport | None:
+        while (line := process.read_line()) is not None:
+            report = strict_json.read_model(PullReport, line)
+            match report.kind:
+                case "line":
+                    say(report.text)
+                case "progress":
+                    progress(report.done, report.total, report.text)
+                case _:
+                    return report
+        return None
+
+
+def _environment() -> Mapping[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(SECRETS)}
+    here = str(Path(__file__).resolve().parents[2])
+    known = kept.get("PYTHONPATH")
+    return {**kept, "PYTHONPATH": f"{here}{os.pathsep}{known}" if known else here}
+
+
+def _log() -> int | None:
+    """Where the warnings of libraries go: nowhere, unless ZOO_LOG_LEVEL asks for details."""
+    return None if os.environ.get("ZOO_LOG_LEVEL", "").lower() == "debug" else subprocess.DEVNULL

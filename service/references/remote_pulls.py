@@ -1,0 +1,169 @@
+"""Pulls that callers of the server ask for: only where the operator allows it, only from a hub, one at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from model_zoo.errors import InvalidReference, PullRefused
+from model_zoo.references.reference import HUB_KINDS, parse_reference
+from service.errors import (
+    CannotPull,
+    InvalidInput,
+    NotFound,
+    NotReady,
+    PermissionDenied,
+    RateLimited,
+    StorageFull,
+    ZooError,
+)
+from service.observability.log import logger
+from service.references.pull_messages import PullOrder
+from service.references.pull_process import PulledModel, PullProcess
+
+log = logger(__name__)
+
+MOST_WAITING = 8
+"""Pulls that wait for another one; more are refused at once."""
+RETRY_S = 30.0
+LONGEST_TEXT = 512
+"""Characters of a reference, a name, a task, or a key or value of the settings."""
+MOST_LABELS = 100_000
+LONGEST_LABELS = 4_000_000
+"""Characters of all labels."""
+MOST_SETTINGS = 32
+
+
+@dataclass(frozen=True)
+class PullRequest:
+    """A reference, and what its repository does not say."""
+
+    reference: str
+    name: str = ""
+    task: str = ""
+    labels: Sequence[str] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+class RemotePulls:
+    """Runs pulls for callers. All methods belong to the event loop."""
+
+    def __init__(self, home: Path, *, allowed: bool, offline: bool, memory: int, budget: int) -> None:
+        """`memory`, `budget`: see `PullOrder`."""
+        self._home = home.absolute()
+        self._allowed, self._offline = allowed, offline
+        self._memory, self._budget = memory, budget
+        self._turn = asyncio.Lock()
+        self._waiting = 0
+
+    async def pull(self, request: PullRequest) -> PulledModel:
+        """Pulls a network into the home of this server. A cancelled caller ends the pull.
+
+        Raises:
+            PermissionDenied: the operator does not allow pulls, or the reference is not of a hub.
+            InvalidInput: a field is missing, too long or of the wrong form.
+            NotFound: the hub has no such repository, revision or file.
+            CannotPull: Zoo cannot serve the network, or it does not give its makers' answers.
+            NotReady: the hub does not answer.
+            StorageFull: the home cannot be written.
+            RateLimited: too many pulls wait.
+        """
+        order = self._order(request)
+        if self._waiting >= MOST_WAITING:
+            raise RateLimited(f"{self._waiting} pulls wait already", RETRY_S)
+        self._waiting += 1
+        try:
+            async with self._turn:
+                return await self._run(order)
+        finally:
+            self._waiting -= 1
+
+    def _order(self, request: PullRequest) -> PullOrder:
+        if not self._allowed:
+            raise PermissionDenied("this server pulls no models for its callers; its operator may set ZOO_ALLOW_PULL")
+        _check(request)
+        try:
+            reference = parse_reference(request.reference)
+        except InvalidReference as error:
+            raise InvalidInput("reference", error.reason) from error
+        if reference.kind not in HUB_KINDS:
+            kinds = " and ".join(f"{kind}:" for kind in HUB_KINDS)
+            raise PermissionDenied(f"callers may pull from a hub only ({kinds}), not from files of the server")
+        return PullOrder(
+            reference=str(reference),
+            home=self._home,
+            name=request.name,
+            task=request.task,
+            labels=tuple(request.labels),
+            settings=dict(request.settings),
+            offline=self._offline,
+            memory=self._memory,
+            budget=self._budget,
+        )
+
+    async def _run(self, order: PullOrder) -> PulledModel:
+        process = PullProcess(order)
+        log.info("a pull begins", reference=order.reference)
+        work = asyncio.ensure_future(asyncio.to_thread(process.run, _log_line, _ignore))
+        try:
+            pulled = await asyncio.shield(work)
+        except asyncio.CancelledError:
+            process.stop()
+            with suppress(PullRefused):
+                await work  # the next pull begins once this one has removed what is half done
+            raise
+        except PullRefused as error:
+            log.warning("a pull was refused", reference=order.reference, reason=str(error))
+            raise _as_zoo_error(order, error) from error
+        log.info("a pull has ended", reference=order.reference, model=pulled.name, already=pulled.already)
+        return pulled
+
+
+def _check(request: PullRequest) -> None:
+    """Raises InvalidInput for a missing reference, and for fields that are too large."""
+    if not request.reference:
+        raise InvalidInput("reference", "is required")
+    texts = {"reference": request.reference, "name": request.name, "task": request.task}
+    if len(request.settings) > MOST_SETTINGS:
+        raise InvalidInput("settings", f"expected at most {MOST_SETTINGS}, got {len(request.settings)}")
+    for key, value in request.settings.items():
+        texts |= {"settings": key, f"settings.{key[:64]}": value}
+        _check_texts(texts)
+    _check_texts(texts)
+    if len(request.labels) > MOST_LABELS:
+        raise InvalidInput("labels", f"expected at most {MOST_LABELS:,}, got {len(request.labels):,}")
+    if sum(map(len, request.labels)) > LONGEST_LABELS:
+        raise InvalidInput("labels", f"expected at most {LONGEST_LABELS:,} characters together")
+
+
+def _check_texts(texts: Mapping[str, str]) -> None:
+    for path, text in texts.items():
+        if len(text) > LONGEST_TEXT:
+            raise InvalidInput(path, f"expected at most {LONGEST_TEXT} characters, got {len(text)}")
+        if not text.isprintable():
+            raise InvalidInput(path, "holds characters that cannot be printed")
+
+
+def _as_zoo_error(order: PullOrder, refused: PullRefused) -> ZooError:
+    message = str(refused)
+    match refused.error:
+        case "SourceNotFound":
+            return NotFound("reference", order.reference, known=message)
+        case "SourceUnavailable":
+            return NotReady(message)
+        case "InvalidReference":
+            return InvalidInput("name" if order.name else "reference", message)
+        case "StoreUnusable":
+            return StorageFull("the server cannot store the model; its log says why")
+    return CannotPull(message)
+
+
+def _log_line(line: str) -> None:
+    log.info("pull", line=line)
+
+
+def _ignore(done: int, total: int, what: str) -> None:
+    """Progress is not reported over gRPC."""

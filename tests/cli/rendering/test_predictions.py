@@ -1,0 +1,30 @@
+"""Answers of images as `zoo predict` prints them."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.cli.rendering.predictions import as_json, print_answers
+from service.client import Box, DetectedObject, Detections
+from service.types import Timing
+
+OBJECTS = (DetectedObject(1, "cat", 0.875, Box(-2.0, 3.5, 40.25, 60.0)), DetectedObject(2, "cup", 0.5, Box(0, 0, 9, 9)))
+
+
+def detections(*objects: DetectedObject) -> Detections:
+    return Detections(model="m", version=1, timing=Timing(), objects=objects, width=64, height=48)
+
+
+def test_objects_are_a_line_each_with_score_and_corners(capsys: pytest.CaptureFixture[str]) -> None:
+    print_answers([("a.jpg", detections(*OBJECTS)), ("b.jpg", detections())], timing=False)
+    printed = capsys.readouterr().out
+    assert "cat at (-2, 4) to (40, 60)" in printed
+    assert "0.875" in printed
+    assert "no object reaches the threshold" in printed
+
+
+def test_json_of_objects_has_every_field() -> None:
+    line = as_json("a.jpg", detections(OBJECTS[0]), timing=False)
+    box = {"xmin": -2.0, "ymin": 3.5, "xmax": 40.25, "ymax": 60.0}
+    assert line["objects"] == [{"index": 1, "name": "cat", "score": 0.875, "box": box}]
+    assert line["image"] == {"width": 64, "height": 48}

@@ -1,0 +1,85 @@
+"""Calls to copy are programs, and hold what a model takes."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+
+from service.cli.rendering.sample_calls import sample_calls
+from service.client import ModelInfo, TableColumn, TensorSpec
+from service.client.models import read_model
+from service.pb import models_pb2, prediction_pb2
+
+COLUMNS = (TableColumn("area", "number"), TableColumn('town\'s "name" 100%', "category", ("Bonn", "Köln")))
+
+
+def model(raw_input: str, task: str = "regression", **fields: Any) -> ModelInfo:
+    info = read_model(models_pb2.Model(name="mine", task=task, raw_input=raw_input))
+    known = {"inputs": (TensorSpec("x", "FP32", (-1, 3)),), "outputs": (TensorSpec("y", "FP32", (-1, 1)),)}
+    values = {name: getattr(info, name) for name in info.__dataclass_fields__}
+    return ModelInfo(**{**values, **known, **fields})
+
+
+KINDS = {
+    "image": model("image"),
+    "text": model("text"),
+    "generation": model("text", "text-generation"),
+    "audio": model("audio"),
+    "row": model("row", columns=COLUMNS),
+    "row of unknown columns": model("row"),
+    "record": model("record", columns=COLUMNS),
+    "series": model("series", inputs=(TensorSpec("context", "FP32", (-1, 24, 1)),)),
+    "series of two channels": model("series", inputs=(TensorSpec("context", "FP32", (-1, 3, 2)),)),
+    "tensors": model("", inputs=(TensorSpec("ids", "INT64", (-1, -1)), TensorSpec("mask", "BOOL", (-1, -1)))),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_programs_are_valid(kind: str) -> None:
+    calls = sample_calls(KINDS[kind], "127.0.0.1:8001")
+    for name in ("python", "tritonclient"):
+        ast.parse(calls[name])
+    assert calls["cli"].startswith("zoo predict mine ")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "tensors"])
+def test_grpcurl_gets_a_request_of_the_protocol(kind: str, tmp_path: Path) -> None:
+    """The shell's part of the line runs for real; grpcurl reads the request as JSON of protobuf."""
+    for name in ("photo.jpg", "speech.wav"):
+        (tmp_path / name).write_bytes(b"\xff" * 200_000)
+    line, pipe, call = sample_calls(KINDS[kind], "127.0.0.1:8001")["grpcurl"].rpartition(" | ")
+    assert (pipe, call) == (" | ", "grpcurl -plaintext -d @ 127.0.0.1:8001 zoo.v1.Prediction/Predict")
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
+    request = json_format.ParseDict(json.loads(done.stdout), prediction_pb2.PredictRequest())
+    [instance] = request.instances
+    assert instance.WhichOneof("kind") == KINDS[kind].raw_input
+    if kind in ("image", "audio"):
+        assert getattr(instance, kind) == b"\xff" * 200_000
+    if kind == "record":
+        assert instance.record.parts["image"].image == b"\xff" * 200_000
+        assert set(instance.record.parts["row"].row) == {column.name for column in COLUMNS}
+    if kind == "row":
+        assert dict(instance.row) == {"area": 1.0, COLUMNS[1].name: "Bonn"}
+    if kind == "series of two channels":
+        assert (len(instance.series.values), instance.series.channels) == (6, 2)
+    if kind == "generation":
+        assert request.options.max_new_tokens == 20
+
+
+def test_other_server_is_in_every_call() -> None:
+    for server, words in (("zoo.example:9", "zoo.example:9"), ("unix:/run/zoo.sock", "/run/zoo.sock")):
+        calls = sample_calls(KINDS["text"], server)
+        assert all(words in text for text in calls.values())
+    assert "-unix /run/zoo.sock" in calls["grpcurl"]
+
+
+def test_tls_is_in_the_calls_that_do_not_read_the_environment() -> None:
+    calls = sample_calls(KINDS["text"], "zoo.example:9", tls=True)
+    assert "-plaintext" not in calls["grpcurl"]
+    assert "ssl=True" in calls["tritonclient"]

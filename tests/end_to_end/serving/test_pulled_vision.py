@@ -1,0 +1,156 @@
+"""Networks of transformers for images are pulled and served: objects, for raw photos and for tensors, over both protocols."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model_zoo.golden.golden_case import golden_path
+from service.pb import prediction_pb2 as pb
+from service.references.verification_inputs import PHOTOS
+from tests.support.end_to_end.server_process import ServerProcess
+from tests.support.end_to_end.stubs import Stubs, ask, expect_error, infer, outputs, stubs_of
+from tests.support.references.pulled import edges
+from tests.support.references.tiny_vision import DETECTORS
+
+JPEGS = [golden_path(name).read_bytes() for name in PHOTOS]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("repositories")
+    for name in DETECTORS:
+        (root / name).mkdir()
+    return {name: make(root / name) for name, make in DETECTORS.items()}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def pulled(folders: dict[str, Path], home: Path) -> Iterator[Stubs]:
+    """A server that was started with references, and has nothing else."""
+    wanted = [word for folder in folders.values() for word in ("--model", f"local:{folder}")]
+    with ServerProcess(*wanted, ZOO_HOME=str(home)) as server, stubs_of(server.ready()) as stubs:
+        yield stubs
+
+
+def pipeline_of(task: str, folder: Path) -> Any:
+    import transformers
+
+    make: Any = transformers.pipeline
+    return make(task, model=str(folder), device="cpu")
+
+
+def turned() -> bytes:
+    """A photo that is higher than it is wide."""
+    written = io.BytesIO()
+    Image.open(io.BytesIO(JPEGS[0])).rotate(90, expand=True).save(written, "PNG")
+    return written.getvalue()
+
+
+def alike(one: pb.DetectedObject, other: pb.DetectedObject, pixels: float) -> bool:
+    corners = [np.array([x.box.xmin, x.box.ymin, x.box.xmax, x.box.ymax]) for x in (one, other)]
+    near = np.abs(corners[0] - corners[1]).max() <= pixels
+    return bool(one.name == other.name and abs(one.score - other.score) < 0.01 and near)
+
+
+@pytest.mark.parametrize("model", DETECTORS)
+def test_photos_get_the_objects_of_the_pipeline(pulled: Stubs, folders: dict[str, Path], model: str) -> None:
+    reply = pulled.predict(ask(model, *({"image": data} for data in JPEGS)))
+    pipe = pipeline_of("object-detection", folders[model])
+    for data, result in zip(JPEGS, reply.predictions, strict=True):
+        image = Image.open(io.BytesIO(data))
+        expected, mine = pipe(image), result.detections
+        assert (mine.image_width, mine.image_height) == image.size
+        assert len(mine.objects) == len(expected) > 0
+        for one in expected:
+            corners = [np.array([x.box.xmin, x.box.ymin, x.box.xmax, x.box.ymax]) for x in mine.objects]
+            gaps = [float(np.abs(edges(one["box"]) - corner).max()) for corner in corners]
+            fits = [
+                gap < 0.02 * image.width + 1 and found.name == one["label"] and abs(found.score - one["score"]) < 0.02
+                for gap, found in zip(gaps, mine.objects, strict=True)
+            ]
+            assert any(fits), (one, mine)
+
+
+@pytest.mark.parametrize("model", DETECTORS)
+def test_open_inference_gives_the_tensors_of_the_network(pulled: Stubs, model: str) -> None:
+    found = outputs(pulled.infer(infer(model, image=[JPEGS[0]])))
+    assert found["pred_boxes"].shape[2] == 4
+    assert found["logits"].shape[:2] == found["pred_boxes"].shape[:2]
+    tensors = pulled.predict(ask(model, {"image": JPEGS[0]}, include_tensors=True)).predictions[0].outputs.tensors
+    np.testing.assert_allclose(
+        np.frombuffer(tensors["pred_boxes"].data, np.float32), found["pred_boxes"].ravel(), atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("model", DETECTORS)
+def test_tensors_are_taken_in_place_of_a_photo(pulled: Stubs, model: str) -> None:
+    images = np.random.default_rng(0).normal(size=(2, 3, 160, 160)).astype(np.float32)
+    together = outputs(pulled.infer(infer(model, pixel_values=images)))
+    alone = [outputs(pulled.infer(infer(model, pixel_values=images[i : i + 1]))) for i in range(2)]
+    for name, array in together.items():
+        np.testing.assert_allclose(array, np.concatenate([one[name] for one in alone]), atol=1e-2)
+
+
+@pytest.mark.parametrize("model", DETECTORS)
+def test_callers_at_once_with_photos_of_unlike_sizes_get_their_own_answers(pulled: Stubs, model: str) -> None:
+    photos = [*JPEGS, turned()]
+    expected = [pulled.predict(ask(model, {"image": data})).predictions[0].detections for data in photos]
+    with ThreadPoolExecutor(12) as callers:
+        replies = list(callers.map(pulled.predict, [ask(model, {"image": data}) for data in photos] * 8))
+    for i, reply in enumerate(replies):
+        mine, wanted = reply.predictions[0].detections, expected[i % len(photos)]
+        assert (mine.image_width, mine.image_height) == (wanted.image_width, wanted.image_height)
+        for one in wanted.objects:
+            assert any(alike(one, other, 0.01 * wanted.image_width) for other in mine.objects)
+
+
+@pytest.mark.parametrize("model", DETECTORS)
+@pytest.mark.parametrize(
+    "instance",
+    [{"image": b""}, {"image": b"no photo"}, {"image": JPEGS[0][:500]}, {"text": "a cat"}, {"audio": b"RIFF"}],
+    ids=["empty", "undecodable", "truncated", "a text", "a sound"],
+)
+def test_wrong_input_is_refused_by_its_place(pulled: Stubs, model: str, instance: dict[str, Any]) -> None:
+    error = expect_error(lambda: pulled.predict(ask(model, instance)))
+    assert (error.code, error.field) == ("INVALID_ARGUMENT", "instances[0]")
+
+
+@pytest.mark.parametrize("model", DETECTORS)
+def test_bad_photo_fails_alone(pulled: Stubs, model: str) -> None:
+    good, bad = pulled.predict(ask(model, {"image": JPEGS[0]}, {"image": b"bad"})).predictions
+    assert good.detections.objects
+    assert bad.WhichOneof("result") == "error"
+
+
+@pytest.mark.parametrize("model", DETECTORS)
+def test_huge_image_is_refused_before_it_is_decoded(pulled: Stubs, model: str) -> None:
+    from tests.support.tasks.pictures import png
+
+    error = expect_error(lambda: pulled.predict(ask(model, {"image": png(60_000, 60_000)})))
+    assert (error.code, error.field) == ("INVALID_ARGUMENT", "instances[0]")
+    assert "pixels" in error.message
+
+
+def test_tensors_of_a_size_that_no_photo_has_are_refused(pulled: Stubs) -> None:
+    for sides in ((8, 2000), (0, 64)):
+        image = np.zeros((1, 3, *sides), np.float32)
+        error = expect_error(lambda image=image: pulled.infer(infer("yolos", pixel_values=image)))
+        assert error.code == "INVALID_ARGUMENT"
+
+
+@pytest.mark.parametrize("options", [{"top_k": 0}, {"threshold": 1.5}, {"max_new_tokens": 3}])
+def test_wrong_option_is_refused_by_its_name(pulled: Stubs, options: dict[str, Any]) -> None:
+    error = expect_error(lambda: pulled.predict(ask("detr", {"image": JPEGS[0]}, **options)))
+    assert (error.code, error.field) == ("INVALID_ARGUMENT", f"options.{next(iter(options))}")

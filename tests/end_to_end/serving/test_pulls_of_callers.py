@@ -1,0 +1,139 @@
+"""A running server pulls networks for its callers where its operator allows it, and learns of those that the command pulls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from service.client import Classification, Client
+from service.client.errors import ZooClientError
+from tests.support.end_to_end.server_process import ServerProcess, run_zoo, zoo_home
+from tests.support.end_to_end.stubs import RNN
+from tests.support.references.stand_in_hub import HostedRepository, StandInHub, stand_in_hub
+from tests.support.references.tiny_repositories import text_classifier
+
+TEXT = "the film was a delight"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return text_classifier(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def running(
+    tmp_path_factory: pytest.TempPathFactory, folder: Path
+) -> Iterator[tuple[StandInHub, ServerProcess, Client, dict[str, str]]]:
+    """A hub, and a server whose callers may pull from it."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "weights").mkdir()
+    for path in (zoo_home() / "weights").iterdir():
+        (home / "weights" / path.name).symlink_to(path)
+    (home / "weights" / "by-card").unlink()
+    (home / "weights" / "by-card").mkdir()
+    for path in (zoo_home() / "weights" / "by-card").iterdir():
+        (home / "weights" / "by-card" / path.name).symlink_to(path)
+    with ExitStack() as stack:
+        hub = stack.enter_context(stand_in_hub())
+        hub.repositories["org/tiny"] = HostedRepository(folder, card={"license": "mit"})
+        hub.repositories["org/closed"] = HostedRepository(folder, gated=True)
+        settings = {"ZOO_HOME": str(home), "ZOO_MODELS": RNN, "HF_ENDPOINT": hub.url, "ZOO_FOLLOW_INTERVAL_S": "0.5"}
+        settings["ZOO_OFFLINE"] = "false"
+        server = stack.enter_context(ServerProcess(ZOO_ALLOW_PULL="true", **settings))
+        client = stack.enter_context(Client(server.ready().target))
+        yield hub, server, client, settings
+
+
+Running = tuple[StandInHub, ServerProcess, Client, dict[str, str]]
+
+
+def refused(client: Client, reference: str, **given: str) -> ZooClientError:
+    with pytest.raises(ZooClientError) as error:
+        client.pull_model(reference, **given)  # type: ignore[arg-type]
+    return error.value
+
+
+def test_caller_pulls_loads_and_asks_a_network(running: Running) -> None:
+    _, _, client, _ = running
+    with ThreadPoolExecutor(2) as callers:
+        pulls = list(callers.map(client.pull_model, ["hf:org/tiny"] * 2))
+    assert sorted(one.already_present for one in pulls) == [False, True], (
+        "the second of two callers waits for the first"
+    )
+    assert {(one.model.name, one.model.state, one.model.task) for one in pulls} == {
+        ("tiny", "UNAVAILABLE", "text-classification")
+    }
+    assert client.load("tiny").state == "READY"
+    [found] = client.predict("tiny", TEXT)
+    assert isinstance(found, Classification)
+    assert {label.name for label in found.labels} == {"bad", "good"}
+
+
+@pytest.mark.parametrize(
+    ("reference", "given", "code", "words"),
+    [
+        ("", {}, "INVALID_ARGUMENT", "is required"),
+        ("org/tiny", {}, "INVALID_ARGUMENT", "expected hf:ORG/NAME"),
+        ("hf:a/b/c", {}, "INVALID_ARGUMENT", "expected ORG/NAME after hf:"),
+        ("hf:" + "x" * 600, {}, "INVALID_ARGUMENT", "expected at most 512 characters, got 603"),
+        ("hf:org/tiny\n", {}, "INVALID_ARGUMENT", "cannot be printed"),
+        ("hf:org/absent", {}, "NOT_FOUND", "the hub has no such repository"),
+        ("hf:org/tiny@nowhere", {"name": "other"}, "NOT_FOUND", "no such branch, tag or commit"),
+        ("hf:org/closed", {}, "UNAVAILABLE", "its makers ask for consent first"),
+        ("hf:org/tiny", {"name": "Bad Name"}, "INVALID_ARGUMENT", "is no name of a model"),
+        ("hf:org/tiny", {"name": RNN}, "FAILED_PRECONDITION", "there is a model silero_vad already"),
+        ("hf:org/tiny", {"name": "other", "task": "flying"}, "FAILED_PRECONDITION", "does not have the task 'flying'"),
+        ("local:/etc", {}, "PERMISSION_DENIED", "not from files of the server"),
+    ],
+)
+def test_pull_that_cannot_be_done_says_why(
+    running: Running, reference: str, given: dict[str, str], code: str, words: str
+) -> None:
+    _, _, client, _ = running
+    error = refused(client, reference, **given)
+    assert error.code == code
+    assert words in error.message
+    assert "/tmp" not in error.message
+    assert "127.0.0.1" not in error.message
+
+
+def test_caller_who_leaves_ends_the_pull(running: Running) -> None:
+    _, _, client, settings = running
+    with pytest.raises(ZooClientError) as error:
+        client.pull_model("hf:org/tiny", name="left", timeout=0.5)
+    assert error.value.code == "DEADLINE_EXCEEDED"
+    assert client.pull_model("hf:org/tiny", name="after").model.name == "after"
+    assert "left" not in {model.name for model in client.models()}
+    assert not (Path(settings["ZOO_HOME"]) / "cards" / "left.yaml").exists()
+
+
+def test_command_lets_a_server_pull(running: Running) -> None:
+    _, server, client, _ = running
+    done = run_zoo("pull", "hf:org/tiny", "--name", "by_command", "--server", server.target)
+    assert done.returncode == 0, done.stderr
+    assert "by_command: pulled" in done.stdout
+    assert client.model("by_command").state == "UNAVAILABLE"
+    done = run_zoo("pull", "efficientnet_lite0", "--server", server.target)
+    assert (done.returncode, "a server pulls references" in done.stderr) == (2, True)
+
+
+def test_running_server_learns_of_what_the_command_pulls(running: Running, folder: Path) -> None:
+    _, _, client, settings = running
+    done = run_zoo("pull", f"local:{folder}", "--name", "beside", **settings)
+    assert done.returncode == 0, done.stderr
+    assert client.load("beside").state == "READY"
+    [found] = client.predict("beside", TEXT)
+    assert isinstance(found, Classification)
+
+
+def test_server_pulls_nothing_unless_its_operator_allows_it(running: Running) -> None:
+    hub, _, _, settings = running
+    asked = len(hub.requests)
+    with ServerProcess(**settings) as server, Client(server.ready().target) as client:
+        error = refused(client, "hf:org/tiny")
+    assert (error.code, "ZOO_ALLOW_PULL" in error.message) == ("PERMISSION_DENIED", True)
+    assert len(hub.requests) == asked

@@ -1,0 +1,159 @@
+"""A pull runs in a process of its own: files of strangers cannot crash or exhaust the process that asked for it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from model_zoo.catalog import Catalog
+from model_zoo.errors import PullRefused
+from model_zoo.store import Store
+from service.references import pull_process, pull_worker
+from service.references.footprint import Footprint
+from service.references.pull_messages import PullOrder
+from service.references.pull_process import PulledModel, PullProcess
+from tests.support.references.tiny_repositories import text_classifier
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "tiny").mkdir()
+    return text_classifier(tmp_path / "tiny")
+
+
+def order(folder: Path, home: Path, **changes: object) -> PullOrder:
+    given = {"reference": f"local:{folder}", "home": home, "memory": 1 << 40, **changes}
+    return PullOrder.model_validate(given)
+
+
+def run(asked: PullOrder, lines: list[str] | None = None) -> PulledModel:
+    return PullProcess(asked).run((lines if lines is not None else []).append, lambda done, total, what: None)
+
+
+def leftovers(home: Path) -> list[Path]:
+    return [path for path in home.rglob("*") if path.is_file() and not path.name.endswith(".lock")]
+
+
+def test_model_is_pulled_with_its_lines_and_the_second_time_found(folder: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    home = tmp_path / "home"
+    assert run(order(folder, home), lines) == PulledModel("tiny", already=False)
+    assert [line.partition(":")[0] for line in lines] == ["tiny"] * 3
+    assert "on disk" in lines[0]
+    assert Store(home).find(Catalog.of_home(home).get("tiny")) is not None
+    assert run(order(folder, home)) == PulledModel("tiny", already=True)
+
+
+def test_refusal_keeps_its_message_and_kind(folder: Path, tmp_path: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(PullRefused, match=r"^local:tiny cannot be served: it has no tokenizer\.json") as refused:
+        run(order(folder, tmp_path / "home"))
+    assert refused.value.error == "NotDerivable"
+    assert leftovers(tmp_path / "home") == []
+
+
+@pytest.mark.parametrize("line", [2, 3])
+def test_stopped_pull_leaves_nothing(folder: Path, tmp_path: Path, line: int) -> None:
+    asked, lines = PullProcess(order(folder, tmp_path / "home")), list[str]()
+
+    def say(text: str) -> None:
+        lines.append(text)
+        if len(lines) == line:
+            asked.stop()
+
+    with pytest.raises(PullRefused, match="tiny was not pulled: it was stopped"):
+        asked.run(say, lambda done, total, what: None)
+    assert leftovers(tmp_path / "home") == []
+
+
+def test_end_of_the_caller_ends_the_pull_and_leaves_nothing(folder: Path, tmp_path: Path) -> None:
+    """The pipe to the process closes, as it does when its parent is killed."""
+    asked = PullProcess(order(folder, tmp_path / "home"))
+
+    class CallerGone(Exception):
+        pass
+
+    def say(text: str) -> None:
+        if "compared" in text:
+            raise CallerGone
+
+    with pytest.raises(CallerGone):
+        asked.run(say, lambda done, total, what: None)
+    assert leftovers(tmp_path / "home") == []
+
+
+def test_death_of_the_process_is_an_error(folder: Path, tmp_path: Path) -> None:
+    asked = PullProcess(order(folder, tmp_path / "home"))
+
+    def say(text: str) -> None:
+        process = asked._process
+        assert process is not None
+        os.kill(process.pid, signal.SIGKILL)
+
+    with pytest.raises(PullRefused, match="the process that pulls it ended, perhaps for want of memory"):
+        asked.run(say, lambda done, total, what: None)
+
+
+def test_two_pulls_of_one_reference_make_one_model(folder: Path, tmp_path: Path) -> None:
+    found: list[PulledModel] = []
+    threads = [threading.Thread(target=lambda: found.append(run(order(folder, tmp_path / "home")))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(one.already for one in found) == [False, True]
+
+
+def test_secrets_of_the_server_do_not_reach_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_DATABASE_URL", "postgresql://someone:hunter2@host/db")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
+    environment = pull_process._environment()
+    assert "hunter2" not in " ".join(environment.values())
+    assert environment["HF_ENDPOINT"] == "http://127.0.0.1:1"
+
+
+def test_memory_beyond_the_prediction_is_refused(folder: Path, tmp_path: Path) -> None:
+    """The bound is put below what the libraries need, in a process that then pulls."""
+    import subprocess
+    import sys
+
+    program = (
+        "import sys; from service.references import pull_worker as w; "
+        "w.BESIDE = -(64 << 20); w.limit_memory.__globals__['BESIDE'] = w.BESIDE; w.main()"
+    )
+    asked = order(folder, tmp_path / "home").model_dump_json()
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=asked + "\n", capture_output=True, text=True, timeout=120, check=False
+    )
+    assert '"kind": "refused"' in done.stdout or done.returncode != 0, done.stdout
+    assert '"kind": "pulled"' not in done.stdout
+    assert not (tmp_path / "home" / "cards" / "tiny.yaml").exists()
+
+
+def test_lack_of_memory_is_recognised_through_the_errors_that_it_caused() -> None:
+    def raised() -> BaseException:
+        try:
+            try:
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
+            except RuntimeError as error:
+                raise ValueError("the library cannot read the files") from error
+        except ValueError as error:
+            return error
+
+    assert pull_worker._lacked_memory(raised())
+    assert pull_worker._lacked_memory(MemoryError())
+    assert not pull_worker._lacked_memory(ValueError("a wrong file"))
+
+
+def test_bound_of_memory_is_the_prediction_and_a_margin(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[tuple[int, int]] = []
+    monkeypatch.setattr(pull_worker.resource, "getrlimit", lambda _: (-1, -1))
+    monkeypatch.setattr(pull_worker.resource, "setrlimit", lambda _, pair: limits.append(pair))
+    monkeypatch.setattr(pull_worker, "data_bytes", lambda: 1000)
+    pull_worker.limit_memory(Footprint(1, 1, 1, pull_memory=100, memory=100))
+    most = 1000 + pull_worker.BESIDE + 130
+    assert limits == [(most, most)]

@@ -1,0 +1,102 @@
+"""Tiny networks with random weights that read sounds: real classes of transformers with their own feature extractors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from tests.support.references.tiny_repositories import write_page
+
+NAMES = {0: "speech", 1: "music", 2: "noise"}
+CLASSES: dict[str, Any] = {"id2label": NAMES, "label2id": {name: number for number, name in NAMES.items()}}
+CONV: dict[str, Any] = {
+    "conv_dim": (8, 8, 8),
+    "conv_kernel": (10, 4, 4),
+    "conv_stride": (8, 4, 4),
+    "num_feat_extract_layers": 3,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 2,
+    "initializer_range": 0.4,
+}
+"""Of networks that read samples: a frame every 128 samples; the first takes 130."""
+
+
+def wav2vec2(folder: Path, norm: str = "layer", kind: str = "Wav2Vec2") -> Path:
+    """A classifier of samples. `norm` `group` is that of networks that no mask keeps padding from."""
+    torch.manual_seed(21)
+    config = getattr(transformers, f"{kind}Config")(
+        **CONV, **CLASSES, feat_extract_norm=norm, do_stable_layer_norm=norm == "layer", classifier_proj_size=12
+    )
+    network = getattr(transformers, f"{kind}ForSequenceClassification")(config)
+    extractor = transformers.Wav2Vec2FeatureExtractor(return_attention_mask=norm == "layer")
+    return _written(folder, network, extractor)
+
+
+def ast(folder: Path) -> Path:
+    """A classifier of spectrograms of one size: 64 frames of 16 bands."""
+    torch.manual_seed(22)
+    config = transformers.ASTConfig(
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=24,
+        patch_size=8,
+        frequency_stride=8,
+        time_stride=8,
+        max_length=64,
+        num_mel_bins=16,
+        initializer_range=0.4,
+        **CLASSES,
+    )
+    extractor = transformers.ASTFeatureExtractor(num_mel_bins=16, max_length=64)
+    return _written(folder, transformers.ASTForAudioClassification(config), extractor)
+
+
+def whisper_classifier(folder: Path) -> Path:
+    """A classifier by Whisper's encoder, whose window has two seconds."""
+    torch.manual_seed(23)
+    config = transformers.WhisperConfig(
+        d_model=16,
+        encoder_layers=2,
+        encoder_attention_heads=2,
+        encoder_ffn_dim=24,
+        decoder_layers=1,
+        decoder_attention_heads=2,
+        decoder_ffn_dim=24,
+        num_mel_bins=16,
+        max_source_positions=100,
+        init_std=0.4,
+        classifier_proj_size=12,
+        **CLASSES,
+    )
+    extractor = transformers.WhisperFeatureExtractor(feature_size=16, chunk_length=2)
+    return _written(folder, transformers.WhisperForAudioClassification(config), extractor)
+
+
+def _written(folder: Path, network: Any, extractor: Any, task: str = "audio-classification") -> Path:
+    network.eval().save_pretrained(folder)
+    extractor.save_pretrained(folder)
+    write_page(folder, task)
+    return folder
+
+
+def wav2vec2_group(folder: Path) -> Path:
+    """A classifier of samples that takes no mask."""
+    return wav2vec2(folder, "group")
+
+
+def hubert(folder: Path) -> Path:
+    """Another classifier of samples."""
+    return wav2vec2(folder, "layer", "Hubert")
+
+
+def wavlm(folder: Path) -> Path:
+    """Another classifier of samples."""
+    return wav2vec2(folder, "layer", "WavLM")
