@@ -46,8 +46,12 @@ class Reference:
     @property
     def shown(self) -> str:
         """The reference without a path of this machine, for messages."""
-        on_a_hub = self.kind in HUB_KINDS or (self.kind == "onnx" and self.place.startswith(HUB_PREFIX))
-        return str(self) if on_a_hub else f"{self.kind}:{Path(self.place).name}"
+        return str(self) if self.is_on_hub else f"{self.kind}:{Path(self.place).name}"
+
+    @property
+    def is_on_hub(self) -> bool:
+        """Whether its files come from a model hub."""
+        return self.kind in HUB_KINDS or (self.kind == "onnx" and self.place.startswith(HUB_PREFIX))
 
     @property
     def repository(self) -> str:
@@ -86,7 +90,7 @@ def parse_reference(text: str) -> Reference:
     if not rest:
         raise InvalidReference(text, "nothing follows the colon")
     if kind == "onnx" and rest.startswith(HUB_PREFIX):
-        place, revision = _of_hub(text, "hf", rest.removeprefix(HUB_PREFIX))
+        place, revision = _of_hub(text, rest.removeprefix(HUB_PREFIX), "hf")
         return Reference("onnx", f"{HUB_PREFIX}{place}", revision)
     if kind in ("local", "onnx"):
         try:
@@ -95,10 +99,10 @@ def parse_reference(text: str) -> Reference:
             )
         except RuntimeError as error:
             raise InvalidReference(text, "there is no such user") from error
-    return Reference("timm" if kind == "timm" else "hf", *_of_hub(text, kind, rest))
+    return Reference("timm" if kind == "timm" else "hf", *_of_hub(text, rest, kind))
 
 
-def _of_hub(text: str, kind: str, rest: str) -> tuple[str, str]:
+def _of_hub(text: str, rest: str, kind: str) -> tuple[str, str]:
     """Repository and revision. Raises InvalidReference."""
     place, at, revision = rest.partition("@")
     form, wanted = (_TIMM_NAME, "NAME after timm:") if kind == "timm" else (_REPOSITORY, "ORG/NAME after hf:")

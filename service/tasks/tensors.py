@@ -105,7 +105,7 @@ class TensorsTask(Task):
             for i, item in enumerate(items)
         ]
 
-    def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
+    def postprocess(self, row: Tensors, item: Item, options: Options) -> OutputTensors:
         """The outputs as they are."""
         return OutputTensors(row)
 
