@@ -134,7 +134,7 @@ def pull_one(text: str, settings: Settings, name: str = "", given: Given | None 
     return _run_pull(settings, text, reference=str(parse_reference(text)), **options)
 
 
-def _run_pull(settings: Settings, label: str, **order: Any) -> str:
+def _run_pull(settings: Settings, label: str, /, **order: Any) -> str:
     """Pulls in a process of its own, says what it is, and gives its name as a model. Raises ZooModelError."""
     from model_zoo.catalog import Catalog
     from model_zoo.store import Store

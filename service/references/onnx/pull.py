@@ -82,7 +82,7 @@ def _pulled(
     outputs = output_specs(facts, [{key: array.shape for key, array in row.items()} for row in trial])
     external = {other: pinned(file.root, file.beside(other)) for other in facts.external}
     files = {"weights": pinned(file.root, file.path)}
-    files |= {f"external_{i}": one for i, one in enumerate(external.values(), 1)}
+    files |= {f"weights_{i}": one for i, one in enumerate(external.values(), 2)}
     fields = tensors_fields(shown, facts, plan, file.licence) | {
         "name": name,
         "reference": str(reference),

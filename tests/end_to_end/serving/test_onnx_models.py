@@ -238,3 +238,10 @@ def test_faster_network_gives_the_same_answers(files: Path, home: Path) -> None:
         assert float(tier()["tier_cosine"]) > 0.9999
         found = outputs(stubs.infer(infer("optimised", image=IMAGES)))["logits"]
         np.testing.assert_allclose(found, answers(cnn(), IMAGES), atol=1e-4)
+
+
+def test_golden_cases_hold_through_the_server(server: ServerProcess, home: Path) -> None:
+    models = ("tiny_mlp", "tiny_tokens", "tiny_photo")
+    said = run_zoo("verify", *models, "--server", server.ready().target, ZOO_HOME=str(home))
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert "tensors of seed 0" in said.stdout
