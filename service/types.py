@@ -332,7 +332,24 @@ class Segmentation:
     height: int
 
 
-Answer = Classification | Embedding | Segments | GeneratedText | Regression | Forecast | Detections | Segmentation
+@dataclass(frozen=True, slots=True)
+class OutputTensors:
+    """The outputs of a network whose task has no answer for people: one row of each, by name."""
+
+    tensors: Tensors
+
+
+Answer = (
+    Classification
+    | Embedding
+    | Segments
+    | GeneratedText
+    | Regression
+    | Forecast
+    | Detections
+    | Segmentation
+    | OutputTensors
+)
 
 
 @dataclass(

@@ -22,8 +22,10 @@ __all__ = [
     "GoldenCase",
     "GoldenInput",
     "Noise",
+    "OutputValues",
     "SegmentationExpectation",
     "SpeechExpectation",
+    "TensorsExpectation",
     "TextPair",
     "WrittenExpectation",
     "golden_path",
@@ -51,16 +53,18 @@ class Noise(CardPart):
 
 
 class GoldenInput(CardPart):
-    """Exactly one of a file of ``model_zoo/golden/``, a text, or generated noise."""
+    """Exactly one of a file of ``model_zoo/golden/``, a text, generated noise, or the seed of random tensors."""
 
     file: str | None = None
     text: str | None = None
     noise: Noise | None = None
+    seed: int | None = Field(default=None, ge=0)
+    """Of a row of the network's own tensors; see ``seeded_tensors``."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "GoldenInput":
-        if sum(part is not None for part in (self.file, self.text, self.noise)) != 1:
-            raise ValueError("give exactly one of file, text and noise")
+        if sum(part is not None for part in (self.file, self.text, self.noise, self.seed)) != 1:
+            raise ValueError("give exactly one of file, text, noise and seed")
         return self
 
 
@@ -139,6 +143,23 @@ class SegmentationExpectation(CardPart):
     """Of each share."""
 
 
+class OutputValues(CardPart):
+    """Some values of one row of an output."""
+
+    shape: tuple[int, ...]
+    """Of the row."""
+    values: tuple[float, ...]
+    """Evenly spread over the row; see ``spread``."""
+    tolerance: float = Field(ge=0)
+    """Greatest absolute difference of a value."""
+
+
+class TensorsExpectation(CardPart):
+    """Outputs of a network, by name."""
+
+    outputs: dict[str, OutputValues] = Field(min_length=1)
+
+
 Expectation = Annotated[
     ClassificationExpectation
     | EmbeddingExpectation
@@ -146,7 +167,8 @@ Expectation = Annotated[
     | ContinuationExpectation
     | WrittenExpectation
     | DetectionExpectation
-    | SegmentationExpectation,
+    | SegmentationExpectation
+    | TensorsExpectation,
     Field(union_mode="left_to_right"),
 ]
 

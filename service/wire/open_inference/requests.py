@@ -113,7 +113,7 @@ def _rows(
     inputs = request.inputs
     if not inputs:
         raise InvalidInput("inputs", f"expected {_accepted(card)}, got none")
-    raw = len(inputs) == 1 and inputs[0].name == card.raw_input and inputs[0].datatype == "BYTES"
+    raw = inputs[0].name == card.raw_input != "" and len(inputs) == 1 and inputs[0].datatype == "BYTES"
     if raw:
         _check_raw_input(inputs[0])
     else:
@@ -158,7 +158,7 @@ def _check_tensors(inputs: Sequence[InputTensor], card: Card) -> None:
         if spec is None:
             if any(tensor.name == known.name for known in card.signature.inputs):
                 raise InvalidInput(f"inputs[{i}].name", f"expected {tensor.name!r} or {PIXELS!r}, got both")
-            if tensor.name == card.raw_input and len(inputs) == 1:
+            if tensor.name == card.raw_input != "" and len(inputs) == 1:
                 raise InvalidInput(f"inputs[{i}].datatype", f"{tensor.name!r} takes BYTES, got {tensor.datatype}")
             raise InvalidInput(f"inputs[{i}].name", f"expected {_accepted(card)}, got {tensor.name!r}")
         if tensor.name in seen:
@@ -201,7 +201,8 @@ def _accepted(card: Card) -> str:
     tensors = [f"{spec.name!r} {spec.datatype} {list(spec.shape)}" for spec in card.signature.inputs]
     if (pixels := pixels_input(card)) is not None:
         tensors[0] += f" (or {pixels.spec.name!r} {pixels.spec.datatype} {list(pixels.spec.shape)} in its place)"
-    return f"{' and '.join(tensors)}, or {card.raw_input!r} BYTES [-1, 1] alone"
+    listed = " and ".join(tensors)
+    return f"{listed}, or {card.raw_input!r} BYTES [-1, 1] alone" if card.raw_input else listed
 
 
 # ── parameters ────────────────────────────────────────────────────────────────────────────────────────────────

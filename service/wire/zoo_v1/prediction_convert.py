@@ -27,6 +27,7 @@ from service.types import (
     InferRequest,
     Instance,
     Options,
+    OutputTensors,
     Prediction,
     Regression,
     SamplesInstance,
@@ -221,6 +222,10 @@ def _write_segmentation(answer: Segmentation, result: pb.PredictionResult) -> No
         message.classes.add(index=one.index, name=one.name, share=one.share)
 
 
+def _write_outputs(answer: OutputTensors, result: pb.PredictionResult) -> None:
+    result.tensors.CopyFrom(_write_tensors(answer.tensors))
+
+
 _WRITERS: dict[type[Answer], Callable[[Any, pb.PredictionResult], None]] = {
     Classification: _write_classification,
     Embedding: _write_embedding,
@@ -230,6 +235,7 @@ _WRITERS: dict[type[Answer], Callable[[Any, pb.PredictionResult], None]] = {
     Forecast: _write_forecast,
     Detections: _write_detections,
     Segmentation: _write_segmentation,
+    OutputTensors: _write_outputs,
 }
 
 _DATATYPES = {dtype: name for name, dtype in DTYPES.items()}
