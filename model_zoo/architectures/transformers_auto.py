@@ -14,12 +14,15 @@ __all__ = ["AUTO_CLASSES", "build", "config_of", "read"]
 AUTO_CLASSES = (
     "AutoModel",
     "AutoModelForAudioClassification",
+    "AutoModelForCTC",
     "AutoModelForCausalLM",
     "AutoModelForImageClassification",
+    "AutoModelForMaskedLM",
     "AutoModelForObjectDetection",
     "AutoModelForSemanticSegmentation",
     "AutoModelForSeq2SeqLM",
     "AutoModelForSequenceClassification",
+    "AutoModelForTokenClassification",
 )
 """Those that cards may name. No other class of the library can be built by a card."""
 
@@ -46,9 +49,9 @@ def build(arguments: Mapping[str, Any]) -> nn.Module:
     return network
 
 
-def read(arguments: Mapping[str, Any], folder: Path) -> tuple[nn.Module, list[str]]:
+def read(arguments: Mapping[str, Any], folder: Path) -> tuple[nn.Module, dict[str, str]]:
     """A network with the weights of a folder in the library's own layout, in float32, and what is wrong with the tensors of the
-    folder: one phrase for each that is missing or has another shape.
+    folder: a phrase by the name of each that is missing or has another shape.
 
     No code of the folder is run, and nothing is fetched. Raises OSError, ValueError, RuntimeError for files that do not fit.
     """
@@ -68,12 +71,14 @@ def read(arguments: Mapping[str, Any], folder: Path) -> tuple[nn.Module, list[st
         ignore_mismatched_sizes=True,  # they are reported, and the library's own error would not say which
         **_without_pooler(auto, config),
     )
-    problems = [
-        f"{name} is {list(stored)} in the files and {list(wanted)} by the configuration"
-        for name, stored, wanted in sorted(report["mismatched_keys"])
-    ]
-    wrong = {name for name, *_ in report["mismatched_keys"]}
-    return network, problems + [f"{name} is missing" for name in sorted(report["missing_keys"]) if name not in wrong]
+    missing = {name: f"{name} is missing" for name in sorted(report["missing_keys"])}
+    return network, {
+        **missing,
+        **{
+            name: f"{name} is {list(stored)} in the files and {list(wanted)} by the configuration"
+            for name, stored, wanted in sorted(report["mismatched_keys"])
+        },
+    }
 
 
 def _auto_class(arguments: Mapping[str, Any]) -> Any:

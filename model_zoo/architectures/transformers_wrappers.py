@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from model_zoo.architectures.generation import TextGenerator
-from model_zoo.architectures.sound import SoundClassifier
+from model_zoo.architectures.mask_filler import MaskFiller
+from model_zoo.architectures.sound import SoundClassifier, SoundFrames
 from model_zoo.architectures.wrappers import Network, SentenceEncoder, masked_mean
 from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import ImageRecipe, SoundRecipe, TextRecipe
@@ -23,23 +25,39 @@ __all__ = [
 
 
 class TransformersTextClassifier(Network):
-    """A transformers network for sequence classification."""
+    """A transformers network for sequence or token classification."""
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
 
     def features(self, **inputs: Tensor) -> Tensor:
-        """``input_ids``, ``attention_mask`` (B, T) → mean of the last token vectors over the mask (B, D)."""
+        """``input_ids``, ``attention_mask`` and perhaps ``token_type_ids`` (B, T) → mean of the last token vectors over the mask
+        (B, D)."""
         base: Any = self.backbone
         tokens: Tensor = base.base_model(**inputs).last_hidden_state
         return masked_mean(tokens, inputs["attention_mask"])
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
-        """``input_ids``, ``attention_mask`` (B, T), mask 1 for tokens and 0 for padding → ``logits`` (B, classes), and the
-        features (B, D) beside them."""
-        found = self.backbone(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True)
-        return {"logits": found.logits, FEATURES: masked_mean(found.hidden_states[-1], attention_mask)}
+    def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
+        """``input_ids``, ``attention_mask`` (B, T), mask 1 for tokens and 0 for padding, and perhaps ``token_type_ids`` (B, T), 1
+        for the second text of a pair → ``logits`` (B, classes), or (B, T, classes) where each token is classified, and
+        the features (B, D) beside them."""
+        found = self.backbone(**inputs, output_hidden_states=True)
+        return {"logits": found.logits, FEATURES: masked_mean(found.hidden_states[-1], inputs["attention_mask"])}
+
+
+class TextScorer(TransformersTextClassifier):
+    """A transformers network for sequence classification with one class, whose score says how well two texts go together."""
+
+    def __init__(self, backbone: nn.Module, sigmoid: bool) -> None:
+        super().__init__(backbone)
+        self.sigmoid = sigmoid
+
+    def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
+        """As the text classifier → ``score`` (B, 1), in 0..1 where the makers apply a sigmoid, and the features (B, D)."""
+        found = super().forward(**inputs)
+        logits = found["logits"].float()
+        return {"score": torch.sigmoid(logits) if self.sigmoid else logits, FEATURES: found[FEATURES]}
 
 
 class TransformersImageClassifier(Network):
@@ -116,6 +134,12 @@ def _sound_classifier(backbone: nn.Module, card: Card) -> Network:
     return SoundClassifier(backbone, recipe.masked)
 
 
+def _sound_frames(backbone: nn.Module, card: Card) -> Network:
+    recipe = card.recipe
+    assert isinstance(recipe, SoundRecipe)
+    return SoundFrames(backbone, recipe.masked)
+
+
 def _text_generator(backbone: nn.Module, card: Card) -> Network:
     return TextGenerator(backbone, card.architecture.arguments["generation"])
 
@@ -125,14 +149,23 @@ def _mean_over_places(states: Tensor) -> Tensor:
     return states.mean(dim=1) if states.dim() == 3 else states.mean(dim=(2, 3))
 
 
+def _sequence_classifier(backbone: nn.Module, card: Card) -> Network:
+    if card.signature.outputs[0].name == "score":
+        return TextScorer(backbone, card.activation == "sigmoid")
+    return TransformersTextClassifier(backbone)
+
+
 WRAPPERS: Mapping[str, Callable[[nn.Module, Card], Network]] = {
     "AutoModel": _encoder,
     "AutoModelForAudioClassification": _sound_classifier,
+    "AutoModelForCTC": _sound_frames,
     "AutoModelForCausalLM": _text_generator,
     "AutoModelForImageClassification": lambda backbone, card: TransformersImageClassifier(backbone),
+    "AutoModelForMaskedLM": MaskFiller,
     "AutoModelForObjectDetection": lambda backbone, card: TransformersDetector(backbone),
     "AutoModelForSemanticSegmentation": lambda backbone, card: TransformersSegmenter(backbone),
     "AutoModelForSeq2SeqLM": _text_generator,
-    "AutoModelForSequenceClassification": lambda backbone, card: TransformersTextClassifier(backbone),
+    "AutoModelForSequenceClassification": _sequence_classifier,
+    "AutoModelForTokenClassification": lambda backbone, card: TransformersTextClassifier(backbone),
 }
 """By automatic class, which is one of `transformers_auto.AUTO_CLASSES`."""

@@ -1,5 +1,7 @@
 """Messages as results."""
 
+from google.protobuf.duration_pb2 import Duration
+
 from service.client import (
     Box,
     Classification,
@@ -9,6 +11,8 @@ from service.client import (
     GeneratedText,
     Segmentation,
     SegmentedClass,
+    Transcript,
+    TranscriptChunk,
 )
 from service.client.results import read_response
 from service.pb import prediction_pb2 as pb
@@ -20,6 +24,17 @@ def test_generated_text_is_read_with_all_fields() -> None:
     (outcome,) = read_response(response, 1)
     assert isinstance(outcome, GeneratedText)
     assert (outcome.text, outcome.tokens, outcome.finish_reason) == ("größe 🐈", 7, "stop")
+
+
+def test_transcript_is_read_with_its_parts() -> None:
+    said = pb.Transcript(text="good morning")
+    said.chunks.add(text="good", start=Duration(nanos=250_000_000), end=Duration(seconds=1))
+    said.chunks.add(text="morning", start=Duration(seconds=1), end=Duration(seconds=2, nanos=500_000_000))
+    response = pb.PredictResponse(model="m", version=1, predictions=[pb.PredictionResult(transcript=said)])
+    (outcome,) = read_response(response, 1)
+    assert isinstance(outcome, Transcript)
+    assert outcome.text == "good morning"
+    assert outcome.chunks == (TranscriptChunk("good", 0.25, 1.0), TranscriptChunk("morning", 1.0, 2.5))
 
 
 def test_timing_is_read_in_seconds(client: Client) -> None:

@@ -57,6 +57,28 @@ def predict(
     text: Annotated[
         str, typer.Option(metavar="COLUMN", help="Column of a table that holds the texts.", show_default=False)
     ] = "",
+    text_pair: Annotated[
+        str | None,
+        typer.Option(
+            "--text-pair",
+            metavar="TEXT|COLUMN",
+            help="A second text that is read with each input; of a table, the column that holds it.",
+        ),
+    ] = None,
+    query: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="The query of a ranking model; each input is a document of it.")
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LABEL", help="A label to choose from, for a zero-shot model; repeatable."),
+    ] = None,
+    hypothesis_template: Annotated[
+        str | None,
+        typer.Option("--hypothesis-template", metavar="TEXT", help="A sentence with {} in place of a label."),
+    ] = None,
+    multi_label: Annotated[
+        bool | None, typer.Option("--multi-label", help="Decide each label alone.", show_default=False)
+    ] = None,
     priority: Annotated[
         int, typer.Option(metavar="N", help="Order among waiting requests: 1 first, 9 last; 0 is the default.")
     ] = 0,
@@ -79,12 +101,13 @@ def predict(
 
     options: dict[str, Any] = {"version": version, "top_k": top_k, "threshold": threshold, "priority": priority}
     options |= {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
+    options |= {"candidate_labels": label or (), "hypothesis_template": hypothesis_template, "multi_label": multi_label}
     outcomes: list[NamedOutcome] = []
     failed = False
     with connect(server) as client:
         info = client.model(model)
         drawing = None if draw is None else _drawing(draw, info)
-        sources: Iterable[InputSource] = input_sources(inputs, info, version, text)
+        sources: Iterable[InputSource] = input_sources(inputs, info, version, text, text_pair, query)
         if not (info.raw_input == "text" and STDIN in inputs):  # lines of stdin are answered as they come
             sources = _list_if_few(sources)
         try:
