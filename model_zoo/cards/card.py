@@ -122,7 +122,8 @@ class Verification(CardPart):
     inputs: int = Field(gt=0)
     """Number of raw inputs that both answered."""
     max_difference: float = Field(ge=0)
-    """Greatest difference of a probability, or of a value of an embedding of length 1."""
+    """Greatest difference of a probability, of a value of an embedding of length 1, or of an edge of a box as a share of the
+    image; of masks the share of pixels with another class."""
     bound: float = Field(gt=0)
     """The difference that was allowed."""
 

@@ -30,7 +30,7 @@ class SegmentationAnswers:
         self._labels = tuple(labels)
         self._output = card.signature.outputs[0].name
 
-    def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
+    def postprocess(self, row: Tensors, item: Item, options: Options) -> Segmentation:
         """`[classes, h, w]` logits → a mask of the size of the image as it was sent.
 
         Takes up to some seconds for a large image; the card's `max_pixels` bounds it.
