@@ -57,6 +57,7 @@ from service.runtime.heads import HeadPool
 from service.runtime.lanes.processes import LaneProcesses, should_use_processes
 from service.runtime.lanes.threads import LOADING_NICENESS, Lanes, lower_priority
 from service.runtime.memory import memory_reading, resident_bytes, trim_heap
+from service.runtime.onnx_session import threads_for
 from service.runtime.precision import has_instructions, load_precision
 from service.scheduler.scheduler import DeviceScheduler
 from service.settings import Settings, usable_memory_bytes
@@ -143,6 +144,7 @@ class Server:
             self._precision_of,
             self._catalog.cards,
             self._heads,
+            threads_for(self._plan.lanes, self._plan.threads_per_lane),
         )
         self._processes: LaneProcesses | None = None
         wanted = settings.lane_processes == "auto" and not settings.memory_budget_mib

@@ -386,6 +386,13 @@ class Detections:
     height: int
 
 
+@dataclass(frozen=True, slots=True)
+class OutputTensors:
+    """The outputs of a network whose task has no answer for people: one row of each, by name."""
+
+    tensors: Tensors
+
+
 Answer = (
     Classification
     | Embedding
@@ -397,6 +404,7 @@ Answer = (
     | Regression
     | Forecast
     | Detections
+    | OutputTensors
 )
 
 

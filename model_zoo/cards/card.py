@@ -47,7 +47,9 @@ class Architecture(CardPart):
         "char_lstm",
         "tabular_mlp",
         "series_gru",
+        "onnx",
     ]
+    """``onnx``: the graph in the file of the weights, which ONNX Runtime runs; there is no module."""
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -65,11 +67,15 @@ class Batching(CardPart):
     """Greatest length of that axis."""
     min_length: int = Field(default=1, gt=0)
     """Least length of that axis."""
+    single_rows_because: str = ""
+    """Why a batch has one row only, for users; empty where rows share batches."""
 
     @model_validator(mode="after")
     def _both_or_none(self) -> "Batching":
         if (self.length_of is None) != (self.max_length is None):
             raise ValueError("length_of and max_length belong together")
+        if self.single_rows_because and self.max_batch_size != 1:
+            raise ValueError("single_rows_because needs max_batch_size: 1")
         return self
 
 
@@ -156,8 +162,8 @@ class Card(CardPart):
     """Of a fine-tuned network that predicts a number."""
     forecast: ForecastScale | None = None
     """Of a fine-tuned network that forecasts a series, if enough held-out data gave the intervals."""
-    raw_input: Literal["image", "text", "audio", "row", "series", "record"]
-    """Name of the BYTES input, shape [-1, 1], that is accepted instead of the tensors."""
+    raw_input: Literal["image", "text", "audio", "row", "series", "record", ""]
+    """Name of the BYTES input, shape [-1, 1], that is accepted instead of the tensors; empty for a model of tensors only."""
     canonical: Literal["raw", "tensors"]
     """The form of input that a metadata request shows first."""
     signature: Signature
@@ -185,6 +191,8 @@ class Card(CardPart):
         inputs = {spec.name: spec for spec in self.signature.inputs}
         if self.raw_input != RAW_OF.get(self.recipe.kind, self.recipe.kind):
             raise ValueError("raw_input and recipe.kind differ")
+        if not self.raw_input and self.canonical == "raw":
+            raise ValueError("canonical must be tensors for a model without raw_input")
         length_of = self.batching.length_of
         if length_of is not None and (length_of not in inputs or inputs[length_of].shape[1:2] != (-1,)):
             raise ValueError("batching.length_of must name an input of the signature whose axis 1 is -1")

@@ -21,6 +21,7 @@ __all__ = [
     "SeriesRecipe",
     "SoundRecipe",
     "SpectrogramRecipe",
+    "TensorsRecipe",
     "TextRecipe",
     "Triple",
 ]
@@ -280,6 +281,19 @@ class RecordRecipe(CardPart):
     row: RowRecipe
 
 
+class TensorsRecipe(CardPart):
+    """No raw input: callers send the tensors of the signature."""
+
+    kind: Literal["tensors"]
+    axes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """By input: the names of its axes after the rows, empty for an axis of fixed size. In a row, axes of one name are equally
+    long."""
+    max_length: int | None = Field(default=None, gt=0)
+    """Greatest size of an axis whose size varies; None if none varies."""
+    positions: dict[str, int] = Field(default_factory=dict)
+    """By input of whole numbers that are positions in a table of the network, such as token ids: the length of the table."""
+
+
 Recipe = Annotated[
     ImageRecipe
     | ScaledImageRecipe
@@ -291,7 +305,8 @@ Recipe = Annotated[
     | CharacterRecipe
     | RowRecipe
     | SeriesRecipe
-    | RecordRecipe,
+    | RecordRecipe
+    | TensorsRecipe,
     Field(discriminator="kind"),
 ]
 
@@ -302,5 +317,6 @@ RAW_OF = {
     "sound": "audio",
     "characters": "text",
     "prompt": "text",
+    "tensors": "",
 }
-"""Kinds of recipe whose raw input has another name."""
+"""Kinds of recipe whose raw input has another name, or that have none."""

@@ -41,6 +41,8 @@ def convert(card: Card, contents: Mapping[str, bytes], folder: Path) -> dict[str
     Raises:
         ConversionFailed: the file cannot be read safely, or does not fit the architecture.
     """
+    if card.weights.mapping == "unchanged":
+        return _copied(card, contents, folder)
     if card.weights.mapping == "library":
         from model_zoo.formats.library_layout import state_dict_of
 
@@ -59,6 +61,20 @@ def convert(card: Card, contents: Mapping[str, bytes], folder: Path) -> dict[str
     if card.labels is not None:
         names = card.class_names or _imagenet_labels()
         (folder / card.labels).write_text("".join(f"{label}\n" for label in names), encoding="utf-8")
+        roles["labels"] = card.labels
+    return roles
+
+
+def _copied(card: Card, contents: Mapping[str, bytes], folder: Path) -> dict[str, str]:
+    """Writes the files as they are. The graph of an ONNX file names those beside it, which keep their names."""
+    roles = {}
+    for role, content in contents.items():
+        name = "model.onnx" if role == "weights" else Path(card.source.files[role].path).name
+        with (folder / name).open("xb") as file:
+            file.write(content)
+        roles[role] = name
+    if card.labels is not None:
+        (folder / card.labels).write_text("".join(f"{label}\n" for label in card.class_names), encoding="utf-8")
         roles["labels"] = card.labels
     return roles
 

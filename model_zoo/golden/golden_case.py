@@ -24,8 +24,10 @@ __all__ = [
     "GoldenCase",
     "GoldenInput",
     "Noise",
+    "OutputValues",
     "ScoreExpectation",
     "SpeechExpectation",
+    "TensorsExpectation",
     "TextPair",
     "TokensExpectation",
     "WrittenExpectation",
@@ -54,17 +56,20 @@ class Noise(CardPart):
 
 
 class GoldenInput(CardPart):
-    """Exactly one of a file of ``model_zoo/golden/``, a text, or generated noise. A second text may come with a text."""
+    """Exactly one of a file of ``model_zoo/golden/``, a text, generated noise, or the seed of random tensors. A second text may
+    come with a text."""
 
     file: str | None = None
     text: str | None = None
     text_pair: str | None = None
     noise: Noise | None = None
+    seed: int | None = Field(default=None, ge=0)
+    """Of a row of the network's own tensors; see ``seeded_tensors``."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "GoldenInput":
-        if sum(part is not None for part in (self.file, self.text, self.noise)) != 1:
-            raise ValueError("give exactly one of file, text and noise")
+        if sum(part is not None for part in (self.file, self.text, self.noise, self.seed)) != 1:
+            raise ValueError("give exactly one of file, text, noise and seed")
         if self.text_pair is not None and self.text is None:
             raise ValueError("text_pair comes with a text")
         return self
@@ -164,6 +169,23 @@ class DetectionExpectation(CardPart):
     at_most: int = Field(ge=0)
 
 
+class OutputValues(CardPart):
+    """Some values of one row of an output."""
+
+    shape: tuple[int, ...]
+    """Of the row."""
+    values: tuple[float, ...]
+    """Evenly spread over the row; see ``spread``."""
+    tolerance: float = Field(ge=0)
+    """Greatest absolute difference of a value."""
+
+
+class TensorsExpectation(CardPart):
+    """Outputs of a network, by name."""
+
+    outputs: dict[str, OutputValues] = Field(min_length=1)
+
+
 Expectation = Annotated[
     ClassificationExpectation
     | EmbeddingExpectation
@@ -173,7 +195,8 @@ Expectation = Annotated[
     | EntitiesExpectation
     | TokensExpectation
     | ScoreExpectation
-    | DetectionExpectation,
+    | DetectionExpectation
+    | TensorsExpectation,
     Field(union_mode="left_to_right"),
 ]
 

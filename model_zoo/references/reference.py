@@ -10,13 +10,13 @@ from model_zoo.errors import InvalidReference
 
 __all__ = ["HUB_KINDS", "Reference", "is_reference", "parse_reference"]
 
-_KINDS = ("hf", "timm", "local")
+_KINDS = ("hf", "timm", "local", "onnx")
 HUB_KINDS = ("hf", "timm")
 """Kinds of references whose files come from a model hub."""
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
 _TIMM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
-_FORMS = "hf:ORG/NAME, hf:ORG/NAME@REVISION, timm:NAME or local:FOLDER"
+_FORMS = "hf:ORG/NAME, hf:ORG/NAME@REVISION, timm:NAME, local:FOLDER or onnx:FILE"
 _NO_TORCHVISION = (
     "its weights are in no repository; timm has most of its networks: try timm:resnet50.tv_in1k and the like"
 )
@@ -27,12 +27,13 @@ class Reference:
     """A network and where it is.
 
     Attributes:
-        kind: ``hf`` for a model hub, ``timm`` for timm's repositories there, ``local`` for a folder of this machine.
-        place: ``ORG/NAME``, the name that timm gives a pretrained network, or the absolute path of the folder.
+        kind: ``hf`` for a model hub, ``timm`` for timm's repositories there, ``local`` for a folder of this machine, ``onnx`` for
+            a file of this machine.
+        place: ``ORG/NAME``, the name that timm gives a pretrained network, or the absolute path of the folder or file.
         revision: branch, tag or commit of a hub; empty for its main branch.
     """
 
-    kind: Literal["hf", "timm", "local"]
+    kind: Literal["hf", "timm", "local", "onnx"]
     place: str
     revision: str = ""
 
@@ -42,7 +43,7 @@ class Reference:
     @property
     def shown(self) -> str:
         """The reference without a path of this machine, for messages."""
-        return f"local:{Path(self.place).name}" if self.kind == "local" else str(self)
+        return str(self) if self.kind in HUB_KINDS else f"{self.kind}:{Path(self.place).name}"
 
     @property
     def repository(self) -> str:
@@ -51,12 +52,14 @@ class Reference:
 
     def is_same_as(self, text: str) -> bool:
         """Whether the text of a reference means the same network: ``timm:NAME`` is ``hf:timm/NAME``."""
-        return text == str(self) or (self.kind != "local" and _on_hub(text) == _on_hub(str(self)))
+        return text == str(self) or (self.kind in HUB_KINDS and _on_hub(text) == _on_hub(str(self)))
 
     @property
     def model_name(self) -> str:
         """The name that a model of the catalog would have: lower case, with underscores."""
         last = self.place.rstrip("/").rpartition("/")[2]
+        if self.kind == "onnx":
+            last = last.removesuffix(".onnx")
         return re.sub(r"[^a-z0-9]+", "_", last.lower()).strip("_")[:63].rstrip("_")
 
 
@@ -78,9 +81,11 @@ def parse_reference(text: str) -> Reference:
         raise InvalidReference(text, f"expected {_FORMS}")
     if not rest:
         raise InvalidReference(text, "nothing follows the colon")
-    if kind == "local":
+    if kind in ("local", "onnx"):
         try:
-            return Reference("local", os.path.normpath(Path(rest).expanduser().absolute()))
+            return Reference(
+                "local" if kind == "local" else "onnx", os.path.normpath(Path(rest).expanduser().absolute())
+            )
         except RuntimeError as error:
             raise InvalidReference(text, "there is no such user") from error
     place, at, revision = rest.partition("@")

@@ -45,6 +45,8 @@ class LocalModel:
     golden_cases: int
     verification: str
     """The comparison with its makers' library when it was pulled, in words; `none` where there was none."""
+    note: str = ""
+    """Why a batch has one row; empty where rows share batches."""
 
 
 def local_models() -> list[LocalModel]:
@@ -108,6 +110,7 @@ def _local_model(card: Card, store: Store) -> LocalModel:
         fine_tunable=_is_fine_tunable(card),
         golden_cases=len(card.golden),
         verification=_verification(card),
+        note=f"a batch has one row: {because}" if (because := card.batching.single_rows_because) else "",
     )
 
 

@@ -19,6 +19,7 @@ EXAMPLES = {
     "row": "rows.csv",
     "series": "steps.csv",
     "record": "records.csv",
+    "": "row.json",
 }
 """An argument for `zoo predict MODEL`, by the kind of input that the model takes."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +22,7 @@ TIMEOUT_S = 1800.0
 
 def library_answers(reference: str, request: LibraryRequest) -> list[Any]:
     """The library's answer to each input of the request. Raises NotEqual where it gives none; `reference` is for messages."""
-    with tempfile.TemporaryDirectory(prefix="zoo-") as empty:
-        # An empty working directory: a file in another one could be imported in place of a library.
-        process = ChildProcess.start(WORKER, env=_environment(), cwd=Path(empty), stderr=_log())
-        try:
-            with process.killed_after(TIMEOUT_S):
-                process.write_line(strict_json.text(request).encode())
-                line = process.read_line()
-        except OSError:
-            line = None
-        finally:
-            process.end(grace_s=0.0)
-    reply = None if line is None else strict_json.parsed_object(line)
+    reply = reply_of(WORKER, strict_json.text(request).encode(), TIMEOUT_S)
     if reply is None:
         raise NotEqual(
             reference, "the process that runs their library ended without an answer, perhaps for want of memory"
@@ -41,6 +30,22 @@ def library_answers(reference: str, request: LibraryRequest) -> list[Any]:
     if "reason" in reply:
         raise NotEqual(reference, str(reply["reason"]))
     return list(reply["answers"])
+
+
+def reply_of(worker: Sequence[str], line: bytes, timeout_s: float) -> dict[str, Any] | None:
+    """The line of JSON with which a worker answers a line; None where it ends without one, or takes longer."""
+    with tempfile.TemporaryDirectory(prefix="zoo-") as empty:
+        # An empty working directory: a file in another one could be imported in place of a library.
+        process = ChildProcess.start(worker, env=_environment(), cwd=Path(empty), stderr=_log())
+        try:
+            with process.killed_after(timeout_s):
+                process.write_line(line)
+                answer = process.read_line()
+        except OSError:
+            answer = None
+        finally:
+            process.end(grace_s=0.0)
+    return None if answer is None else strict_json.parsed_object(answer)
 
 
 def _environment() -> Mapping[str, str]:

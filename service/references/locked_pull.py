@@ -29,7 +29,7 @@ from model_zoo.sources.artifact_source import Progress
 from model_zoo.sources.digest import sha256_of_file
 from model_zoo.sources.source_table import source_for
 from model_zoo.store import Store
-from service.references.pull import Pulled, publish_card
+from service.references.publishing import Pulled, publish_card
 from service.runtime.network import NetworkRuntime
 from service.settings import HOME_LOCK
 from service.tasks.table import task_for

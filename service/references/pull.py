@@ -7,21 +7,14 @@ A card pins the commit and the digests of all files. Pulling the same reference 
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 import shutil
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from model_zoo import strict_json
 from model_zoo.cards.card import Card
-from model_zoo.cards.weight_source import SourceFile
 from model_zoo.catalog import CARDS, Catalog
 from model_zoo.errors import InvalidReference, NotDerivable, SourceUnavailable, StoreUnusable
 from model_zoo.locking import exclusive_lock, shared_lock
@@ -41,13 +34,13 @@ from service.references.footprint import Footprint, check_room, check_size, foot
 from service.references.library_answers import library_version
 from service.references.library_process import library_answers
 from service.references.library_request import LibraryRequest
+from service.references.onnx.pull import pull_onnx
+from service.references.publishing import Pulled, Say, pinned, publish_card
 from service.references.verification_inputs import verification_inputs
 from service.runtime.network import NetworkRuntime
 from service.settings import HOME_LOCK
 from service.tasks.table import task_for
 from service.verification.probes import alone, invariance_problem
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -77,16 +70,6 @@ class _Request:
     room: Room
     progress: Progress | None
     say: Say
-
-
-@dataclass(frozen=True)
-class Pulled:
-    """A model that is ready to be served."""
-
-    card: Card
-    files: Materialised
-    already: bool
-    """Whether it was on this machine before."""
 
 
 def pull_reference(
@@ -137,6 +120,8 @@ def _pull(asked: _Request) -> Pulled:
                 str(reference), "its files are not on this machine, and ZOO_OFFLINE forbids a fetch"
             )
         return Pulled(known, found or Store(home).materialise(known, asked.progress), found is not None)
+    if reference.kind == "onnx":
+        return pull_onnx(reference, store, home, name, asked.given, asked.progress, asked.say)
     if reference.kind == "local":
         repository = LocalRepository(Path(reference.place))
         plan = _planned(repository, asked)
@@ -182,7 +167,7 @@ def _fetch(hub: HubRepository, plan: CardPlan, folder: Path, progress: Progress 
 def _converted(fetched: _Fetched, store: Store, asked: _Request) -> Pulled:
     """Converts, verifies and publishes; what was converted is removed where it is not right."""
     plan = fetched.plan
-    files = {role: _pinned(fetched.folder, path) for role, path in plan.roles.items()}
+    files = {role: pinned(fetched.folder, path) for role, path in plan.roles.items()}
     name, say = asked.name, asked.say
     card = plan.card(fetched.source, files).model_copy(update={"name": name, "reference": str(asked.reference)})
     say(f"{name}: a network for {card.task} with {card.parameters:,} parameters; its weights are converted")
@@ -237,12 +222,6 @@ def _planned(repository: HubRepository | LocalRepository, asked: _Request) -> Ca
     return plan
 
 
-def _pinned(folder: Path, path: str) -> SourceFile:
-    with (folder / path).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return SourceFile(path=path, sha256=digest, bytes=file.tell())
-
-
 def _verified(card: Card, files: Materialised, fetched: _Fetched) -> Card:
     recipe = card.recipe
     inputs = verification_inputs(
@@ -269,18 +248,3 @@ def _verified(card: Card, files: Materialised, fetched: _Fetched) -> Card:
     if problem is not None:
         raise NotDerivable(fetched.shown, f"its answers depend on the other rows of a batch: {problem}")
     return card
-
-
-def publish_card(card: Card, home: Path) -> None:
-    """Writes the card under its name, whole or not at all."""
-    document = card.model_dump(mode="json", exclude_defaults=True)
-    finite = strict_json.read(strict_json.text(document))
-    text = yaml.dump(finite, Dumper=yaml.SafeDumper, sort_keys=False, allow_unicode=True, width=120)
-    folder = home / CARDS
-    folder.mkdir(parents=True, exist_ok=True)
-    staged = folder / f".{card.name}-{uuid.uuid4().hex}"
-    with staged.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    staged.replace(folder / f"{card.name}.yaml")

@@ -28,7 +28,8 @@ KINDS = {
 def reject_kind(card: Card, instance: Instance, path: str) -> InvalidInput:
     """The error for an instance of a kind that the model does not accept."""
     got = KINDS.get(type(instance).__name__, "tensors")
-    return InvalidInput(path, f"expected {card.raw_input} or tensors for model {card.name!r}, got {got}")
+    expected = f"{card.raw_input} or tensors" if card.raw_input else "tensors"
+    return InvalidInput(path, f"expected {expected} for model {card.name!r}, got {got}")
 
 
 def decode_text(card: Card, instance: Instance, path: str, *, empty: bool = False) -> str:

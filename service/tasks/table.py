@@ -18,6 +18,7 @@ from model_zoo.cards.recipes import (
     SeriesRecipe,
     SoundRecipe,
     SpectrogramRecipe,
+    TensorsRecipe,
     TextRecipe,
 )
 from model_zoo.materialised import Materialised
@@ -35,6 +36,7 @@ from service.tasks.image.scaled_images import ScaledImages
 from service.tasks.regression import NumberAnswers
 from service.tasks.series.time_series_forecasting import TimeSeriesForecasting
 from service.tasks.tabular.tabular_prediction import TabularPrediction
+from service.tasks.tensors import TensorsTask
 from service.tasks.text.character_input import CharacterInput
 from service.tasks.text.fill_mask import FillMaskAnswers, MaskedTokenInput
 from service.tasks.text.prompted_generation import PromptedGeneration
@@ -73,6 +75,7 @@ TASKS: dict[tuple[str, type], TaskFactory] = {
     ("regression", TextRecipe): partial(SequenceTask, TokenInput, NumberAnswers),
     ("regression", CharacterRecipe): partial(SequenceTask, CharacterInput, NumberAnswers),
     ("regression", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, NumberAnswers),
+    ("other", TensorsRecipe): TensorsTask,
 }
 """Factories by the card's task, which is a Hugging Face id, and by the type of its recipe."""
 

@@ -109,6 +109,10 @@ class TierManager:
     def _model_ready(self, served: ServedModel) -> None:
         options = self._registry.status(served.name).options
         precisions: tuple[str, ...] = ()
+        if served.card.architecture.builder == "onnx":  # ONNX Runtime has compiled it when it was loaded
+            runtime = served.runtime
+            self._swap.settle(served, TierReport("compiled", runtime.precision, compiler=runtime.compiler))
+            return
         if options.optimize == "off":
             reason = "optimize is off"
         elif served.card.adapter is not None:

@@ -93,6 +93,11 @@ def check_before_upload(base: Card, spec: JobSpec, kinds: Sequence[DatasetKind] 
 
 
 def _check_base(base: Card, *kinds: DatasetKind) -> None:
+    if base.architecture.builder == "onnx":
+        raise InvalidInput(
+            "spec.base",
+            f"{base.name!r} cannot be fine-tuned: it is an ONNX file, whose weights ONNX Runtime does not train",
+        )
     inputs = INPUT_NAMES.get(base.recipe.kind)
     if inputs is None or base.task in WITHOUT_FEATURES:
         raise InvalidInput("spec.base", f"{base.name!r} cannot be fine-tuned: it has no features that a head could use")

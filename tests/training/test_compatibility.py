@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import TensorsRecipe
 from model_zoo.catalog import Catalog
 from service.datasets.dataset import DatasetInfo, DatasetKind, DatasetReport
 from service.errors import InvalidInput
 from service.training.compatibility import check_before_upload, plan
 from service.training.job_spec import JobSpec, Method
+from tests.support.references.onnx_cards import tensors_card
 
 CATALOG = Catalog.from_package()
 CLASSES = ("a", "b")
@@ -149,3 +151,11 @@ def test_check_before_upload_of_impossible_spec_is_rejected(
 def test_check_before_upload_of_possible_spec_is_accepted(name: str, asked: dict[str, Any]) -> None:
     check_before_upload(base(name), JobSpec(base=name, dataset_id="", model="mine", **asked))
     check_before_upload(base(name), JobSpec(base=name, dataset_id="", model="mine", **asked), list(DatasetKind))
+
+
+def test_onnx_network_is_no_base_whatever_it_takes() -> None:
+    card = tensors_card((("x", "FP32", (-1, 4)),), TensorsRecipe(kind="tensors"))
+    info = data("table", CLASSES)
+    with pytest.raises(InvalidInput, match="it is an ONNX file, whose weights ONNX Runtime does not train") as refused:
+        plan(card, info, JobSpec(base="tiny", dataset_id=info.id, model="mine"))
+    assert refused.value.field == "spec.base"

@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 
+SETTINGS = ("max_tokens", "max_length", "max_batch_size")
+"""Keys of `--set`."""
+
+
 def pull(
     model: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="MODEL",
-            help="Names of models, or references: hf:ORG/NAME, hf:ORG/NAME@REVISION, timm:NAME, local:FOLDER.",
+            help="Names of models, or references: hf:ORG/NAME, hf:ORG/NAME@REVISION, timm:NAME, local:FOLDER, onnx:FILE.",
         ),
     ] = None,
     default: Annotated[bool, typer.Option("--default", help="Fetch the models of the default set.")] = False,
@@ -41,7 +45,11 @@ def pull(
     ] = None,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="What a reference does not say: max_tokens. May be repeated."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="What a reference does not say: max_tokens; of ONNX: max_length, max_batch_size. May be repeated.",
+        ),
     ] = None,
     locked: Annotated[
         bool,
@@ -197,7 +205,11 @@ def _describe(card: Card, files: Materialised, already: bool) -> None:
     size = format_size(files.weights.stat().st_size)
     print_line(f"{card.name}: {'already here' if already else 'pulled'}, {size} in {files.folder}")
     classes = f", {len(card.class_names):,} classes" if card.class_names else ""
-    print_line(f"  {card.task}{classes}, {card.parameters:,} parameters, {card.family}; input: {card.raw_input}")
+    print_line(
+        f"  {card.task}{classes}, {card.parameters:,} parameters, {card.family}; input: {card.raw_input or 'tensors'}"
+    )
+    if card.batching.single_rows_because:
+        print_line(f"  a batch has one row: {card.batching.single_rows_because}")
     print_line(f"  licence: {card.licence.weights}; pulled from {card.reference}")
     if (seen := card.verification) is not None:
         print_line(
@@ -215,8 +227,9 @@ def _given(task: str, labels: Path | None, assignments: list[str]) -> Given | No
     settings = {}
     for assignment in assignments:
         key, sign, value = assignment.partition("=")
-        if key != "max_tokens" or not sign:
-            raise typer.BadParameter(f"expected max_tokens=NUMBER, got {assignment[:80]!r}", param_hint="--set")
+        if key not in SETTINGS or not sign:
+            known = ", ".join(f"{name}=NUMBER" for name in SETTINGS)
+            raise typer.BadParameter(f"expected one of {known}, got {assignment[:80]!r}", param_hint="--set")
         settings[key] = value
     names: tuple[str, ...] = ()
     if labels is not None:

@@ -126,7 +126,7 @@ def _runtime_facts(model: ModelInfo | LocalModel) -> dict[str, str]:
     from service.client import ModelInfo
 
     if not isinstance(model, ModelInfo):
-        return {"weights": model.weights_folder}
+        return {"why": model.note, "weights": model.weights_folder}
     traffic = model.traffic
     runtime = f"{model.precision} on {model.device}, {format_size(model.memory_bytes)}, loaded in {model.load_s:.1f} s"
     return {

@@ -10,6 +10,7 @@ from service.cli.inputs.input_source import STDIN, InputSource, UnreadableInput
 from service.cli.inputs.known_columns import KnownColumns
 from service.cli.inputs.paths import file_sources
 from service.cli.inputs.structured import structured_sources
+from service.cli.inputs.tensor_inputs import tensor_sources
 from service.cli.inputs.texts import text_sources
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def input_sources(
     Text model: an argument is a text unless it names a file or folder (`texts.py`); `-` reads a text a line from stdin.
     `text_pair` is a second text that is read with each of them; of a table, the column that holds it.
     `query` is the first text of pairs whose second one is the input.
-    Model of rows, series or records: see `structured.py`.
+    Model of rows, series or records: see `structured.py`. Model of tensors only: see `tensor_inputs.py`.
     Other models: an argument is a file, a folder or an archive of files; `-` is one encoded file on stdin.
     """
     raw_input, columns = model.raw_input, KnownColumns(model, version)
@@ -44,6 +45,8 @@ def input_sources(
                 elif text_pair is not None:
                     texts = (_paired(source, "text", text_pair, "text_pair") for source in texts)
                 yield from texts
+            elif not raw_input and model.inputs:
+                yield from tensor_sources(argument, model)
             elif raw_input in ("row", "series", "record"):
                 yield from structured_sources(argument, raw_input, columns)
             elif argument == STDIN:

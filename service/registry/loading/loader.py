@@ -23,6 +23,7 @@ from service.engine.decisions import Decisions
 from service.errors import NotReady
 from service.observability.log import logger
 from service.registry.loading.loaded import Loaded, LoadedHead, no_golden_items
+from service.registry.loading.onnx_loading import check_precision, is_onnx, open_network
 from service.runtime.heads import HeadPool, PooledHead
 from service.runtime.network import NetworkRuntime
 from service.tasks.base import Task
@@ -50,10 +51,11 @@ class Loader:
         precision: Callable[[str], str] = lambda model: "auto",
         bases: Mapping[str, Card] | None = None,
         heads: HeadPool | None = None,
+        onnx_threads: int = 1,
     ) -> None:
         """`progress(model)` returns the callback for a download's progress. `offline` forbids downloads. `precision(model)` is
         the precision that a model must run in; `auto` begins in fp32. `bases`: the catalog's cards by name, the bases of tuned
-        versions; `heads` bounds the memory of their heads."""
+        versions; `heads` bounds the memory of their heads. `onnx_threads`: of ONNX Runtime, for each network."""
         self._bases = bases or {}
         self._head_pool = heads or HeadPool(HEADS_BYTES)
         self._store = store
@@ -61,6 +63,7 @@ class Loader:
         self._offline = offline
         self._progress = progress
         self._precision = precision
+        self._onnx_threads = onnx_threads
 
     def load(self, card: Card, precision: str | None = None) -> Loaded:
         """Raises NotReady with a reason fit for a client.
@@ -68,6 +71,8 @@ class Loader:
         A tuned version that does not hold in its precision runs in fp32 instead, since its job has published it.
         """
         with _as_not_ready(card.name):
+            if is_onnx(card):
+                return self._load_onnx(card, precision or self._precision(card.name))
             files, base = self._files(card)
             started = time.monotonic()
             try:
@@ -107,6 +112,30 @@ class Loader:
                     timings = _warm_up(task, runtime)
             spent = time.monotonic() - started
             return Loaded(task, runtime, spent, reference if items else None, timings, golden, decisions, note)
+
+    def _load_onnx(self, card: Card, precision: str) -> Loaded:
+        """As `load`, for a network that ONNX Runtime runs. Its golden cases come from seeded inputs."""
+        check_precision(precision)
+        files = self._materialise(card)
+        started = time.monotonic()
+        try:
+            runtime = open_network(card, files, self._device, self._onnx_threads)
+        except ZooModelError:  # a damaged file, which is fetched again
+            files = self._repair(card)[0]
+            runtime = open_network(card, files, self._device, self._onnx_threads)
+        task = task_for(card, files)
+        timings = _warm_up(task, runtime)
+        problem = golden_problem(task, runtime)
+        if problem is not None:
+            raise NotReady(f"the golden check failed: {problem}")
+        items = probe_items(task)
+        reference = alone(task, runtime, items)
+        problem = invariance_problem(task, runtime, reference, items)
+        if problem is not None:
+            raise NotReady(f"the batch-invariance check failed: {problem}")
+        because = card.batching.single_rows_because
+        note = f"a batch has one row: {because}" if because else ""
+        return Loaded(task, runtime, time.monotonic() - started, reference, timings, note=note)
 
     def load_head(self, card: Card) -> LoadedHead:
         """See ModelLoader. The head is not checked yet: that takes the base."""
@@ -236,7 +265,7 @@ def _warm_up(task: Task, runtime: Runs) -> list[tuple[int, int, float]]:
     """Runs batches: the first runs allocate memory and choose kernels. Returns rows, length and seconds of the later runs."""
     item = task.warmup_item()
     timings = []
-    for rows in (1, 2):
+    for rows in (1, 2)[: task.card.batching.max_batch_size]:
         for attempt in range(3):
             started = time.monotonic()
             task.split(runtime.run(task.collate([item] * rows)[0]), [item] * rows)

@@ -166,7 +166,7 @@ def _is_raw(inputs: Sequence[InputTensor], card: Card) -> bool:
     """Whether a request brings the model's raw input, or the two texts of a pair."""
     names = [tensor.name for tensor in inputs]
     wanted = [card.raw_input] if len(names) == 1 or not takes_pairs(card) else sorted([card.raw_input, TEXT_PAIR])
-    return sorted(names) == wanted and all(tensor.datatype == "BYTES" for tensor in inputs)
+    return card.raw_input != "" and sorted(names) == wanted and all(tensor.datatype == "BYTES" for tensor in inputs)
 
 
 def _check_raw_inputs(inputs: Sequence[InputTensor]) -> None:
@@ -188,7 +188,7 @@ def _check_tensors(inputs: Sequence[InputTensor], card: Card) -> None:
         if spec is None:
             if any(tensor.name == known.name for known in card.signature.inputs):
                 raise InvalidInput(f"inputs[{i}].name", f"expected {tensor.name!r} or {PIXELS!r}, got both")
-            if tensor.name == card.raw_input and len(inputs) == 1:
+            if tensor.name == card.raw_input != "" and len(inputs) == 1:
                 raise InvalidInput(f"inputs[{i}].datatype", f"{tensor.name!r} takes BYTES, got {tensor.datatype}")
             raise InvalidInput(f"inputs[{i}].name", f"expected {_accepted(card)}, got {tensor.name!r}")
         if tensor.name in seen:
@@ -231,8 +231,9 @@ def _accepted(card: Card) -> str:
     tensors = [f"{spec.name!r} {spec.datatype} {list(spec.shape)}" for spec in card.signature.inputs]
     if (pixels := pixels_input(card)) is not None:
         tensors[0] += f" (or {pixels.spec.name!r} {pixels.spec.datatype} {list(pixels.spec.shape)} in its place)"
+    listed = " and ".join(tensors)
     beside = f" or with {TEXT_PAIR!r} BYTES [-1, 1]" if takes_pairs(card) else ""
-    return f"{' and '.join(tensors)}, or {card.raw_input!r} BYTES [-1, 1] alone{beside}"
+    return f"{listed}, or {card.raw_input!r} BYTES [-1, 1] alone{beside}" if card.raw_input else listed
 
 
 # ── parameters ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -30,6 +30,7 @@ from service.types import (
     InferRequest,
     Instance,
     Options,
+    OutputTensors,
     Prediction,
     Ranking,
     RankingInstance,
@@ -261,6 +262,10 @@ def _write_detections(answer: Detections, result: pb.PredictionResult) -> None:
         message.objects.add(index=found.index, name=found.name, score=found.score, box=box)
 
 
+def _write_outputs(answer: OutputTensors, result: pb.PredictionResult) -> None:
+    result.tensors.CopyFrom(_write_tensors(answer.tensors))
+
+
 _WRITERS: dict[type[Answer], Callable[[Any, pb.PredictionResult], None]] = {
     Classification: _write_classification,
     Embedding: _write_embedding,
@@ -272,6 +277,7 @@ _WRITERS: dict[type[Answer], Callable[[Any, pb.PredictionResult], None]] = {
     Regression: _write_regression,
     Forecast: _write_forecast,
     Detections: _write_detections,
+    OutputTensors: _write_outputs,
 }
 
 _DATATYPES = {dtype: name for name, dtype in DTYPES.items()}
