@@ -4,6 +4,7 @@
 #   make test-fast  tests without a server process, network or compiler
 #   make bench   measurements beside the in-process limit       make protos regenerate service/pb
 #   make client  the blocking SDK client from the async one
+#   make docs     the pages of docs/ that follow from the code
 #   make docs-metrics docs/metrics.md from the definitions    make dashboards deploy/grafana from scripts/dashboards
 #   make bench-finetune   fine-tuning beside plain scripts
 #   make bench-access bench-tenants  what TLS and the like cost a request
@@ -24,7 +25,7 @@ ARGS ?=
 # Models to fine-tune that the default set does not serve.
 BASES := mobilenetv2_100 speaker_lstm char_lstm
 
-.PHONY: setup serve test test-fast unit aio stock-clients frontend-versions recorded check fix demo bench bench-setup bench-peers bench-gpu bench-report bench-finetune bench-access bench-tenants simulate protos client docs-metrics dashboards sbom deploy-test wheel wheel-test clean
+.PHONY: setup serve test test-fast unit aio stock-clients frontend-versions recorded check fix demo bench bench-setup bench-peers bench-gpu bench-report bench-finetune bench-access bench-tenants simulate protos client docs docs-metrics dashboards sbom deploy-test wheel wheel-test clean
 .DEFAULT_GOAL := serve
 
 # ── set-up ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -196,6 +197,10 @@ protos: $(VENV)/.dev
 
 client: $(VENV)/.dev
 	$(BIN)/python scripts/sync_client.py
+
+# docs/zoo.md, tasks.md and cards.md from the cards, the tasks and their classes.
+docs: docs-metrics
+	$(BIN)/python -m scripts.pages
 
 docs-metrics: $(VENV)/.dev
 	$(BIN)/python scripts/metrics_page.py

@@ -340,6 +340,23 @@ class GeneratedText:
 
 
 @dataclass(frozen=True, slots=True)
+class TranscriptChunk:
+    """A part of a transcript, in seconds from the beginning of the sound."""
+
+    text: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What was said in a sound: all of it, and its parts in order of time."""
+
+    text: str
+    chunks: tuple[TranscriptChunk, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Regression:
     """A number in the units of the training data, and the interval that held 80 % of the held-out targets."""
 
@@ -387,6 +404,27 @@ class Detections:
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentedClass:
+    """A class in an image: its index, its name, and the share (0..1) of the pixels that it covers."""
+
+    index: int
+    name: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """The class of each pixel of an image."""
+
+    classes: tuple[SegmentedClass, ...]
+    """Those that are present, the largest first."""
+    mask: bytes
+    """A grey PNG of the size of the image as it was sent, upright; its pixels, of 8 or 16 bits, are indices of classes."""
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
 class OutputTensors:
     """The outputs of a network whose task has no answer for people: one row of each, by name."""
 
@@ -397,6 +435,7 @@ Answer = (
     Classification
     | Embedding
     | Segments
+    | Transcript
     | Entities
     | FilledMasks
     | Ranking
@@ -404,6 +443,7 @@ Answer = (
     | Regression
     | Forecast
     | Detections
+    | Segmentation
     | OutputTensors
 )
 

@@ -6,11 +6,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from model_zoo.cards.card import Card
 from model_zoo.catalog import Catalog
+from model_zoo.inventory.hub_catalog import hub_catalog
 from service.settings import Settings
+from service.tasks.table import TASKS
 from service.training.hyperparameters import Hyperparameters
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,6 +43,42 @@ def test_metrics_page_is_the_one_that_the_definitions_give(tmp_path: Path) -> No
     fresh = tmp_path / "metrics.md"
     subprocess.run([sys.executable, ROOT / "scripts/metrics_page.py", "--out", fresh], check=True, timeout=60)
     assert fresh.read_text() == (ROOT / "docs/metrics.md").read_text(), "run `make docs-metrics`"
+
+
+@pytest.fixture(scope="module")
+def fresh_pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pages")
+    subprocess.run([sys.executable, "-m", "scripts.pages", "--out", folder], cwd=ROOT, check=True, timeout=120)
+    return folder
+
+
+@pytest.mark.parametrize("page", ["zoo.md", "tasks.md", "cards.md"])
+def test_page_is_the_one_that_the_code_gives(page: str, fresh_pages: Path) -> None:
+    assert (fresh_pages / page).read_text() == (ROOT / "docs" / page).read_text(), "run `make docs`"
+
+
+def test_tasks_page_has_every_task_with_its_answer(fresh_pages: Path) -> None:
+    rows = re.findall(
+        r"^\| (\S+) \| (?:`\w+`|tensors) \| \[`(\w+)`\]\(#recipes\) \| (.*?) \|",
+        (fresh_pages / "tasks.md").read_text(),
+        re.MULTILINE,
+    )
+    assert {(task, recipe) for task, recipe, _ in rows} == {
+        (task, get_args(kind.model_fields["kind"].annotation)[0]) for task, kind in TASKS
+    }
+    assert [task for task, _, answer in rows if not answer] == [], "annotate `postprocess` with its kind of answer"
+
+
+def test_zoo_page_has_every_card_and_every_reference(fresh_pages: Path) -> None:
+    page = (fresh_pages / "zoo.md").read_text()
+    named = [*Catalog.from_package().names(), *(entry.reference for entry in hub_catalog())]
+    assert [name for name in named if f"| `{name}` |" not in page] == []
+
+
+def test_cards_page_has_every_field_of_a_card(fresh_pages: Path) -> None:
+    page = (fresh_pages / "cards.md").read_text()
+    section = page[page.index("### Card\n") :].split("\n### ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(Card.model_fields)
 
 
 def test_finetune_page_lists_every_hyperparameter_in_order() -> None:

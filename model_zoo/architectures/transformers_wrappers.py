@@ -8,13 +8,20 @@ from torch import Tensor, nn
 
 from model_zoo.architectures.generation import TextGenerator
 from model_zoo.architectures.mask_filler import MaskFiller
-from model_zoo.architectures.sound import SoundClassifier
+from model_zoo.architectures.sound import SoundClassifier, SoundFrames
 from model_zoo.architectures.wrappers import Network, SentenceEncoder, masked_mean
 from model_zoo.cards.card import Card
-from model_zoo.cards.recipes import SoundRecipe, TextRecipe
+from model_zoo.cards.recipes import ImageRecipe, SoundRecipe, TextRecipe
 from model_zoo.cards.signature import FEATURES
 
-__all__ = ["WRAPPERS", "TransformersDetector", "TransformersImageClassifier", "TransformersTextClassifier"]
+__all__ = [
+    "WRAPPERS",
+    "TransformersDetector",
+    "TransformersImageClassifier",
+    "TransformersImageEncoder",
+    "TransformersSegmenter",
+    "TransformersTextClassifier",
+]
 
 
 class TransformersTextClassifier(Network):
@@ -84,8 +91,39 @@ class TransformersDetector(Network):
         return {"logits": found.logits, "pred_boxes": found.pred_boxes}
 
 
-def _sentence_encoder(backbone: nn.Module, card: Card) -> Network:
+class TransformersSegmenter(Network):
+    """A transformers network for semantic segmentation; it has no features for a head."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        """``pixel_values`` (B, 3, H, W) → ``logits`` (B, classes, h, w)."""
+        return {"logits": self.backbone(pixel_values=pixel_values).logits}
+
+
+class TransformersImageEncoder(Network):
+    """A transformers network for images without a head, that pools what it finds."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def features(self, **inputs: Tensor) -> Tensor:
+        """``pixel_values`` (B, 3, H, W) → pooled features (B, D)."""
+        pooled: Tensor = self.backbone(pixel_values=inputs["pixel_values"]).pooler_output
+        return pooled.flatten(1)
+
+    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        """``pixel_values`` (B, 3, H, W) → ``embedding`` (B, D)."""
+        return {"embedding": self.features(pixel_values=pixel_values)}
+
+
+def _encoder(backbone: nn.Module, card: Card) -> Network:
     recipe = card.recipe
+    if isinstance(recipe, ImageRecipe):
+        return TransformersImageEncoder(backbone)
     assert isinstance(recipe, TextRecipe)
     return SentenceEncoder(backbone, recipe.normalize, recipe.pooling == "cls")
 
@@ -94,6 +132,12 @@ def _sound_classifier(backbone: nn.Module, card: Card) -> Network:
     recipe = card.recipe
     assert isinstance(recipe, SoundRecipe)
     return SoundClassifier(backbone, recipe.masked)
+
+
+def _sound_frames(backbone: nn.Module, card: Card) -> Network:
+    recipe = card.recipe
+    assert isinstance(recipe, SoundRecipe)
+    return SoundFrames(backbone, recipe.masked)
 
 
 def _text_generator(backbone: nn.Module, card: Card) -> Network:
@@ -112,12 +156,14 @@ def _sequence_classifier(backbone: nn.Module, card: Card) -> Network:
 
 
 WRAPPERS: Mapping[str, Callable[[nn.Module, Card], Network]] = {
-    "AutoModel": _sentence_encoder,
+    "AutoModel": _encoder,
     "AutoModelForAudioClassification": _sound_classifier,
+    "AutoModelForCTC": _sound_frames,
     "AutoModelForCausalLM": _text_generator,
     "AutoModelForImageClassification": lambda backbone, card: TransformersImageClassifier(backbone),
     "AutoModelForMaskedLM": MaskFiller,
     "AutoModelForObjectDetection": lambda backbone, card: TransformersDetector(backbone),
+    "AutoModelForSemanticSegmentation": lambda backbone, card: TransformersSegmenter(backbone),
     "AutoModelForSeq2SeqLM": _text_generator,
     "AutoModelForSequenceClassification": _sequence_classifier,
     "AutoModelForTokenClassification": lambda backbone, card: TransformersTextClassifier(backbone),

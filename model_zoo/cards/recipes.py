@@ -11,6 +11,7 @@ __all__ = [
     "AudioRecipe",
     "CategoryColumn",
     "CharacterRecipe",
+    "CtcDecoding",
     "ImageRecipe",
     "NumberColumn",
     "PromptRecipe",
@@ -166,6 +167,34 @@ class AudioRecipe(CardPart):
     pad_seconds: float = Field(default=0.03, ge=0)
 
 
+class CtcDecoding(CardPart):
+    """Logits of frames → a transcript: the likeliest token of each frame, repetitions merged, blanks dropped (Graves et al., ICML
+    2006). The tokens are the card's labels."""
+
+    blank: int = Field(ge=0)
+    """Token id of no token."""
+    delimiter: str = ""
+    """The token between words."""
+    space: str = " "
+    """What a text has in place of it."""
+    lower: bool = False
+    """Whether texts are converted to lower case."""
+    clean_up: bool = False
+    """Whether spaces before punctuation are dropped."""
+    frame_samples: int = Field(gt=0)
+    """From the beginning of a frame to that of the next, in samples."""
+    chunk_seconds: float = Field(default=30.0, gt=0)
+    """Longer sounds are read in chunks of this length, one after another."""
+    overlap_seconds: float = Field(default=5.0, ge=0)
+    """At both ends of a chunk that another one follows or precedes; its frames are dropped."""
+
+    @model_validator(mode="after")
+    def _chunks_advance(self) -> "CtcDecoding":
+        if self.chunk_seconds <= 2 * self.overlap_seconds:
+            raise ValueError("chunk_seconds must be more than twice overlap_seconds")
+        return self
+
+
 class SoundRecipe(CardPart):
     """Encoded audio → the inputs of a network, by the feature extractor that its makers publish (of transformers)."""
 
@@ -182,6 +211,8 @@ class SoundRecipe(CardPart):
     """The shortest sound that gives the network something to read, in samples at `sample_rate`."""
     window_seconds: float | None = Field(default=None, gt=0)
     """The part of a sound that the extractor reads, and fills with silence where it is shorter; None where it reads all."""
+    ctc: CtcDecoding | None = None
+    """Only of a network that transcribes frame by frame."""
     max_seconds: float = Field(gt=0)
     """Longest accepted audio."""
 
@@ -292,6 +323,11 @@ class TensorsRecipe(CardPart):
     """Greatest size of an axis whose size varies; None if none varies."""
     positions: dict[str, int] = Field(default_factory=dict)
     """By input of whole numbers that are positions in a table of the network, such as token ids: the length of the table."""
+    mask: str = ""
+    """Input with 1 for elements and 0 for padding: in a batch, shorter rows are padded with zeros along their first axis. Empty
+    where no row is padded."""
+    cut: tuple[str, ...] = ()
+    """Outputs whose first axis after the rows is as long as that of the padded inputs: what padding added is cut off."""
 
 
 Recipe = Annotated[

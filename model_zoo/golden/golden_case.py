@@ -26,6 +26,7 @@ __all__ = [
     "Noise",
     "OutputValues",
     "ScoreExpectation",
+    "SegmentationExpectation",
     "SpeechExpectation",
     "TensorsExpectation",
     "TextPair",
@@ -146,7 +147,7 @@ class ContinuationExpectation(CardPart):
 
 
 class WrittenExpectation(CardPart):
-    """The text that the network writes first: as many tokens as the task checks."""
+    """The text that the network writes first, as many tokens as the task checks; or what is said in a sound."""
 
     written: str
 
@@ -186,6 +187,14 @@ class TensorsExpectation(CardPart):
     outputs: dict[str, OutputValues] = Field(min_length=1)
 
 
+class SegmentationExpectation(CardPart):
+    """The shares of an image (0..1) that classes cover, by the name of the class."""
+
+    shares: dict[str, float] = Field(min_length=1)
+    tolerance: float = Field(gt=0, le=1)
+    """Of each share."""
+
+
 Expectation = Annotated[
     ClassificationExpectation
     | EmbeddingExpectation
@@ -196,6 +205,7 @@ Expectation = Annotated[
     | TokensExpectation
     | ScoreExpectation
     | DetectionExpectation
+    | SegmentationExpectation
     | TensorsExpectation,
     Field(union_mode="left_to_right"),
 ]

@@ -91,6 +91,6 @@ def _card(entry: Any, origin: str, number: int) -> Card:
         raise InvalidLock(
             origin, f"{known[:80]}: {'.'.join(str(step) for step in fault['loc'])}: {fault['msg']}"
         ) from error
-    if card.source.kind not in ("hub", "local") or not card.reference:
+    if card.source.kind not in ("hub", "local", "adapted") or not card.reference:
         raise InvalidLock(origin, f"{card.name} was not pulled by a reference")
     return card

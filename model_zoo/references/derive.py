@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from model_zoo import strict_json
 from model_zoo.cards.weight_source import SourceFile
 from model_zoo.errors import NotDerivable, SourceUnavailable
+from model_zoo.references.adapter import ADAPTER_CONFIG
 from model_zoo.references.card_plan import CardPlan, Given
 from model_zoo.references.repository import Repository, config_of
 from model_zoo.references.sentence_transformers_card import plan_sentence_transformers
@@ -41,7 +42,7 @@ def derive(repository: Repository, given: Given = Given()) -> CardPlan:  # noqa:
     config = config_of(repository, "config.json")
     if "auto_map" in config:
         raise NotDerivable(repository.name, "its config.json asks to run code of the repository (auto_map)")
-    if "adapter_config.json" in repository.files:
+    if ADAPTER_CONFIG in repository.files:
         raise NotDerivable(repository.name, "it is an adapter (peft) without its base")
     _check_sizes(repository, config, "")
     try:

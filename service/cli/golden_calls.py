@@ -6,7 +6,7 @@ The task of the card judges, as when a server loads the model; only the answers 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +14,16 @@ import numpy as np
 from model_zoo.golden.golden_case import (
     ClassificationExpectation,
     ContinuationExpectation,
+    DetectionExpectation,
     EmbeddingExpectation,
-    Expectation,
     GoldenCase,
     GoldenInput,
+    SegmentationExpectation,
     SpeechExpectation,
+    TensorsExpectation,
+    WrittenExpectation,
 )
+from model_zoo.golden.seeded_tensors import spread
 from service import types
 
 if TYPE_CHECKING:
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
 Ask = Callable[[list[Any], dict[str, Any]], Sequence[Any]]
 """Inputs and options of a call → the results of `Client.predict`. Raises ZooClientError."""
 
+NAMES = {"Tensors": "OutputTensors"}
+"""Results of the SDK whose answer has another name."""
 _LONGEST_TEXT = 40
 """Characters of an input text that a line repeats."""
 
@@ -51,7 +57,7 @@ def run_case(task: Task, case: GoldenCase, ask: Ask) -> CaseOutcome:
 
     texts = list(task.golden_texts(case.expect))
     inputs = [_value(task.golden_instance(case.input)), *texts]
-    results = ask(inputs, _options(case.expect))
+    results = ask(inputs, {name: value for name, value in asdict(task.golden_options()).items() if value is not None})
     shown = _shown(case.input)
     for result in results:
         if isinstance(result, PredictionError):
@@ -67,9 +73,9 @@ def run_case(task: Task, case: GoldenCase, ask: Ask) -> CaseOutcome:
 def answer_of(result: Result) -> types.Answer:
     """A result of the SDK as the answer that the server had: the types have the same names and fields.
 
-    Raises TypeError for a result that is no answer, such as plain tensors.
+    Raises TypeError for a result that is no answer.
     """
-    kind: Any = getattr(types, type(result).__name__, None)
+    kind: Any = getattr(types, NAMES.get(type(result).__name__, type(result).__name__), None)
     if not (isinstance(kind, type) and is_dataclass(kind)):
         raise TypeError(f"{type(result).__name__} is no answer")
     answer: types.Answer = kind(**{field.name: getattr(result, field.name) for field in fields(kind)})  # type: ignore[assignment]
@@ -84,13 +90,10 @@ def _value(instance: types.Instance) -> Any:
         return instance.data
     if isinstance(instance, types.SamplesInstance):
         return instance
+    if isinstance(instance, types.TensorInstance):
+        return dict(instance.tensors)
     values = {field.name: getattr(instance, field.name) for field in fields(instance)}
     return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
-
-
-def _options(expect: Expectation) -> dict[str, Any]:
-    """Options of the call: a continuation is one character, the likeliest."""
-    return {"max_new_tokens": 1, "temperature": 0.0} if isinstance(expect, ContinuationExpectation) else {}
 
 
 def _shown(given: GoldenInput) -> str:
@@ -99,11 +102,13 @@ def _shown(given: GoldenInput) -> str:
     if given.noise is not None:
         what = "noise" if given.noise.amplitude else "silence"
         return f"{given.noise.seconds:g} s of {what}"
-    text = given.text or ""
+    if given.text is None:
+        return f"tensors of seed {getattr(given, 'seed', None)}"
+    text = given.text
     return repr(text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…")
 
 
-def _figures(expect: Expectation, result: Any) -> str:
+def _figures(expect: object, result: Any) -> str:
     """The answer beside what was expected. Kinds of answer that are not named here are judged all the same."""
     match expect:
         case ClassificationExpectation():
@@ -115,6 +120,15 @@ def _figures(expect: Expectation, result: Any) -> str:
         case SpeechExpectation():
             found = ", ".join(f"{segment.start_s:.2f} to {segment.end_s:.2f} s" for segment in result.segments)
             return f"speech at {found}" if found else "no speech"
-        case ContinuationExpectation():
-            return f"continues with {result.text!r}"
+        case ContinuationExpectation() | WrittenExpectation():
+            return f"writes {result.text[:_LONGEST_TEXT]!r}"
+        case DetectionExpectation():
+            return f"{len(result.objects)} objects, {len(expect.objects)} to {expect.at_most} expected"
+        case SegmentationExpectation():
+            first = result.classes[0]
+            return f"{first.name} on {first.share:.1%}, expected {expect.shares.get(first.name, 0.0):.1%}"
+        case TensorsExpectation():
+            name, values = next(iter(expect.outputs.items()))
+            off = float(np.abs(spread(result.tensors[name]) - np.asarray(values.values)).max(initial=0.0))
+            return f"{name} is off by {off:.2g}, allowed {values.tolerance:.2g}"
     return "answered"

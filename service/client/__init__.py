@@ -71,8 +71,10 @@ from service.client.results import (
     Ranking,
     Regression,
     Result,
+    Segmentation,
     Segments,
     Tensors,
+    Transcript,
 )
 from service.client.security import Tls
 from service.client.versions import FineTuned, Lineage, ModelVersion, RolledBack, VersionReport, Versions
@@ -84,8 +86,10 @@ from service.types import (
     RankedDocument,
     SamplesInstance,
     Segment,
+    SegmentedClass,
     Timing,
     TokenCandidate,
+    TranscriptChunk,
 )
 
 __all__ = [
@@ -139,6 +143,8 @@ __all__ = [
     "RolledBack",
     "SamplesInstance",
     "Segment",
+    "Segmentation",
+    "SegmentedClass",
     "Segments",
     "ServerStatus",
     "ServerUnreachable",
@@ -154,6 +160,8 @@ __all__ = [
     "TokenCandidate",
     "TokenLimits",
     "Traffic",
+    "Transcript",
+    "TranscriptChunk",
     "Unavailable",
     "UnloadedModel",
     "UpdatedModel",

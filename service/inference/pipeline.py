@@ -237,7 +237,8 @@ class Inference:
         arrival = Arrival(scope.began + prepared.seconds, scope.effective_deadline)
         rows = iter(await model.submit(good, deadline, arrival=arrival).result() if good else ())
         outcomes: list[Row | ZooError] = [next(rows) if isinstance(item, Item) else item for item in items]
-        earlier_s = await self._run_next_passes(scope, request, items, outcomes, arrival) if answers else 0.0
+        passes = answers or model.task.whole_tensors
+        earlier_s = await self._run_next_passes(scope, request, items, outcomes, arrival) if passes else 0.0
         t2 = time.monotonic()
         if answers and any(isinstance(outcome, Row) for outcome in outcomes):
             work = (model, request, items, outcomes, span)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from model_zoo.cards.card import Card
 from model_zoo.errors import NotDerivable
 from model_zoo.references.card_plan import CardPlan
 from model_zoo.references.repository import ListedFile
@@ -44,6 +45,20 @@ def footprint(plan: CardPlan, files: Mapping[str, ListedFile]) -> Footprint:
         pull_disk=2 * fetched + weights,
         disk=weights + companions,
         pull_memory=weights + (0 if mapped else files[plan.roles["weights"]].size),
+        memory=weights,
+    )
+
+
+def footprint_of_card(card: Card) -> Footprint:
+    """The prediction for a card whose files are not here."""
+    weights, files = FP32_BYTES * card.parameters, card.source.files
+    fetched = sum(file.bytes for file in files.values())
+    companions = sum(file.bytes for role, file in files.items() if not role.startswith("weights"))
+    return Footprint(
+        fetched=fetched,
+        pull_disk=2 * fetched + weights,
+        disk=weights + companions,
+        pull_memory=weights + (0 if card.weights.mapping == "library" else files["weights"].bytes),
         memory=weights,
     )
 

@@ -6,10 +6,11 @@ model was pulled first; here the golden cases that came of it are run.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from model_zoo.cards.card import Card
-from model_zoo.cards.weight_source import HubSource, LocalSource, SourceFile
+from model_zoo.cards.weight_source import AdaptedSource, HubSource, LocalSource, SourceFile
 from model_zoo.catalog import CARDS, Catalog
 from model_zoo.errors import (
     ConversionFailed,
@@ -29,23 +30,34 @@ from model_zoo.sources.artifact_source import Progress
 from model_zoo.sources.digest import sha256_of_file
 from model_zoo.sources.source_table import source_for
 from model_zoo.store import Store
+from service.references.footprint import check_room, footprint_of_card
 from service.references.publishing import Pulled, publish_card
+from service.references.pull import Room
 from service.runtime.network import NetworkRuntime
+from service.runtime.onnx_session import OnnxRuntime
 from service.settings import HOME_LOCK
 from service.tasks.table import task_for
 from service.verification.golden_check import golden_problem
 
 
-def pull_locked(card: Card, home: Path, *, offline: bool = False, progress: Progress | None = None) -> Pulled:
+def pull_locked(
+    card: Card,
+    home: Path,
+    *,
+    offline: bool = False,
+    room: Room = Room(),  # noqa: B008 - frozen
+    progress: Progress | None = None,
+) -> Pulled:
     """Makes a model of a lock file a model of this home. Blocks; may take minutes. A refused model leaves nothing behind.
 
     Raises:
         NotAsLocked: this home has another model of that name, or a file of the source is not the one that is pinned.
+        NotDerivable: it does not fit on the disk or in memory.
         SourceUnavailable, ConversionFailed, StoreUnusable: see `model_zoo.errors`.
     """
     try:
         with shared_lock(home / HOME_LOCK), exclusive_lock(home / CARDS / f".{card.name}.lock"):
-            return _pull(card, home, offline, progress)
+            return _pull(card, home, offline, room, progress)
     except OSError as error:
         raise StoreUnusable(error.strerror or type(error).__name__) from error
 
@@ -67,14 +79,17 @@ def check_free(card: Card, home: Path) -> bool:
     return True
 
 
-def _pull(card: Card, home: Path, offline: bool, progress: Progress | None) -> Pulled:
+def _pull(card: Card, home: Path, offline: bool, room: Room, progress: Progress | None) -> Pulled:
     known = check_free(card, home)
     store = Store(home)
     found = store.find(card)
     if known and found is not None:
         return Pulled(card, found, True)
-    if offline and found is None and isinstance(card.source, HubSource):
+    if offline and found is None and isinstance(card.source, HubSource | AdaptedSource):
         raise SourceUnavailable(card.reference, "its files are not on this machine, and ZOO_OFFLINE forbids a fetch")
+    needed = footprint_of_card(card)
+    check_room(card.name, needed, shutil.disk_usage(home).free, room.memory, room.budget)
+    room.limit(needed)
     try:
         made = _materialised(card, store, home, progress)
         _check_answers(card, made)
@@ -87,10 +102,12 @@ def _pull(card: Card, home: Path, offline: bool, progress: Progress | None) -> P
 
 
 def _materialised(card: Card, store: Store, home: Path, progress: Progress | None) -> Materialised:
-    assert isinstance(card.source, HubSource | LocalSource)  # as a lock file is read
+    assert isinstance(card.source, HubSource | LocalSource | AdaptedSource)  # as a lock file is read
     try:
         return store.materialise(card, progress)
     except (ConversionFailed, DigestMismatch, SourceUnavailable) as error:
+        if isinstance(card.source, AdaptedSource):
+            raise
         source = source_for(card.source)
         folder = Path(card.source.folder) if isinstance(card.source, LocalSource) else home / "downloads" / source.key
         there = [file for file in card.source.files.values() if (folder / file.path).is_file()]
@@ -112,7 +129,9 @@ def _digest_problem(folder: Path, file: SourceFile) -> str:
 def _check_answers(card: Card, files: Materialised) -> None:
     """Raises ConversionFailed where the network does not run, or gives other answers than its golden cases say."""
     try:
-        problem = golden_problem(task_for(card, files), NetworkRuntime(load_network(card, files), "cpu"))
+        is_graph = card.architecture.builder == "onnx"
+        runtime = OnnxRuntime(files.weights, "cpu", 1) if is_graph else NetworkRuntime(load_network(card, files), "cpu")
+        problem = golden_problem(task_for(card, files), runtime)
     except ZooModelError:
         raise
     except Exception as error:  # a card that was edited by hand may contradict itself anywhere

@@ -7,9 +7,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from model_zoo.cards.card import Card
+
 
 class PullOrder(BaseModel):
-    """A reference to pull; see `pull_reference`."""
+    """A reference to pull, see `pull_reference`; or a locked model, see `pull_locked`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -21,6 +23,8 @@ class PullOrder(BaseModel):
     labels: tuple[str, ...] = ()
     settings: dict[str, str] = {}
     offline: bool = False
+    locked: Card | None = None
+    """The card of a lock file that is to be pulled exactly; None to derive one from the reference."""
     memory: int
     """Bytes that the machine or the container has."""
     budget: int = 0

@@ -66,6 +66,7 @@ def pull(order: PullOrder, reports: Reports) -> PullReport:
     """Carries out an order. Returns the last report."""
     from model_zoo.references.card_plan import Given
     from model_zoo.references.reference import parse_reference
+    from service.references.locked_pull import pull_locked
     from service.references.pull import Room, pull_reference
 
     predicted: Footprint | None = None
@@ -78,17 +79,21 @@ def pull(order: PullOrder, reports: Reports) -> PullReport:
         predicted = needed
         limit_memory(needed)
 
+    room = Room(order.memory, order.budget, limit)
     try:
-        pulled = pull_reference(
-            parse_reference(order.reference),
-            order.home,
-            name=order.name,
-            given=Given(order.task, order.labels, order.settings),
-            offline=order.offline,
-            room=Room(order.memory, order.budget, limit),
-            progress=progress,
-            say=lambda line: reports.write(PullReport(kind="line", text=line)),
-        )
+        if order.locked is not None:
+            pulled = pull_locked(order.locked, order.home, offline=order.offline, room=room, progress=progress)
+        else:
+            pulled = pull_reference(
+                parse_reference(order.reference),
+                order.home,
+                name=order.name,
+                given=Given(order.task, order.labels, order.settings),
+                offline=order.offline,
+                room=room,
+                progress=progress,
+                say=lambda line: reports.write(PullReport(kind="line", text=line)),
+            )
     except (ZooModelError, MemoryError) as error:
         if predicted is not None and _lacked_memory(error):
             reason = f"it takes much more memory than the {megabytes(predicted.pull_memory)} that its metadata predict"
@@ -134,7 +139,7 @@ def main() -> None:
         last = pull(order, reports)
     except Exception:
         traceback.print_exc()
-        last = PullReport(kind="refused", text="it failed for an unknown reason; the log has the details")
+        last = PullReport(kind="refused", text="it failed for an unknown reason; ZOO_LOG_LEVEL=debug prints it")
     reports.write(last)
     os._exit(0)  # what libraries do at exit has no use here, and the parent's closing of the pipe would interrupt it
 

@@ -18,10 +18,28 @@ def answers(request: LibraryRequest, raw: list[Any]) -> list[Any]:
     import transformers
 
     pipeline: Any = transformers.pipeline  # one overload for each task
-    pipe: Any = pipeline(request.task, model=request.folder, device="cpu", dtype=torch.float32, trust_remote_code=False)
+    given: dict[str, Any] = {"model": request.folder, "dtype": torch.float32}
+    if request.adapter is not None:
+        given = {"model": adapted_network(request, AUTO_CLASSES[request.task]), "tokenizer": request.folder}
+    pipe: Any = pipeline(request.task, **given, device="cpu", trust_remote_code=False)
     answer = ANSWERS[request.task]
     with torch.inference_mode():
         return [answer(pipe, request, one) for one in raw]
+
+
+def adapted_network(request: LibraryRequest, auto_class: str) -> Any:
+    """The network of a request with its adapter beside it, not merged, as peft runs it."""
+    import peft
+    import torch
+    import transformers
+
+    library: Any = transformers  # untyped upstream
+    offline = {"local_files_only": True, "trust_remote_code": False}
+    classes = {} if request.classes is None else {"num_labels": request.classes}
+    network = getattr(library, auto_class).from_pretrained(
+        request.folder, dtype=torch.float32, use_safetensors=True, **classes, **offline
+    )
+    return peft.PeftModel.from_pretrained(network, str(request.adapter)).eval()
 
 
 def _image_classes(pipe: Any, request: LibraryRequest, raw: Any) -> list[float]:
@@ -35,6 +53,23 @@ def _objects(pipe: Any, request: LibraryRequest, raw: Any) -> list[list[float]]:
     (found,) = pipe.image_processor.post_process_object_detection(outputs, 0.0, outputs["target_size"])
     parts = zip(found["labels"].tolist(), found["scores"].tolist(), found["boxes"].tolist(), strict=True)
     return [[label, score, *box] for label, score, box in parts]
+
+
+def _image_embedding(pipe: Any, request: LibraryRequest, raw: Any) -> list[float]:
+    """The pooled output, as the pipeline gives it with `pool=True`."""
+    pooled = pipe.postprocess(pipe.forward(pipe.preprocess(raw)), pool=True, return_tensors=True)
+    return list(pooled.flatten().tolist())
+
+
+def _mask(pipe: Any, request: LibraryRequest, raw: Any) -> list[list[int]]:
+    """The class of each pixel, line by line, as runs of (class, pixels)."""
+    import torch
+
+    outputs = pipe.forward(pipe.preprocess(raw))
+    target = outputs["target_size"]
+    (classes,) = pipe.image_processor.post_process_semantic_segmentation(outputs, target_sizes=target)
+    values, counts = torch.unique_consecutive(classes.flatten(), return_counts=True)
+    return [list(run) for run in zip(values.tolist(), counts.tolist(), strict=True)]
 
 
 def _text_classes(pipe: Any, request: LibraryRequest, raw: Any) -> list[float]:
@@ -91,6 +126,17 @@ def _sound_classes(pipe: Any, request: LibraryRequest, raw: Any) -> list[float]:
     return list((torch.sigmoid(logits) if several else torch.softmax(logits, dim=-1)).tolist())
 
 
+def _ctc_transcript(pipe: Any, request: LibraryRequest, raw: Any) -> dict[str, Any]:
+    """The text, and the probability of the likeliest token of each frame."""
+    import torch
+
+    samples = at_rate(raw, pipe.feature_extractor.sampling_rate)
+    (model_inputs,) = pipe.preprocess(samples)
+    inputs = {name: model_inputs[name] for name in ("input_values", "attention_mask") if name in model_inputs}
+    best = torch.softmax(pipe.model(**inputs).logits[0], dim=-1).max(dim=-1).values
+    return {"text": pipe(samples)["text"], "probabilities": best.tolist()}
+
+
 def at_rate(raw: Any, rate: int) -> Any:
     """Samples and their rate → samples at the rate of the pipeline, which can convert rates by torchaudio only."""
     import soxr
@@ -99,10 +145,16 @@ def at_rate(raw: Any, rate: int) -> Any:
     return samples if came == rate else soxr.resample(samples, came, rate)
 
 
+AUTO_CLASSES = {"text-classification": "AutoModelForSequenceClassification"}
+"""Of tasks whose networks may have an adapter."""
+
 ANSWERS: Mapping[str, Answer] = {
     "fill-mask": _masks,
     "audio-classification": _sound_classes,
+    "automatic-speech-recognition": _ctc_transcript,
     "image-classification": _image_classes,
+    "image-feature-extraction": _image_embedding,
+    "image-segmentation": _mask,
     "object-detection": _objects,
     "text-classification": _text_classes,
     "token-classification": _spans,

@@ -42,6 +42,9 @@ class Task(ABC):
     expands: bool = False
     """Whether an instance can make several rows; see `expand`."""
 
+    whole_tensors: bool = False
+    """Whether an answer that takes several passes has tensors of all passes (`shown`), for callers of tensors as well."""
+
     raw_types: tuple[type, ...] = ()
     """Kinds of raw instance that the task accepts."""
 
@@ -222,6 +225,10 @@ class Task(ABC):
     def golden_texts(self, expect: Expectation) -> Sequence[str]:
         """Further texts whose answers the expectation compares with this one."""
         return ()
+
+    def golden_options(self) -> Options:
+        """Options with which a caller gets what a golden case expects, where that is a part of an answer; else the defaults."""
+        return Options()
 
     @staticmethod
     def text_instance(text: str) -> Instance:

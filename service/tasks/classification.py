@@ -27,7 +27,7 @@ class LabelAnswers:
         self._output = card.signature.outputs[0].name
         self._independent = card.activation == "sigmoid"
 
-    def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
+    def postprocess(self, row: Tensors, item: Item, options: Options) -> Classification:
         """`[classes]` logits → labels with their probabilities, best first: by softmax, or by sigmoid where each class is decided
         alone."""
         return best_labels(row[self._output], self._labels, options, self._independent)

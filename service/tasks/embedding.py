@@ -22,7 +22,7 @@ class EmbeddingAnswers:
     def __init__(self, card: Card, labels: Sequence[str]) -> None:
         self._output = card.signature.outputs[0].name
 
-    def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
+    def postprocess(self, row: Tensors, item: Item, options: Options) -> Embedding:
         """The vector as the network returns it; pooling and normalisation belong to the network."""
         return Embedding(row[self._output].astype(np.float32, copy=False))
 

@@ -26,7 +26,7 @@ class NumberAnswers:
         self._output = card.signature.outputs[0].name
         self._target = card.target
 
-    def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
+    def postprocess(self, row: Tensors, item: Item, options: Options) -> Regression:
         """`[1]` → the number in the data's units, between the ends of the interval that held 80 % of the held-out targets."""
         return to_regression(row[self._output], self._target)
 

@@ -229,7 +229,9 @@ def _nearly_first(card: Card, reference: Tensors, got: NDArray[np.int64]) -> NDA
 
 
 def _first(card: Card, row: Tensors) -> NDArray[np.float64]:
-    return np.asarray(row[card.signature.outputs[0].name], np.float64)
+    first = np.asarray(row[card.signature.outputs[0].name], np.float64)
+    # Of a segmentation the classes come first, then the pixels, each of which is a decision.
+    return np.moveaxis(first, 0, -1).reshape(-1, len(first)) if card.task == "image-segmentation" else first
 
 
 def _decisions(card: Card, row: Tensors) -> NDArray[np.int64]:
@@ -240,6 +242,6 @@ def _decisions(card: Card, row: Tensors) -> NDArray[np.int64]:
         return (first >= card.recipe.threshold).astype(np.int64)
     if RANKED_IDS in row:
         return np.asarray(row[RANKED_IDS][..., 0], np.int64)
-    if card.task.endswith("-classification") or card.task == "text-generation":
+    if card.task.endswith("-classification") or card.task in ("text-generation", "image-segmentation"):
         return np.atleast_1d(np.argmax(first, -1))
     return np.zeros(0, np.int64)

@@ -10,7 +10,7 @@ import pytest
 from model_zoo.catalog import Catalog
 from model_zoo.golden.golden_case import EmbeddingExpectation, GoldenCase, TextPair, golden_path
 from service import types
-from service.cli.golden_calls import answer_of, run_case
+from service.cli.golden_calls import NAMES, answer_of, run_case
 from service.client import PredictionError, results
 from service.client.results import Classification, Embedding, Result, Tensors
 from service.tasks.classification import LabelAnswers
@@ -45,6 +45,13 @@ def test_right_answer_has_figures_and_no_problem() -> None:
     assert asked == [[golden_path(CASE.input.file or "").read_bytes()], {}]
 
 
+def test_options_of_the_task_are_those_of_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = types.Options(max_new_tokens=1, temperature=0.0)
+    monkeypatch.setattr(ComposedTask, "golden_options", lambda self: options)
+    _, asked = run(classification("cat", 0.9))
+    assert asked[1] == {"max_new_tokens": 1, "temperature": 0.0}
+
+
 def test_wrong_answer_is_a_problem_with_figures() -> None:
     outcome, _ = run(classification("dog", 0.9))
     assert "got 'dog' with 0.900" in outcome.problem
@@ -75,10 +82,10 @@ def test_texts_that_are_compared_are_asked_in_the_same_call() -> None:
 ANSWERS = [kind for kind in vars(results).values() if isinstance(kind, type) and issubclass(kind, Result)]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in ANSWERS if kind not in (Result, Tensors)])
+@pytest.mark.parametrize("kind", [kind for kind in ANSWERS if kind is not Result])
 def test_each_result_of_the_sdk_is_an_answer_of_the_server(kind: type[Result]) -> None:
     """`answer_of` relies on equal names and fields."""
-    answer: Any = getattr(types, kind.__name__)
+    answer: Any = getattr(types, NAMES.get(kind.__name__, kind.__name__))
     assert set(answer.__dataclass_fields__) <= set(kind.__dataclass_fields__)
 
 

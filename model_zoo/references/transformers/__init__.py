@@ -5,6 +5,6 @@
 * ``prompt``          fields of networks that write text
 * ``extractor``       fields of networks that read sounds
 * ``ranker``          planner of networks that score pairs of texts
-* ``text``, ``image``, ``detection``, ``generation``, ``sound``  planners of a family of tasks; each lists its ``PLANNERS`` and
-  ``TASKS``
+* ``text``, ``image``, ``detection``, ``segmentation``, ``generation``, ``sound``, ``speech``  planners of a family of tasks; each
+  lists its ``PLANNERS`` and ``TASKS``
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 
-SETTINGS = ("max_tokens", "max_length", "max_batch_size")
+SETTINGS = (
+    "max_tokens",
+    "max_length",
+    "max_batch_size",
+    "size",
+    "resize_shorter",
+    "interpolation",
+    "mean",
+    "std",
+    "file",
+)
 """Keys of `--set`."""
 
 
@@ -31,7 +41,8 @@ def pull(
         list[str] | None,
         typer.Argument(
             metavar="MODEL",
-            help="Names of models, or references: hf:ORG/NAME, hf:ORG/NAME@REVISION, timm:NAME, local:FOLDER, onnx:FILE.",
+            help="Names of models, or references: hf:ORG/NAME, hf:ORG/NAME@REVISION, timm:NAME, local:FOLDER, onnx:FILE, "
+            "onnx:hf:ORG/NAME.",
         ),
     ] = None,
     default: Annotated[bool, typer.Option("--default", help="Fetch the models of the default set.")] = False,
@@ -48,7 +59,8 @@ def pull(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="What a reference does not say: max_tokens; of ONNX: max_length, max_batch_size. May be repeated.",
+            help="What a reference does not say: max_tokens; of ONNX: max_length, max_batch_size, and for images size, "
+            "resize_shorter, interpolation, mean, std. May be repeated.",
         ),
     ] = None,
     locked: Annotated[
@@ -114,26 +126,31 @@ def pull(
 
 def pull_one(text: str, settings: Settings, name: str = "", given: Given | None = None) -> str:
     """Pulls a reference, says what it is, and gives its name as a model. Raises ZooModelError."""
-    from model_zoo.catalog import Catalog
     from model_zoo.references.reference import parse_reference
+
+    options: dict[str, Any] = {"name": name}
+    if given is not None:
+        options |= {"task": given.task, "labels": given.labels, "settings": dict(given.settings)}
+    return _run_pull(settings, text, reference=str(parse_reference(text)), **options)
+
+
+def _run_pull(settings: Settings, label: str, **order: Any) -> str:
+    """Pulls in a process of its own, says what it is, and gives its name as a model. Raises ZooModelError."""
+    from model_zoo.catalog import Catalog
     from model_zoo.store import Store
     from service.references.pull_messages import PullOrder
     from service.references.pull_process import PullProcess
     from service.settings import usable_memory_bytes
 
-    order = PullOrder(
-        reference=str(parse_reference(text)),
+    asked = PullOrder(
         home=settings.home.absolute(),
-        name=name,
-        task=given.task if given else "",
-        labels=given.labels if given else (),
-        settings=dict(given.settings) if given else {},
         offline=settings.offline,
         memory=usable_memory_bytes(),
         budget=settings.memory_budget_mib << 20,
+        **order,
     )
-    with _progress(text) as progress:
-        pulled = PullProcess(order).run(print_line, progress)
+    with _progress(label) as progress:
+        pulled = PullProcess(asked).run(print_line, progress)
     card = Catalog.of_home(settings.home).get(pulled.name)
     files = Store(settings.home).find(card)
     assert files is not None, "a pull ends with its files in place"
@@ -163,7 +180,7 @@ def _pull_locked(path: Path, settings: Settings) -> bool:
     """Pulls every model of a lock file, and says how. False if one failed. Raises InvalidLock, NotAsLocked."""
     from model_zoo.errors import ZooModelError
     from model_zoo.inventory.lock_file import read_lock
-    from service.references.locked_pull import check_free, pull_locked
+    from service.references.locked_pull import check_free
 
     cards = read_lock(path)
     for card in cards:  # before anything is fetched
@@ -171,9 +188,7 @@ def _pull_locked(path: Path, settings: Settings) -> bool:
     good = True
     for card in cards:
         try:
-            with _progress(card.name) as progress:
-                pulled = pull_locked(card, settings.home, offline=settings.offline, progress=progress)
-            _describe(pulled.card, pulled.files, pulled.already)
+            _run_pull(settings, card.name, reference=card.reference, name=card.name, locked=card)
         except ZooModelError as error:
             print_error(str(error))
             good = False
@@ -228,8 +243,10 @@ def _given(task: str, labels: Path | None, assignments: list[str]) -> Given | No
     for assignment in assignments:
         key, sign, value = assignment.partition("=")
         if key not in SETTINGS or not sign:
-            known = ", ".join(f"{name}=NUMBER" for name in SETTINGS)
-            raise typer.BadParameter(f"expected one of {known}, got {assignment[:80]!r}", param_hint="--set")
+            known = ", ".join(SETTINGS)
+            raise typer.BadParameter(
+                f"expected KEY=VALUE with one of {known}; got {assignment[:80]!r}", param_hint="--set"
+            )
         settings[key] = value
     names: tuple[str, ...] = ()
     if labels is not None:

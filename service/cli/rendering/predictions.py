@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -31,8 +32,10 @@ from service.client import (
     Ranking,
     Regression,
     Result,
+    Segmentation,
     Segments,
     Tensors,
+    Transcript,
 )
 
 if TYPE_CHECKING:
@@ -83,6 +86,8 @@ def as_json(name: str, outcome: Outcome, timing: bool) -> dict[str, Any]:
             line["ranking"] = [asdict(one) for one in outcome.documents]
         case GeneratedText():
             line |= {"text": outcome.text, "tokens": outcome.tokens, "finish_reason": outcome.finish_reason}
+        case Transcript():
+            line |= {"text": outcome.text, "chunks": [asdict(chunk) for chunk in outcome.chunks]}
         case Regression():
             line |= {"value": outcome.value, "lower": outcome.lower, "upper": outcome.upper}
         case Forecast():
@@ -92,6 +97,10 @@ def as_json(name: str, outcome: Outcome, timing: bool) -> dict[str, Any]:
         case Detections():
             line["objects"] = [asdict(found) for found in outcome.objects]
             line["image"] = {"width": outcome.width, "height": outcome.height}
+        case Segmentation():
+            line["classes"] = [asdict(one) for one in outcome.classes]
+            line["image"] = {"width": outcome.width, "height": outcome.height}
+            line["mask_png"] = base64.b64encode(outcome.mask).decode()
         case Tensors():
             line["tensors"] = {key: array.tolist() for key, array in outcome.tensors.items()}
     line["notes"] = dict(outcome.notes)
@@ -174,6 +183,13 @@ def _answer_lines(outcome: Outcome) -> list[tuple[Text, float | None]]:
             return [(Text(f"{values} … ({len(outcome.values)} values)"), None)]
         case GeneratedText():
             return [(Text(escaped(outcome.text)), None)]
+        case Transcript(chunks=()):
+            return [(Text(escaped(outcome.text)) if outcome.text else Text("nothing was said", style="dim"), None)]
+        case Transcript():
+            return [
+                (Text(f"{chunk.start_s:.2f} to {chunk.end_s:.2f} s  {escaped(chunk.text)}"), None)
+                for chunk in outcome.chunks
+            ]
         case Regression():
             return [(Text(format_interval(outcome.value, outcome.lower, outcome.upper)), None)]
         case Forecast():
@@ -182,6 +198,8 @@ def _answer_lines(outcome: Outcome) -> list[tuple[Text, float | None]]:
             return [(Text("no object reaches the threshold", style="dim"), None)]
         case Detections():
             return [(Text(f"{escaped(found.name)} at {_box(found.box)}"), found.score) for found in outcome.objects]
+        case Segmentation():
+            return [(Text(f"{escaped(one.name)} on {one.share:.1%} of the image"), None) for one in outcome.classes]
         case Tensors():
             shapes = [(key, f"{array.dtype} {list(array.shape)}") for key, array in outcome.tensors.items()]
             return [(Text(escaped(f"{key} {shape}")), None) for key, shape in shapes]

@@ -6,7 +6,9 @@ compared  what a comparison gets and gives
 relevance   scores of pairs of texts
 spans     labelled spans of texts
 detections  objects with boxes
+masks     classes of pixels
 vectors   probabilities of classes, embeddings
+transcripts  texts of sounds
 writing   generated texts
 table     the comparison of each task
 """

@@ -88,7 +88,7 @@ class VoiceActivityDetection(Task):
             for row, count in zip(rows, counts, strict=True)
         ]
 
-    def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
+    def postprocess(self, row: Tensors, item: Item, options: Options) -> Segments:
         """Probabilities `[frames]` → segments of speech in seconds."""
         probabilities = np.asarray(row[self._probabilities], np.float32)
         frame_s = self._recipe.frame_samples / self._recipe.sample_rate

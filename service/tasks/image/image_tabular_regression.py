@@ -25,7 +25,17 @@ from service.tasks.tabular.row_input import (
     columns_width,
     row_notes,
 )
-from service.types import Answer, ImageInstance, Instance, Item, Options, RecordInstance, RowInstance, Tensors
+from service.types import (
+    Answer,
+    ImageInstance,
+    Instance,
+    Item,
+    Options,
+    RecordInstance,
+    Regression,
+    RowInstance,
+    Tensors,
+)
 
 
 def record_inputs(recipe: RecordRecipe, image: TensorSpec) -> tuple[TensorSpec, ...]:
@@ -68,7 +78,7 @@ class ImageTabularRegression(Task):
         tensors = {**item.tensors, COLUMNS: columns}
         return Item({name: tensors[name] for name in self._specs}, notes=row_notes(self._recipe.row, row.cells))
 
-    def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
+    def postprocess(self, row: Tensors, item: Item, options: Options) -> Regression:
         """`[1]` in standard deviations of the target → the number and its interval."""
         return to_regression(row[self.card.signature.outputs[0].name], self.card.target)
 

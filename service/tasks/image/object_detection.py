@@ -32,7 +32,7 @@ class DetectionAnswers:
         self._labels, self._rule = tuple(labels), card.boxes
         self._logits, self._boxes = (spec.name for spec in card.signature.outputs[:2])
 
-    def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
+    def postprocess(self, row: Tensors, item: Item, options: Options) -> Detections:
         """`[queries, classes]` logits and `[queries, 4]` boxes → objects whose score exceeds the threshold."""
         assert item.image_size is not None
         width, height = item.image_size

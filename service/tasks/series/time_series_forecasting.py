@@ -134,7 +134,7 @@ class TimeSeriesForecasting(Task):
             return row
         return {name: unscaled(array, item.units).astype(array.dtype) for name, array in row.items()}
 
-    def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
+    def postprocess(self, row: Tensors, item: Item, options: Options) -> Forecast:
         """`[horizon, channels]` in the caller's units. The intervals are as wide as the spread of the context, so a constant
         context has none."""
         values = np.asarray(row[FORECAST], np.float64)

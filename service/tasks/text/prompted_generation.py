@@ -106,7 +106,7 @@ class PromptedGeneration(Task):
         counts = [int((row["output_ids"] != NO_TOKEN).sum()) for row in rows]
         return [{name: array[:count] for name, array in row.items()} for row, count in zip(rows, counts, strict=True)]
 
-    def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
+    def postprocess(self, row: Tensors, item: Item, options: Options) -> GeneratedText:
         """Ids of tokens `[n]` → the text that was added, and why it ended."""
         ids = np.asarray(row["output_ids"], np.int64).tolist()
         decode = self._shared.tokenizer.decode
@@ -123,6 +123,10 @@ class PromptedGeneration(Task):
     def golden_instance(self, given: GoldenInput) -> Instance:
         """The text of a golden case."""
         return golden_text(given)
+
+    def golden_options(self) -> Options:
+        """An answer as long as those of checks."""
+        return Options(max_new_tokens=self._checked)
 
     def golden_problem(self, expect: Expectation, answer: Answer, answer_of: Mapping[str, Answer]) -> str | None:
         """Another text than the expected one."""

@@ -112,7 +112,7 @@ class TextGeneration(Task):
             shares = np.exp((logits - logits.max()) / temperature)
         return int(random.choice(len(shares), p=shares / shares.sum()))
 
-    def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
+    def postprocess(self, row: Tensors, item: Item, options: Options) -> GeneratedText:
         """The generated text; for a row without a further pass, the likeliest character."""
         assert isinstance(item, GenerationItem)
         state = item.state
@@ -125,6 +125,10 @@ class TextGeneration(Task):
     def golden_instance(self, given: GoldenInput) -> Instance:
         """The text of a golden case."""
         return golden_text(given)
+
+    def golden_options(self) -> Options:
+        """One character, the likeliest."""
+        return Options(max_new_tokens=1, temperature=0.0)
 
     def golden_problem(self, expect: Expectation, answer: Answer, answer_of: Mapping[str, Answer]) -> str | None:
         """Another character than the expected one."""

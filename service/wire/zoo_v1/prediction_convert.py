@@ -36,12 +36,14 @@ from service.types import (
     RankingInstance,
     Regression,
     SamplesInstance,
+    Segmentation,
     Segments,
     TensorInstance,
     Tensors,
     TextInstance,
     TextPairInstance,
     Timing,
+    Transcript,
 )
 from service.wire.status import status_of
 from service.wire.structured import check_rows, read_record, read_row, read_series
@@ -237,6 +239,14 @@ def _write_text(answer: GeneratedText, result: pb.PredictionResult) -> None:
     result.text.finish_reason = answer.finish_reason
 
 
+def _write_transcript(answer: Transcript, result: pb.PredictionResult) -> None:
+    message = result.transcript
+    message.text = answer.text
+    for chunk in answer.chunks:
+        message.chunks.add(text=chunk.text, start=_duration(chunk.start_s), end=_duration(chunk.end_s))
+    message.SetInParent()
+
+
 def _write_regression(answer: Regression, result: pb.PredictionResult) -> None:
     result.regression.value = answer.value
     if answer.lower is not None:
@@ -266,6 +276,13 @@ def _write_outputs(answer: OutputTensors, result: pb.PredictionResult) -> None:
     result.tensors.CopyFrom(_write_tensors(answer.tensors))
 
 
+def _write_segmentation(answer: Segmentation, result: pb.PredictionResult) -> None:
+    message = result.segmentation
+    message.mask, message.image_width, message.image_height = answer.mask, answer.width, answer.height
+    for one in answer.classes:
+        message.classes.add(index=one.index, name=one.name, share=one.share)
+
+
 _WRITERS: dict[type[Answer], Callable[[Any, pb.PredictionResult], None]] = {
     Classification: _write_classification,
     Embedding: _write_embedding,
@@ -274,10 +291,12 @@ _WRITERS: dict[type[Answer], Callable[[Any, pb.PredictionResult], None]] = {
     FilledMasks: _write_filled_masks,
     Ranking: _write_ranking,
     GeneratedText: _write_text,
+    Transcript: _write_transcript,
     Regression: _write_regression,
     Forecast: _write_forecast,
     Detections: _write_detections,
     OutputTensors: _write_outputs,
+    Segmentation: _write_segmentation,
 }
 
 _DATATYPES = {dtype: name for name, dtype in DTYPES.items()}

@@ -32,12 +32,16 @@ from service.types import (
     RankingInstance,
     SamplesInstance,
     Segment,
+    Segmentation,
+    SegmentedClass,
     Segments,
     TensorInstance,
     TextInstance,
     TextPairInstance,
     Timing,
     TokenCandidate,
+    Transcript,
+    TranscriptChunk,
 )
 from service.wire.zoo_v1.prediction_convert import LONGEST_REQUEST_ID, read_request, write_response
 
@@ -287,6 +291,21 @@ def test_generation_options_are_read_and_unset_ones_stay_unset() -> None:
     assert read(pb.Instance(text="a")).options == Options()
 
 
+def test_transcript_is_written_with_the_times_of_its_parts() -> None:
+    said = Transcript("good morning", (TranscriptChunk("good", 0.25, 1.0), TranscriptChunk("morning", 1.0, 2.5)))
+    messages = [
+        write_response(InferReply("m", 1, "r", [Prediction({}, one)], Timing()), False).predictions[0]
+        for one in (said, Transcript("", ()))
+    ]
+    assert [message.WhichOneof("result") for message in messages] == ["transcript", "transcript"]
+    found = messages[0].transcript
+    assert [(c.text, c.start.ToMilliseconds(), c.end.ToMilliseconds()) for c in found.chunks] == [
+        ("good", 250, 1000),
+        ("morning", 1000, 2500),
+    ]
+    assert (found.text, messages[1].transcript.text) == ("good morning", "")
+
+
 def test_generated_text_is_written_whole() -> None:
     prediction = Prediction({}, GeneratedText("größe 🐈", 7, "stop"))
     message = write_response(InferReply("m", 1, "r", [prediction], Timing()), False).predictions[0]
@@ -303,6 +322,14 @@ def test_objects_are_written_with_boxes_and_the_size_of_the_image() -> None:
     assert (one.index, one.name, one.score) == (2, "cat", 0.75)
     assert (one.box.xmin, one.box.ymin, one.box.xmax, one.box.ymax) == (-1.5, 2.0, 30.0, 40.0)
     assert none.WhichOneof("result") == "detections", "an image without objects is an answer"
+
+
+def test_mask_is_written_with_its_classes() -> None:
+    answer = Segmentation((SegmentedClass(3, "wall", 0.75),), b"png", 64, 48)
+    (result,) = write_response(InferReply("m", 1, "id", [Prediction({}, answer)], Timing()), False).predictions
+    written = result.segmentation
+    assert (written.mask, written.image_width, written.image_height) == (b"png", 64, 48)
+    assert (written.classes[0].index, written.classes[0].name, written.classes[0].share) == (3, "wall", 0.75)
 
 
 # ── texts ─────────────────────────────────────────────────────────────────────────────────────────────────────────

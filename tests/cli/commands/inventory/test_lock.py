@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from model_zoo.references.reference import parse_reference
 from service.references.library_answers import answer
+from service.references.pull import pull_reference
 from tests.support.references.tiny_repositories import text_classifier
 
 Run = Callable[..., Result]
 
 
 @pytest.fixture
-def pulled(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> Path:
+def pulled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home with one pulled model, `tiny`; the working directory is empty."""
     monkeypatch.setattr("service.references.pull.library_answers", lambda _, asked: answer(asked))
     folder, work = tmp_path / "tiny", tmp_path / "work"
@@ -24,8 +26,7 @@ def pulled(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> Path:
     work.mkdir()
     monkeypatch.chdir(work)
     text_classifier(folder)
-    done = run("pull", f"local:{folder}", env={"ZOO_HOME": str(tmp_path / "first")})
-    assert done.exit_code == 0, done.stderr
+    pull_reference(parse_reference(f"local:{folder}"), tmp_path / "first")
     return tmp_path
 
 
