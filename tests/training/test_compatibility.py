@@ -159,3 +159,10 @@ def test_onnx_network_is_no_base_whatever_it_takes() -> None:
     with pytest.raises(InvalidInput, match="it is an ONNX file, whose weights ONNX Runtime does not train") as refused:
         plan(card, info, JobSpec(base="tiny", dataset_id=info.id, model="mine"))
     assert refused.value.field == "spec.base"
+
+
+@pytest.mark.parametrize("task", ["fill-mask", "object-detection"])
+def test_network_without_features_of_a_whole_input_is_no_base(task: str) -> None:
+    card = base("all_minilm_l6_v2").model_copy(update={"task": task})
+    with pytest.raises(InvalidInput, match="it has no features that a head could use"):
+        check_before_upload(card, JobSpec(base="mine", dataset_id="", model="mine"))

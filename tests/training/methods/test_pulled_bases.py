@@ -20,6 +20,12 @@ from tests.support.references.tiny_repositories import (
     text_classifier,
     timm_repository,
 )
+from tests.support.references.tiny_texts import (
+    multi_label_classifier,
+    pair_classifier,
+    reranker,
+    token_classifier,
+)
 from tests.support.references.tiny_vision import vit_encoder
 from tests.support.training.data_sets import add_dataset, photos_zip, stamps, texts_csv
 from tests.support.training.method_runs import Train, method_order, publish, run_method
@@ -27,6 +33,10 @@ from tests.support.training.method_runs import Train, method_order, publish, run
 MAKERS: dict[str, Callable[[Path], Path]] = {
     "tiny_text": text_classifier,
     "tiny_sentence": sentence_encoder,
+    "tiny_pairs": pair_classifier,
+    "tiny_spans": token_classifier,
+    "tiny_ranking": reranker,
+    "tiny_several": multi_label_classifier,
     "tiny_vit": image_classifier,
     "tiny_timm": timm_repository,
     "tiny_encoder": vit_encoder,
@@ -57,11 +67,29 @@ def tuned(home: Path, folder: Path, base: str, dataset: str, task: str, method: 
     assert isinstance(run_method(train, given, folder)[-1], Finished)
     card = publish(home, folder).card
     assert (card.reference, card.verification, card.class_names) == ("", None, ()), "those are facts of the base"
+    assert card.activation == "softmax", "classes of a data set exclude each other"
 
 
 @pytest.mark.parametrize("base", ["tiny_text", "tiny_sentence"])
 @pytest.mark.parametrize("method", [Method.HEAD, Method.LORA, Method.FULL])
 def test_text_network_is_tuned_by_every_method(base: str, method: Method, home: Path, tmp_path: Path) -> None:
+    data = texts_csv([(f"{text} {base} {method.value}", label) for text, label in TEXTS])
+    tuned(home, tmp_path / "job", base, add_dataset(home, data, "texts.csv"), "text-classification", method)
+
+
+@pytest.mark.component
+@pytest.mark.parametrize(
+    ("base", "method"),
+    [
+        ("tiny_pairs", Method.HEAD),
+        ("tiny_pairs", Method.LORA),
+        ("tiny_pairs", Method.FULL),
+        ("tiny_spans", Method.HEAD),
+        ("tiny_ranking", Method.HEAD),
+        ("tiny_several", Method.HEAD),
+    ],
+)
+def test_texts_are_learned_by_networks_of_other_tasks(base: str, method: Method, home: Path, tmp_path: Path) -> None:
     data = texts_csv([(f"{text} {base} {method.value}", label) for text, label in TEXTS])
     tuned(home, tmp_path / "job", base, add_dataset(home, data, "texts.csv"), "text-classification", method)
 
