@@ -26,6 +26,7 @@ from typing import Any
 from model_zoo import strict_json
 from model_zoo.cards.card import Card
 from model_zoo.cards.weight_source import (
+    AdaptedSource,
     HubSource,
     InitialSource,
     LocalSource,
@@ -224,7 +225,7 @@ class _Contents(Mapping[str, bytes]):
         return len(self._files)
 
 
-def _published(card: Card) -> PypiSource | HubSource | LocalSource:
+def _published(card: Card) -> PypiSource | HubSource | LocalSource | AdaptedSource:
     if isinstance(card.source, InitialSource):
         raise ConversionFailed(card.name, "there are none; tune it on your data")
     if isinstance(card.source, TunedSource):

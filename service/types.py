@@ -52,6 +52,22 @@ class TextInstance:
 
 
 @dataclass(frozen=True, slots=True)
+class TextPairInstance:
+    """Two texts that are read together, such as a premise and a hypothesis, as UTF-8 bytes."""
+
+    text: bytes
+    text_pair: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RankingInstance:
+    """A query, and documents to be ordered by relevance, as UTF-8 bytes."""
+
+    query: bytes
+    documents: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AudioInstance:
     """An encoded sound (WAV, FLAC, OGG), as read from its file."""
 
@@ -97,6 +113,8 @@ class RecordInstance:
 Instance = (
     ImageInstance
     | TextInstance
+    | TextPairInstance
+    | RankingInstance
     | AudioInstance
     | SamplesInstance
     | TensorInstance
@@ -120,6 +138,12 @@ class Options:
     """0 takes the likeliest token each time; larger values choose less likely tokens more often (text generation)."""
     seed: int | None = None
     """Of the random choices (text generation)."""
+    candidate_labels: tuple[str, ...] | None = None
+    """The labels to choose from (zero-shot classification)."""
+    hypothesis_template: str | None = None
+    """A sentence about a label, which takes the place of `{}` (zero-shot classification)."""
+    multi_label: bool | None = None
+    """Whether each label is decided alone (zero-shot classification)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +279,57 @@ class Segments:
 
 
 @dataclass(frozen=True, slots=True)
+class Entity:
+    """A span of a text: its label, the mean probability of its tokens, its first character and the one after its last, counted
+    in Unicode code points."""
+
+    label: str
+    score: float
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entities:
+    """The spans that were found, in order of the text."""
+
+    entities: tuple[Entity, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCandidate:
+    """A token for a mask: its id, its text, its probability, and the text of the input with the token in place of the mask."""
+
+    token_id: int
+    token: str
+    score: float
+    sequence: str
+
+
+@dataclass(frozen=True, slots=True)
+class FilledMasks:
+    """The likeliest tokens, best first, for each mask of a text in its order."""
+
+    masks: tuple[tuple[TokenCandidate, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RankedDocument:
+    """A document of a query: its place among the documents as they came, and its relevance as the network scores it."""
+
+    index: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The documents of a query, best first."""
+
+    documents: tuple[RankedDocument, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class GeneratedText:
     """The text that a language model added to a prompt."""
 
@@ -262,6 +337,23 @@ class GeneratedText:
     tokens: int
     finish_reason: str
     """`length` or `stop`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptChunk:
+    """A part of a transcript, in seconds from the beginning of the sound."""
+
+    text: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What was said in a sound: all of it, and its parts in order of time."""
+
+    text: str
+    chunks: tuple[TranscriptChunk, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,13 +404,48 @@ class Detections:
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentedClass:
+    """A class in an image: its index, its name, and the share (0..1) of the pixels that it covers."""
+
+    index: int
+    name: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """The class of each pixel of an image."""
+
+    classes: tuple[SegmentedClass, ...]
+    """Those that are present, the largest first."""
+    mask: bytes
+    """A grey PNG of the size of the image as it was sent, upright; its pixels, of 8 or 16 bits, are indices of classes."""
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
 class OutputTensors:
     """The outputs of a network whose task has no answer for people: one row of each, by name."""
 
     tensors: Tensors
 
 
-Answer = Classification | Embedding | Segments | GeneratedText | Regression | Forecast | Detections | OutputTensors
+Answer = (
+    Classification
+    | Embedding
+    | Segments
+    | Transcript
+    | Entities
+    | FilledMasks
+    | Ranking
+    | GeneratedText
+    | Regression
+    | Forecast
+    | Detections
+    | Segmentation
+    | OutputTensors
+)
 
 
 @dataclass(

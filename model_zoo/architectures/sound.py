@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from model_zoo.architectures.wrappers import Network
 
-__all__ = ["SoundClassifier", "run_sounds"]
+__all__ = ["SoundClassifier", "SoundFrames", "run_sounds"]
 
 
 class SoundClassifier(Network):
@@ -22,6 +22,27 @@ class SoundClassifier(Network):
     def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
         """The inputs of the extractor → ``logits`` (B, classes)."""
         return {"logits": torch.cat(run_sounds(self.backbone, inputs, self._masked))}
+
+
+class SoundFrames(Network):
+    """A network that tells the token of each frame of a sound."""
+
+    def __init__(self, backbone: nn.Module, masked: bool) -> None:
+        """``masked``: whether the network keeps padding out of its answers."""
+        super().__init__()
+        self.backbone = backbone
+        self._masked = masked
+
+    def forward(self, input_values: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
+        """``input_values``, ``attention_mask`` (B, samples) → ``logits`` (B, F, tokens), ``frames`` (B, 1) of each row."""
+        network: Any = self.backbone
+        found = run_sounds(
+            self.backbone, {"input_values": input_values, "attention_mask": attention_mask}, self._masked
+        )
+        longest = max(logits.shape[1] for logits in found)
+        padded = [nn.functional.pad(logits, (0, 0, 0, longest - logits.shape[1])) for logits in found]
+        frames = network._get_feat_extract_output_lengths(attention_mask.sum(dim=1))
+        return {"logits": torch.cat(padded), "frames": frames[:, None]}
 
 
 def run_sounds(backbone: nn.Module, inputs: dict[str, Tensor], masked: bool) -> list[Tensor]:

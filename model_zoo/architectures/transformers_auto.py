@@ -14,11 +14,15 @@ __all__ = ["AUTO_CLASSES", "build", "config_of", "read"]
 AUTO_CLASSES = (
     "AutoModel",
     "AutoModelForAudioClassification",
+    "AutoModelForCTC",
     "AutoModelForCausalLM",
     "AutoModelForImageClassification",
+    "AutoModelForMaskedLM",
     "AutoModelForObjectDetection",
+    "AutoModelForSemanticSegmentation",
     "AutoModelForSeq2SeqLM",
     "AutoModelForSequenceClassification",
+    "AutoModelForTokenClassification",
 )
 """Those that cards may name. No other class of the library can be built by a card."""
 
@@ -45,9 +49,9 @@ def build(arguments: Mapping[str, Any]) -> nn.Module:
     return network
 
 
-def read(arguments: Mapping[str, Any], folder: Path) -> tuple[nn.Module, list[str]]:
+def read(arguments: Mapping[str, Any], folder: Path) -> tuple[nn.Module, dict[str, str]]:
     """A network with the weights of a folder in the library's own layout, in float32, and what is wrong with the tensors of the
-    folder: one phrase for each that is missing or has another shape.
+    folder: a phrase by the name of each that is missing or has another shape.
 
     No code of the folder is run, and nothing is fetched. Raises OSError, ValueError, RuntimeError for files that do not fit.
     """
@@ -67,12 +71,14 @@ def read(arguments: Mapping[str, Any], folder: Path) -> tuple[nn.Module, list[st
         ignore_mismatched_sizes=True,  # they are reported, and the library's own error would not say which
         **_without_pooler(auto, config),
     )
-    problems = [
-        f"{name} is {list(stored)} in the files and {list(wanted)} by the configuration"
-        for name, stored, wanted in sorted(report["mismatched_keys"])
-    ]
-    wrong = {name for name, *_ in report["mismatched_keys"]}
-    return network, problems + [f"{name} is missing" for name in sorted(report["missing_keys"]) if name not in wrong]
+    missing = {name: f"{name} is missing" for name in sorted(report["missing_keys"])}
+    return network, {
+        **missing,
+        **{
+            name: f"{name} is {list(stored)} in the files and {list(wanted)} by the configuration"
+            for name, stored, wanted in sorted(report["mismatched_keys"])
+        },
+    }
 
 
 def _auto_class(arguments: Mapping[str, Any]) -> Any:
@@ -83,9 +89,12 @@ def _auto_class(arguments: Mapping[str, Any]) -> Any:
 
 
 def _without_pooler(auto: Any, config: Any) -> dict[str, bool]:
-    """Leaves out the layer on the first token, which an encoder's own pooling does not use and many repositories lack."""
+    """Leaves out the layer on the first token of a text, which an encoder's own pooling does not use and many repositories lack.
+    Of an image, its output is the embedding."""
     if auto is not transformers.AutoModel:
         return {}
     mapped: Any = transformers.MODEL_MAPPING[type(config)]
     kind: Any = mapped[0] if isinstance(mapped, tuple) else mapped
+    if kind.main_input_name == "pixel_values":
+        return {}
     return {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(kind).parameters else {}

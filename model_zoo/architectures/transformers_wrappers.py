@@ -3,36 +3,61 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from model_zoo.architectures.generation import TextGenerator
-from model_zoo.architectures.sound import SoundClassifier
+from model_zoo.architectures.mask_filler import MaskFiller
+from model_zoo.architectures.sound import SoundClassifier, SoundFrames
 from model_zoo.architectures.wrappers import Network, SentenceEncoder, masked_mean
 from model_zoo.cards.card import Card
-from model_zoo.cards.recipes import SoundRecipe, TextRecipe
+from model_zoo.cards.recipes import ImageRecipe, SoundRecipe, TextRecipe
 from model_zoo.cards.signature import FEATURES
 
-__all__ = ["WRAPPERS", "TransformersDetector", "TransformersImageClassifier", "TransformersTextClassifier"]
+__all__ = [
+    "WRAPPERS",
+    "TransformersDetector",
+    "TransformersImageClassifier",
+    "TransformersImageEncoder",
+    "TransformersSegmenter",
+    "TransformersTextClassifier",
+]
 
 
 class TransformersTextClassifier(Network):
-    """A transformers network for sequence classification."""
+    """A transformers network for sequence or token classification."""
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
 
     def features(self, **inputs: Tensor) -> Tensor:
-        """``input_ids``, ``attention_mask`` (B, T) → mean of the last token vectors over the mask (B, D)."""
+        """``input_ids``, ``attention_mask`` and perhaps ``token_type_ids`` (B, T) → mean of the last token vectors over the mask
+        (B, D)."""
         base: Any = self.backbone
         tokens: Tensor = base.base_model(**inputs).last_hidden_state
         return masked_mean(tokens, inputs["attention_mask"])
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
-        """``input_ids``, ``attention_mask`` (B, T), mask 1 for tokens and 0 for padding → ``logits`` (B, classes), and the
-        features (B, D) beside them."""
-        found = self.backbone(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True)
-        return {"logits": found.logits, FEATURES: masked_mean(found.hidden_states[-1], attention_mask)}
+    def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
+        """``input_ids``, ``attention_mask`` (B, T), mask 1 for tokens and 0 for padding, and perhaps ``token_type_ids`` (B, T), 1
+        for the second text of a pair → ``logits`` (B, classes), or (B, T, classes) where each token is classified, and
+        the features (B, D) beside them."""
+        found = self.backbone(**inputs, output_hidden_states=True)
+        return {"logits": found.logits, FEATURES: masked_mean(found.hidden_states[-1], inputs["attention_mask"])}
+
+
+class TextScorer(TransformersTextClassifier):
+    """A transformers network for sequence classification with one class, whose score says how well two texts go together."""
+
+    def __init__(self, backbone: nn.Module, sigmoid: bool) -> None:
+        super().__init__(backbone)
+        self.sigmoid = sigmoid
+
+    def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
+        """As the text classifier → ``score`` (B, 1), in 0..1 where the makers apply a sigmoid, and the features (B, D)."""
+        found = super().forward(**inputs)
+        logits = found["logits"].float()
+        return {"score": torch.sigmoid(logits) if self.sigmoid else logits, FEATURES: found[FEATURES]}
 
 
 class TransformersImageClassifier(Network):
@@ -66,8 +91,39 @@ class TransformersDetector(Network):
         return {"logits": found.logits, "pred_boxes": found.pred_boxes}
 
 
-def _sentence_encoder(backbone: nn.Module, card: Card) -> Network:
+class TransformersSegmenter(Network):
+    """A transformers network for semantic segmentation; it has no features for a head."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        """``pixel_values`` (B, 3, H, W) → ``logits`` (B, classes, h, w)."""
+        return {"logits": self.backbone(pixel_values=pixel_values).logits}
+
+
+class TransformersImageEncoder(Network):
+    """A transformers network for images without a head, that pools what it finds."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def features(self, **inputs: Tensor) -> Tensor:
+        """``pixel_values`` (B, 3, H, W) → pooled features (B, D)."""
+        pooled: Tensor = self.backbone(pixel_values=inputs["pixel_values"]).pooler_output
+        return pooled.flatten(1)
+
+    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        """``pixel_values`` (B, 3, H, W) → ``embedding`` (B, D)."""
+        return {"embedding": self.features(pixel_values=pixel_values)}
+
+
+def _encoder(backbone: nn.Module, card: Card) -> Network:
     recipe = card.recipe
+    if isinstance(recipe, ImageRecipe):
+        return TransformersImageEncoder(backbone)
     assert isinstance(recipe, TextRecipe)
     return SentenceEncoder(backbone, recipe.normalize, recipe.pooling == "cls")
 
@@ -76,6 +132,12 @@ def _sound_classifier(backbone: nn.Module, card: Card) -> Network:
     recipe = card.recipe
     assert isinstance(recipe, SoundRecipe)
     return SoundClassifier(backbone, recipe.masked)
+
+
+def _sound_frames(backbone: nn.Module, card: Card) -> Network:
+    recipe = card.recipe
+    assert isinstance(recipe, SoundRecipe)
+    return SoundFrames(backbone, recipe.masked)
 
 
 def _text_generator(backbone: nn.Module, card: Card) -> Network:
@@ -87,13 +149,23 @@ def _mean_over_places(states: Tensor) -> Tensor:
     return states.mean(dim=1) if states.dim() == 3 else states.mean(dim=(2, 3))
 
 
+def _sequence_classifier(backbone: nn.Module, card: Card) -> Network:
+    if card.signature.outputs[0].name == "score":
+        return TextScorer(backbone, card.activation == "sigmoid")
+    return TransformersTextClassifier(backbone)
+
+
 WRAPPERS: Mapping[str, Callable[[nn.Module, Card], Network]] = {
-    "AutoModel": _sentence_encoder,
+    "AutoModel": _encoder,
     "AutoModelForAudioClassification": _sound_classifier,
+    "AutoModelForCTC": _sound_frames,
     "AutoModelForCausalLM": _text_generator,
     "AutoModelForImageClassification": lambda backbone, card: TransformersImageClassifier(backbone),
+    "AutoModelForMaskedLM": MaskFiller,
     "AutoModelForObjectDetection": lambda backbone, card: TransformersDetector(backbone),
+    "AutoModelForSemanticSegmentation": lambda backbone, card: TransformersSegmenter(backbone),
     "AutoModelForSeq2SeqLM": _text_generator,
-    "AutoModelForSequenceClassification": lambda backbone, card: TransformersTextClassifier(backbone),
+    "AutoModelForSequenceClassification": _sequence_classifier,
+    "AutoModelForTokenClassification": lambda backbone, card: TransformersTextClassifier(backbone),
 }
 """By automatic class, which is one of `transformers_auto.AUTO_CLASSES`."""

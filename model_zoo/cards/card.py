@@ -170,6 +170,8 @@ class Card(CardPart):
     recipe: Recipe
     labels: FileName | None = None
     """File of class names in the materialised folder, one a line in the order of the logits."""
+    activation: Literal["softmax", "sigmoid", "identity"] = "softmax"
+    """What makes scores of logits: `softmax` where classes exclude each other, `sigmoid` where each is decided alone."""
     class_names: tuple[str, ...] = ()
     """The content of that file, for a model whose source has it in another form."""
     boxes: BoxRule | None = None

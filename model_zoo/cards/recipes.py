@@ -11,6 +11,7 @@ __all__ = [
     "AudioRecipe",
     "CategoryColumn",
     "CharacterRecipe",
+    "CtcDecoding",
     "ImageRecipe",
     "NumberColumn",
     "PromptRecipe",
@@ -99,6 +100,19 @@ class TextRecipe(CardPart):
     """Pooling of the token vectors, inside the network, over the mask: their mean, or the first one. Only for features."""
     normalize: bool = False
     """Whether the network scales its embedding to length 1."""
+    pairs: bool = False
+    """Whether a second text may come with a text. The tokenizer joins them; `token_type_ids`, where the network has them, tell
+    them apart."""
+    truncation: Literal["longest_first", "only_first"] = "longest_first"
+    """Which text of a pair is cut where both together are too long."""
+    mask_token: str = Field(default="", max_length=100)
+    """Stands in a text for a token to be found; empty for networks that find none."""
+    mask_id: int | None = Field(default=None, ge=0)
+    """Its token id."""
+    max_masks: int = Field(default=8, gt=0, le=512)
+    """Masks of a text. Outputs have room for as many, so that compiled networks give one shape."""
+    clean_up_spaces: bool = False
+    """Whether the makers' tokenizer takes the spaces before punctuation out of the texts that it makes of tokens."""
     max_characters: int = Field(gt=0)
     """Characters of a text that the tokenizer reads; limits its time and memory."""
 
@@ -153,6 +167,34 @@ class AudioRecipe(CardPart):
     pad_seconds: float = Field(default=0.03, ge=0)
 
 
+class CtcDecoding(CardPart):
+    """Logits of frames → a transcript: the likeliest token of each frame, repetitions merged, blanks dropped (Graves et al., ICML
+    2006). The tokens are the card's labels."""
+
+    blank: int = Field(ge=0)
+    """Token id of no token."""
+    delimiter: str = ""
+    """The token between words."""
+    space: str = " "
+    """What a text has in place of it."""
+    lower: bool = False
+    """Whether texts are converted to lower case."""
+    clean_up: bool = False
+    """Whether spaces before punctuation are dropped."""
+    frame_samples: int = Field(gt=0)
+    """From the beginning of a frame to that of the next, in samples."""
+    chunk_seconds: float = Field(default=30.0, gt=0)
+    """Longer sounds are read in chunks of this length, one after another."""
+    overlap_seconds: float = Field(default=5.0, ge=0)
+    """At both ends of a chunk that another one follows or precedes; its frames are dropped."""
+
+    @model_validator(mode="after")
+    def _chunks_advance(self) -> "CtcDecoding":
+        if self.chunk_seconds <= 2 * self.overlap_seconds:
+            raise ValueError("chunk_seconds must be more than twice overlap_seconds")
+        return self
+
+
 class SoundRecipe(CardPart):
     """Encoded audio → the inputs of a network, by the feature extractor that its makers publish (of transformers)."""
 
@@ -169,6 +211,8 @@ class SoundRecipe(CardPart):
     """The shortest sound that gives the network something to read, in samples at `sample_rate`."""
     window_seconds: float | None = Field(default=None, gt=0)
     """The part of a sound that the extractor reads, and fills with silence where it is shorter; None where it reads all."""
+    ctc: CtcDecoding | None = None
+    """Only of a network that transcribes frame by frame."""
     max_seconds: float = Field(gt=0)
     """Longest accepted audio."""
 

@@ -9,6 +9,7 @@ from model_zoo.cards.part import CardPart
 __all__ = [
     "FEATURES",
     "NO_TOKEN",
+    "RANKED_IDS",
     "Datatype",
     "Signature",
     "TensorSpec",
@@ -25,6 +26,8 @@ FEATURES = "features"
 see it. A network whose first output is its features, such as an embedding, has them under that name only."""
 
 
+RANKED_IDS = "token_ids"
+"""An output of ids beside the output of their scores, best first. Ids with nearly equal scores may change places by rounding."""
 NO_TOKEN = -1
 """Fills the ids of generated tokens where a row of a batch ended before others. Tasks cut it off."""
 

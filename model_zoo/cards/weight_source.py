@@ -8,10 +8,13 @@ from pydantic import Field, model_validator
 from model_zoo.cards.part import CardPart, FileName, Sha256
 
 __all__ = [
+    "ADAPTER_FOLDER",
+    "AdaptedSource",
     "HubSource",
     "InitialSource",
     "LocalSource",
     "PypiSource",
+    "RepositoryPlace",
     "SourceFile",
     "TrainedColumns",
     "TunedSource",
@@ -81,6 +84,34 @@ class LocalSource(_RepositorySource):
     """Absolute path."""
 
 
+class RepositoryPlace(CardPart):
+    """Where a repository is: on a model hub at one commit, or in a folder of the machine that pulled it."""
+
+    repository: str = Field(default="", pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?)?$")
+    commit: str = Field(default="", pattern=r"^([0-9a-f]{40})?$")
+    folder: str = ""
+    """Absolute path."""
+
+    @model_validator(mode="after")
+    def _is_one_place(self) -> "RepositoryPlace":
+        if bool(self.repository) == bool(self.folder) or bool(self.repository) != bool(self.commit):
+            raise ValueError("give a repository with its commit, or a folder")
+        return self
+
+
+ADAPTER_FOLDER = "adapter/"
+"""Begins the paths of an adapter's files on a card."""
+
+
+class AdaptedSource(_RepositorySource):
+    """A network and an adapter of peft for it, which is merged into its weights. Paths that begin with ``adapter/`` are the
+    adapter's."""
+
+    kind: Literal["adapted"]
+    base: RepositoryPlace
+    adapter: RepositoryPlace
+
+
 class TrainedColumns(CardPart):
     """The columns of the training table by their meaning; empty if there is none."""
 
@@ -118,7 +149,7 @@ class InitialSource(CardPart):
 
 
 WeightSource = Annotated[
-    PypiSource | HubSource | LocalSource | TunedSource | InitialSource, Field(discriminator="kind")
+    PypiSource | HubSource | LocalSource | AdaptedSource | TunedSource | InitialSource, Field(discriminator="kind")
 ]
 
 

@@ -12,6 +12,7 @@ import torch
 
 from model_zoo.cards.card import Card
 from model_zoo.errors import ConversionFailed
+from model_zoo.formats.adapters import ADAPTER, AdapterUnfit, merged
 from model_zoo.formats.shared_tensors import without_views
 
 __all__ = ["state_dict_of"]
@@ -38,10 +39,16 @@ def state_dict_of(card: Card, contents: Mapping[str, bytes], scratch: Path) -> d
         try:
             root = Path(folder) / Path(card.source.files["weights"].path).parent
             network, problems = transformers_auto.read(card.architecture.arguments, root)
+            if ADAPTER in contents:
+                network, given = merged(network, (Path(folder) / card.source.files[ADAPTER].path).parent)
+                problems = {name: problem for name, problem in problems.items() if name not in given}
+        except AdapterUnfit as error:
+            raise ConversionFailed(card.name, str(error)) from error
         except Exception as error:  # a library may raise nearly any exception on a damaged file
             reason = f"the library cannot read the files by their configuration ({type(error).__name__})"
             raise ConversionFailed(card.name, reason) from error
     if problems:
+        first = "; ".join(list(problems.values())[:3])
         more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise ConversionFailed(card.name, f"its files do not fit its configuration: {'; '.join(problems[:3])}{more}")
+        raise ConversionFailed(card.name, f"its files do not fit its configuration: {first}{more}")
     return without_views(network.state_dict())

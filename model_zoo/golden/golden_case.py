@@ -17,15 +17,20 @@ __all__ = [
     "ContinuationExpectation",
     "DetectionExpectation",
     "EmbeddingExpectation",
+    "EntitiesExpectation",
     "Expectation",
+    "ExpectedEntity",
     "ExpectedObject",
     "GoldenCase",
     "GoldenInput",
     "Noise",
     "OutputValues",
+    "ScoreExpectation",
+    "SegmentationExpectation",
     "SpeechExpectation",
     "TensorsExpectation",
     "TextPair",
+    "TokensExpectation",
     "WrittenExpectation",
     "golden_path",
 ]
@@ -52,10 +57,12 @@ class Noise(CardPart):
 
 
 class GoldenInput(CardPart):
-    """Exactly one of a file of ``model_zoo/golden/``, a text, generated noise, or the seed of random tensors."""
+    """Exactly one of a file of ``model_zoo/golden/``, a text, generated noise, or the seed of random tensors. A second text may
+    come with a text."""
 
     file: str | None = None
     text: str | None = None
+    text_pair: str | None = None
     noise: Noise | None = None
     seed: int | None = Field(default=None, ge=0)
     """Of a row of the network's own tensors; see ``seeded_tensors``."""
@@ -64,6 +71,8 @@ class GoldenInput(CardPart):
     def _exactly_one(self) -> "GoldenInput":
         if sum(part is not None for part in (self.file, self.text, self.noise, self.seed)) != 1:
             raise ValueError("give exactly one of file, text, noise and seed")
+        if self.text_pair is not None and self.text is None:
+            raise ValueError("text_pair comes with a text")
         return self
 
 
@@ -104,6 +113,33 @@ class SpeechExpectation(CardPart):
     tolerance_seconds: float = Field(default=0.1, gt=0)
 
 
+class ExpectedEntity(CardPart):
+    """A span of a text, in Unicode code points."""
+
+    label: str
+    start: int = Field(ge=0)
+    end: int = Field(gt=0)
+
+
+class EntitiesExpectation(CardPart):
+    """Spans of the answer: for each one of its label overlaps it. Only spans whose label no rounding changes are listed."""
+
+    entities: tuple[ExpectedEntity, ...]
+
+
+class TokensExpectation(CardPart):
+    """For each mask of a text the tokens that may be the likeliest: the first one, and those that are nearly as probable."""
+
+    masks: tuple[tuple[int, ...], ...] = Field(min_length=1)
+
+
+class ScoreExpectation(CardPart):
+    """The relevance of the second text for the first, within an absolute tolerance."""
+
+    score: float
+    tolerance: float = Field(gt=0)
+
+
 class ContinuationExpectation(CardPart):
     """The most probable character after the text."""
 
@@ -111,7 +147,7 @@ class ContinuationExpectation(CardPart):
 
 
 class WrittenExpectation(CardPart):
-    """The text that the network writes first: as many tokens as the task checks."""
+    """The text that the network writes first, as many tokens as the task checks; or what is said in a sound."""
 
     written: str
 
@@ -151,13 +187,25 @@ class TensorsExpectation(CardPart):
     outputs: dict[str, OutputValues] = Field(min_length=1)
 
 
+class SegmentationExpectation(CardPart):
+    """The shares of an image (0..1) that classes cover, by the name of the class."""
+
+    shares: dict[str, float] = Field(min_length=1)
+    tolerance: float = Field(gt=0, le=1)
+    """Of each share."""
+
+
 Expectation = Annotated[
     ClassificationExpectation
     | EmbeddingExpectation
     | SpeechExpectation
     | ContinuationExpectation
     | WrittenExpectation
+    | EntitiesExpectation
+    | TokensExpectation
+    | ScoreExpectation
     | DetectionExpectation
+    | SegmentationExpectation
     | TensorsExpectation,
     Field(union_mode="left_to_right"),
 ]

@@ -59,7 +59,7 @@ def read_lock(path: Path) -> list[Card]:
 def difference(card: Card, locked: Card) -> str:
     """The first thing in which a model differs from what is locked, with both values; empty if they are equal."""
     ours, theirs = card.source.model_dump(mode="json"), locked.source.model_dump(mode="json")
-    for field in ("kind", "repository", "commit", "folder"):
+    for field in ("kind", "repository", "commit", "folder", "base", "adapter"):
         if ours.get(field) != theirs.get(field):
             return f"its {field} is {ours.get(field, 'none')}, and locked is {theirs.get(field, 'none')}"
     digests, wanted = (
@@ -91,6 +91,6 @@ def _card(entry: Any, origin: str, number: int) -> Card:
         raise InvalidLock(
             origin, f"{known[:80]}: {'.'.join(str(step) for step in fault['loc'])}: {fault['msg']}"
         ) from error
-    if card.source.kind not in ("hub", "local") or not card.reference:
+    if card.source.kind not in ("hub", "local", "adapted") or not card.reference:
         raise InvalidLock(origin, f"{card.name} was not pulled by a reference")
     return card

@@ -8,11 +8,13 @@ from pydantic import ValidationError
 from model_zoo import strict_json
 from model_zoo.cards.weight_source import SourceFile
 from model_zoo.errors import NotDerivable, SourceUnavailable
+from model_zoo.references.adapter import ADAPTER_CONFIG
 from model_zoo.references.card_plan import CardPlan, Given
 from model_zoo.references.repository import Repository, config_of
 from model_zoo.references.sentence_transformers_card import plan_sentence_transformers
 from model_zoo.references.timm_card import plan_timm
 from model_zoo.references.transformers import card as transformers_card
+from model_zoo.references.transformers.ranker import CROSS_ENCODER
 
 __all__ = ["TASKS", "derive"]
 
@@ -40,7 +42,7 @@ def derive(repository: Repository, given: Given = Given()) -> CardPlan:  # noqa:
     config = config_of(repository, "config.json")
     if "auto_map" in config:
         raise NotDerivable(repository.name, "its config.json asks to run code of the repository (auto_map)")
-    if "adapter_config.json" in repository.files:
+    if ADAPTER_CONFIG in repository.files:
         raise NotDerivable(repository.name, "it is an adapter (peft) without its base")
     _check_sizes(repository, config, "")
     try:
@@ -93,8 +95,13 @@ def _check_sizes(repository: Repository, found: Any, path: str) -> None:
             )
 
 
+def _is_cross_encoder(repository: Repository) -> bool:
+    """Whether sentence-transformers wrote the repository for scores of pairs; its layout is then that of transformers."""
+    return config_of(repository, "config_sentence_transformers.json").get("model_type") == CROSS_ENCODER
+
+
 def _planner(repository: Repository, config: dict[str, Any]) -> Planner:
-    if "modules.json" in repository.files:
+    if "modules.json" in repository.files and not _is_cross_encoder(repository):
         return plan_sentence_transformers
     if "pretrained_cfg" in config:
         return plan_timm

@@ -1,7 +1,10 @@
 """Fields of derived cards for texts, from the files of a tokenizer."""
 
+import inspect
 import re
 from typing import Any
+
+from torch import nn
 
 from model_zoo import strict_json
 from model_zoo.errors import NotDerivable
@@ -9,7 +12,7 @@ from model_zoo.references.card_plan import Given
 from model_zoo.references.common_fields import positive
 from model_zoo.references.repository import Repository, config_of
 
-__all__ = ["TOKENIZER_FILES", "text_batching", "text_inputs", "text_recipe"]
+__all__ = ["TOKENIZER_FILES", "has_token_types", "mask_fields", "text_batching", "text_inputs", "text_recipe"]
 
 TOKENIZER_FILES = (
     "tokenizer_config.json",
@@ -28,9 +31,24 @@ _MOST_TOKENS = 8192
 _CHARACTERS_OF_A_TOKEN = 40
 
 
-def text_inputs() -> list[dict[str, Any]]:
-    """Token ids and their mask."""
-    return [{"name": name, "datatype": "INT64", "shape": (-1, -1)} for name in ("input_ids", "attention_mask")]
+def text_inputs(types: bool = False) -> list[dict[str, Any]]:
+    """Token ids and their mask; `types`: and the number of the text that each token belongs to."""
+    names = ("input_ids", "attention_mask", *(("token_type_ids",) if types else ()))
+    return [{"name": name, "datatype": "INT64", "shape": (-1, -1)} for name in names]
+
+
+def has_token_types(repository: Repository, config: dict[str, Any], network: nn.Module) -> bool:
+    """Whether the makers' tokenizer numbers the texts of a pair, and the network has embeddings of these numbers."""
+    if "token_type_ids" not in inspect.signature(network.forward).parameters:
+        return False
+    count = config.get("type_vocab_size", getattr(network.config, "type_vocab_size", 0))
+    if not isinstance(count, int) or count < 2:
+        return False
+    settings = config_of(repository, "tokenizer_config.json")
+    names: Any = settings.get("model_input_names")
+    if not isinstance(names, list):
+        names = getattr(_tokenizer_class(config, settings), "model_input_names", ())
+    return "token_type_ids" in names
 
 
 def text_batching(max_tokens: int) -> dict[str, Any]:
@@ -100,15 +118,51 @@ def _counts_after_padding(config: dict[str, Any]) -> bool:
     return "oberta" in str(named) or kind in ("camembert", "data2vec-text", "longformer", "ibert", "esm")
 
 
-def _pad_id(repository: Repository, config: dict[str, Any], settings: dict[str, Any], tokenizer: dict[str, Any]) -> int:
-    """The token that fills shorter rows, which tokenizer and network must agree on."""
-    token = settings.get("pad_token")
+def mask_fields(repository: Repository, config: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a recipe for texts with masked tokens. Raises NotDerivable where no token stands for them."""
+    tokenizer = strict_json.parsed_object(repository.read("tokenizer.json", _MOST_TOKENIZER_BYTES)) or {}
+    settings = config_of(repository, "tokenizer_config.json")
+    model = tokenizer.get("model") if isinstance(tokenizer.get("model"), dict) else {}
+    assert isinstance(model, dict)
+    token = settings.get("mask_token") or config_of(repository, "special_tokens_map.json").get("mask_token")
     token = token.get("content") if isinstance(token, dict) else token
-    added = {
+    if not token:
+        kind = _tokenizer_class(config, settings)
+        parameter = None if kind is None else inspect.signature(kind.__init__).parameters.get("mask_token")
+        token = None if parameter is None else parameter.default
+    vocabulary = model.get("vocab")
+    known = dict(vocabulary) if isinstance(vocabulary, dict) else {}
+    known |= _added_tokens(tokenizer)
+    number = known.get(str(token)) if token else None
+    if not isinstance(number, int) or not 0 <= number < config["vocab_size"]:
+        raise NotDerivable(repository.name, "its tokenizer has no token that stands for a masked one (mask_token)")
+    cleans = settings.get("clean_up_tokenization_spaces") is True and model.get("type") != "BPE"
+    return {"mask_token": str(token), "mask_id": number, "clean_up_spaces": cleans}
+
+
+def _added_tokens(tokenizer: dict[str, Any]) -> dict[str, Any]:
+    """Tokens beside the vocabulary → their numbers."""
+    return {
         str(entry.get("content")): entry.get("id")
         for entry in tokenizer.get("added_tokens") or []
         if isinstance(entry, dict)
     }
+
+
+def _tokenizer_class(config: dict[str, Any], settings: dict[str, Any]) -> Any:
+    """The library's class of a tokenizer; None if it has none of that name."""
+    import transformers
+
+    mapped: Any = transformers.models.auto.tokenization_auto.TOKENIZER_MAPPING_NAMES
+    kind = settings.get("tokenizer_class") or mapped.get(str(config.get("model_type"))) or ""
+    return getattr(transformers, str(kind), None)
+
+
+def _pad_id(repository: Repository, config: dict[str, Any], settings: dict[str, Any], tokenizer: dict[str, Any]) -> int:
+    """The token that fills shorter rows, which tokenizer and network must agree on."""
+    token = settings.get("pad_token")
+    token = token.get("content") if isinstance(token, dict) else token
+    added = _added_tokens(tokenizer)
     of_tokenizer, of_network = added.get(str(token)) if token else None, config.get("pad_token_id")
     found = of_network if of_tokenizer is None else of_tokenizer
     if not isinstance(found, int) or isinstance(found, bool) or found < 0:

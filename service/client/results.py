@@ -13,7 +13,18 @@ from service.client.errors import PredictionError, ZooClientError, prediction_er
 from service.client.tensors import arrays
 from service.pb import prediction_pb2 as pb
 from service.protobuf_values import seconds, struct_dict
-from service.types import Box, DetectedObject, Label, Segment, Timing
+from service.types import (
+    Box,
+    DetectedObject,
+    Entity,
+    Label,
+    RankedDocument,
+    Segment,
+    SegmentedClass,
+    Timing,
+    TokenCandidate,
+    TranscriptChunk,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,6 +67,27 @@ class Segments(Result):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Entities(Result):
+    """Labelled spans of a text, in its order."""
+
+    entities: tuple[Entity, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FilledMasks(Result):
+    """The likeliest tokens, best first, for each mask of a text in its order."""
+
+    masks: tuple[tuple[TokenCandidate, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ranking(Result):
+    """Documents of a query, best first."""
+
+    documents: tuple[RankedDocument, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GeneratedText(Result):
     """A continuation of the input text."""
 
@@ -65,6 +97,16 @@ class GeneratedText(Result):
     """Number of generated tokens (characters for a character model)."""
     finish_reason: str
     """`length` if the limit was reached, `stop` if the model ended the text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Transcript(Result):
+    """What was said in a sound."""
+
+    text: str
+    """All of it."""
+    chunks: tuple[TranscriptChunk, ...]
+    """Its parts in order of time: words, or sentences and the like, as the model tells them apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -94,6 +136,18 @@ class Detections(Result):
     objects: tuple[DetectedObject, ...]
     width: int
     """Of the image as it was sent, in pixels."""
+    height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Segmentation(Result):
+    """The class of each pixel of an image."""
+
+    classes: tuple[SegmentedClass, ...]
+    """Those that are present, the largest first, with the share of the image that each covers."""
+    mask: bytes
+    """A grey PNG of the size of the upright image; its pixels, of 8 or 16 bits, are indices of classes."""
+    width: int
     height: int
 
 
@@ -153,6 +207,18 @@ def _outcome(message: pb.PredictionResult, response: pb.PredictResponse, timing:
                 probabilities=np.array(sound.frame_probabilities, np.float32),
                 duration_s=seconds(sound.duration),
             )
+        case "entities":
+            spans = tuple(Entity(x.label, x.score, x.start, x.end, x.text) for x in message.entities.entities)
+            return Entities(model=model, version=version, timing=timing, notes=notes, outputs=outputs, entities=spans)
+        case "filled_masks":
+            masks = tuple(
+                tuple(TokenCandidate(x.token_id, x.token, x.score, x.sequence) for x in mask.candidates)
+                for mask in message.filled_masks.masks
+            )
+            return FilledMasks(model=model, version=version, timing=timing, notes=notes, outputs=outputs, masks=masks)
+        case "ranking":
+            ranked = tuple(RankedDocument(x.index, x.score) for x in message.ranking.documents)
+            return Ranking(model=model, version=version, timing=timing, notes=notes, outputs=outputs, documents=ranked)
         case "regression":
             number = message.regression
             return Regression(
@@ -189,6 +255,19 @@ def _outcome(message: pb.PredictionResult, response: pb.PredictResponse, timing:
                 width=picture.image_width,
                 height=picture.image_height,
             )
+        case "segmentation":
+            parts = message.segmentation
+            return Segmentation(
+                model=model,
+                version=version,
+                timing=timing,
+                notes=notes,
+                outputs=outputs,
+                classes=tuple(SegmentedClass(x.index, x.name, x.share) for x in parts.classes),
+                mask=parts.mask,
+                width=parts.image_width,
+                height=parts.image_height,
+            )
         case "text":
             written = message.text
             return GeneratedText(
@@ -200,6 +279,17 @@ def _outcome(message: pb.PredictionResult, response: pb.PredictResponse, timing:
                 text=written.text,
                 tokens=written.token_count,
                 finish_reason=written.finish_reason,
+            )
+        case "transcript":
+            said = message.transcript
+            return Transcript(
+                model=model,
+                version=version,
+                timing=timing,
+                notes=notes,
+                outputs=outputs,
+                text=said.text,
+                chunks=tuple(TranscriptChunk(c.text, seconds(c.start), seconds(c.end)) for c in said.chunks),
             )
         case "tensors":
             tensors = arrays(message.tensors)

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 from service.engine.loaded_model import Arrival, LoadedModel, LoadedModels
 from service.errors import DeadlineExceeded, Draining, InvalidInput, MemoryFull, NotReady, ZooError
+from service.inference.expansion import expanded, joined
 from service.inference.preprocess_batcher import PreparedItems, PreprocessBatcher
 from service.inference.request_scope import InFlight, RequestScope
 from service.inference.results import (
@@ -80,6 +81,9 @@ class Inference:
         if not request.instances:
             raise InvalidInput("instances", "expected at least one, got none")
         model.task.check(request.options)
+        expansion = expanded(model, request) if model.task.expands else None
+        if expansion is not None:
+            request = expansion.request
         rows, length = len(request.instances), mean_length(model, request.instances)
         with RequestScope(self._in_flight, model, rows, began, deadline, request.priority, length) as scope:
             try:
@@ -88,6 +92,8 @@ class Inference:
                 predictions = [prediction for part, _ in parts for prediction in part]
                 timing = slowest([timing for _, timing in parts])
                 scope.settle(predictions, timing, together=not answers)
+                if expansion is not None:
+                    predictions = joined(model, expansion, predictions, answers)
                 return InferReply(model.name, model.version, request.request_id, predictions, timing)
             except TimeoutError:
                 scope.rejected("deadline")
@@ -231,7 +237,8 @@ class Inference:
         arrival = Arrival(scope.began + prepared.seconds, scope.effective_deadline)
         rows = iter(await model.submit(good, deadline, arrival=arrival).result() if good else ())
         outcomes: list[Row | ZooError] = [next(rows) if isinstance(item, Item) else item for item in items]
-        earlier_s = await self._run_next_passes(scope, request, items, outcomes, arrival) if answers else 0.0
+        passes = answers or model.task.whole_tensors
+        earlier_s = await self._run_next_passes(scope, request, items, outcomes, arrival) if passes else 0.0
         t2 = time.monotonic()
         if answers and any(isinstance(outcome, Row) for outcome in outcomes):
             work = (model, request, items, outcomes, span)

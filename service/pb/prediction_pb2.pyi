@@ -81,6 +81,8 @@ class Instance(_message.Message):
     ROW_FIELD_NUMBER: _builtins.int
     SERIES_FIELD_NUMBER: _builtins.int
     RECORD_FIELD_NUMBER: _builtins.int
+    TEXT_PAIR_FIELD_NUMBER: _builtins.int
+    RANKING_FIELD_NUMBER: _builtins.int
     image: _builtins.bytes
     """An encoded image: JPEG, PNG or WebP, as read from its file."""
     text: _builtins.str
@@ -107,6 +109,14 @@ class Instance(_message.Message):
     def record(self) -> Global___Record:
         """Several inputs together, for a network that takes a mixture."""
 
+    @_builtins.property
+    def text_pair(self) -> Global___TextPair:
+        """Two texts that are read together."""
+
+    @_builtins.property
+    def ranking(self) -> Global___RankingQuery:
+        """A query with documents."""
+
     def __init__(
         self,
         *,
@@ -118,16 +128,72 @@ class Instance(_message.Message):
         row: _struct_pb2.Struct | None = ...,
         series: Global___Series | None = ...,
         record: Global___Record | None = ...,
+        text_pair: Global___TextPair | None = ...,
+        ranking: Global___RankingQuery | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "image", b"image", "kind", b"kind", "record", b"record", "row", b"row", "samples", b"samples", "series", b"series", "tensors", b"tensors", "text", b"text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "image", b"image", "kind", b"kind", "ranking", b"ranking", "record", b"record", "row", b"row", "samples", b"samples", "series", b"series", "tensors", b"tensors", "text", b"text", "text_pair", b"text_pair"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "image", b"image", "kind", b"kind", "record", b"record", "row", b"row", "samples", b"samples", "series", b"series", "tensors", b"tensors", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "image", b"image", "kind", b"kind", "ranking", b"ranking", "record", b"record", "row", b"row", "samples", b"samples", "series", b"series", "tensors", b"tensors", "text", b"text", "text_pair", b"text_pair"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["image", "text", "audio", "samples", "tensors", "row", "series", "record"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["image", "text", "audio", "samples", "tensors", "row", "series", "record", "text_pair", "ranking"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___Instance: _TypeAlias = Instance  # noqa: Y015
+
+@_typing.final
+class TextPair(_message.Message):
+    """Two texts that are read together: a premise and a hypothesis, a question and an answer, two sentences that may mean the same."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    TEXT_PAIR_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """The first text."""
+    text_pair: _builtins.str
+    """The second text."""
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        text_pair: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "text_pair", b"text_pair"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TextPair: _TypeAlias = TextPair  # noqa: Y015
+
+@_typing.final
+class RankingQuery(_message.Message):
+    """A query, and documents to be ordered by their relevance for it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_FIELD_NUMBER: _builtins.int
+    DOCUMENTS_FIELD_NUMBER: _builtins.int
+    query: _builtins.str
+    """What is sought."""
+    @_builtins.property
+    def documents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """At most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        query: _builtins.str = ...,
+        documents: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "query", b"query"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RankingQuery: _TypeAlias = RankingQuery  # noqa: Y015
 
 @_typing.final
 class Series(_message.Message):
@@ -320,8 +386,14 @@ class PredictOptions(_message.Message):
     MAX_NEW_TOKENS_FIELD_NUMBER: _builtins.int
     TEMPERATURE_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
+    CANDIDATE_LABELS_FIELD_NUMBER: _builtins.int
+    HYPOTHESIS_TEMPLATE_FIELD_NUMBER: _builtins.int
+    MULTI_LABEL_FIELD_NUMBER: _builtins.int
     top_k: _builtins.int
-    """Classification: how many labels, best first. Unset: 5. Object detection: how many objects. Unset: all above the threshold."""
+    """Classification: how many labels, best first. Masks: how many tokens for each, at most 100. Unset: 5.
+    Zero-shot classification, ranking: unset: all.
+    Object detection: how many objects. Unset: all above the threshold.
+    """
     threshold: _builtins.float
     """Classification: labels below this probability are left out. Voice activity: frames below it are silence.
     Object detection: objects that do not exceed it are left out (0.5).
@@ -339,6 +411,14 @@ class PredictOptions(_message.Message):
     """Text generation: 0 takes the likeliest token each time, larger values dare more. In 0..2; unset: the model's own default."""
     seed: _builtins.int
     """Text generation: of the random choices. Unset: drawn anew for each call."""
+    hypothesis_template: _builtins.str
+    """Zero-shot classification: a sentence with {} in place of a label. Unset: "This example is {}." """
+    multi_label: _builtins.bool
+    """Zero-shot classification: whether each label is decided alone, so that several may be likely. Unset: false."""
+    @_builtins.property
+    def candidate_labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Zero-shot classification: the labels to choose from, at most 100."""
+
     def __init__(
         self,
         *,
@@ -349,13 +429,20 @@ class PredictOptions(_message.Message):
         max_new_tokens: _builtins.int | None = ...,
         temperature: _builtins.float | None = ...,
         seed: _builtins.int | None = ...,
+        candidate_labels: _abc.Iterable[_builtins.str] | None = ...,
+        hypothesis_template: _builtins.str | None = ...,
+        multi_label: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_new_tokens", b"_max_new_tokens", "_seed", b"_seed", "_temperature", b"_temperature", "_threshold", b"_threshold", "_top_k", b"_top_k", "max_new_tokens", b"max_new_tokens", "seed", b"seed", "temperature", b"temperature", "threshold", b"threshold", "top_k", b"top_k"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_hypothesis_template", b"_hypothesis_template", "_max_new_tokens", b"_max_new_tokens", "_multi_label", b"_multi_label", "_seed", b"_seed", "_temperature", b"_temperature", "_threshold", b"_threshold", "_top_k", b"_top_k", "hypothesis_template", b"hypothesis_template", "max_new_tokens", b"max_new_tokens", "multi_label", b"multi_label", "seed", b"seed", "temperature", b"temperature", "threshold", b"threshold", "top_k", b"top_k"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_new_tokens", b"_max_new_tokens", "_seed", b"_seed", "_temperature", b"_temperature", "_threshold", b"_threshold", "_top_k", b"_top_k", "include_tensors", b"include_tensors", "max_new_tokens", b"max_new_tokens", "priority", b"priority", "seed", b"seed", "temperature", b"temperature", "threshold", b"threshold", "top_k", b"top_k"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hypothesis_template", b"_hypothesis_template", "_max_new_tokens", b"_max_new_tokens", "_multi_label", b"_multi_label", "_seed", b"_seed", "_temperature", b"_temperature", "_threshold", b"_threshold", "_top_k", b"_top_k", "candidate_labels", b"candidate_labels", "hypothesis_template", b"hypothesis_template", "include_tensors", b"include_tensors", "max_new_tokens", b"max_new_tokens", "multi_label", b"multi_label", "priority", b"priority", "seed", b"seed", "temperature", b"temperature", "threshold", b"threshold", "top_k", b"top_k"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__hypothesis_template: _TypeAlias = _typing.Literal["hypothesis_template"]  # noqa: Y015
+    _WhichOneofArgType__hypothesis_template: _TypeAlias = _typing.Literal["_hypothesis_template", b"_hypothesis_template"]  # noqa: Y015
     _WhichOneofReturnType__max_new_tokens: _TypeAlias = _typing.Literal["max_new_tokens"]  # noqa: Y015
     _WhichOneofArgType__max_new_tokens: _TypeAlias = _typing.Literal["_max_new_tokens", b"_max_new_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__multi_label: _TypeAlias = _typing.Literal["multi_label"]  # noqa: Y015
+    _WhichOneofArgType__multi_label: _TypeAlias = _typing.Literal["_multi_label", b"_multi_label"]  # noqa: Y015
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
     _WhichOneofReturnType__temperature: _TypeAlias = _typing.Literal["temperature"]  # noqa: Y015
@@ -365,7 +452,11 @@ class PredictOptions(_message.Message):
     _WhichOneofReturnType__top_k: _TypeAlias = _typing.Literal["top_k"]  # noqa: Y015
     _WhichOneofArgType__top_k: _TypeAlias = _typing.Literal["_top_k", b"_top_k"]  # noqa: Y015
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__hypothesis_template) -> _WhichOneofReturnType__hypothesis_template | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_new_tokens) -> _WhichOneofReturnType__max_new_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__multi_label) -> _WhichOneofReturnType__multi_label | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
     @_typing.overload
@@ -433,7 +524,12 @@ class PredictionResult(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     REGRESSION_FIELD_NUMBER: _builtins.int
     FORECAST_FIELD_NUMBER: _builtins.int
+    ENTITIES_FIELD_NUMBER: _builtins.int
+    FILLED_MASKS_FIELD_NUMBER: _builtins.int
+    RANKING_FIELD_NUMBER: _builtins.int
     DETECTIONS_FIELD_NUMBER: _builtins.int
+    SEGMENTATION_FIELD_NUMBER: _builtins.int
+    TRANSCRIPT_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
     @_builtins.property
@@ -469,8 +565,28 @@ class PredictionResult(_message.Message):
         """Numbers to come."""
 
     @_builtins.property
+    def entities(self) -> Global___Entities:
+        """Labelled stretches of a text."""
+
+    @_builtins.property
+    def filled_masks(self) -> Global___FilledMasks:
+        """Tokens for the masks of a text."""
+
+    @_builtins.property
+    def ranking(self) -> Global___Ranking:
+        """Documents by relevance."""
+
+    @_builtins.property
     def detections(self) -> Global___Detections:
         """Objects in an image."""
+
+    @_builtins.property
+    def segmentation(self) -> Global___Segmentation:
+        """The class of each pixel of an image."""
+
+    @_builtins.property
+    def transcript(self) -> Global___Transcript:
+        """What was said."""
 
     @_builtins.property
     def outputs(self) -> Global___TensorMap:
@@ -491,15 +607,20 @@ class PredictionResult(_message.Message):
         text: Global___GeneratedText | None = ...,
         regression: Global___Regression | None = ...,
         forecast: Global___Forecast | None = ...,
+        entities: Global___Entities | None = ...,
+        filled_masks: Global___FilledMasks | None = ...,
+        ranking: Global___Ranking | None = ...,
         detections: Global___Detections | None = ...,
+        segmentation: Global___Segmentation | None = ...,
+        transcript: Global___Transcript | None = ...,
         outputs: Global___TensorMap | None = ...,
         notes: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "detections", b"detections", "embedding", b"embedding", "error", b"error", "forecast", b"forecast", "notes", b"notes", "outputs", b"outputs", "regression", b"regression", "result", b"result", "segments", b"segments", "tensors", b"tensors", "text", b"text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "detections", b"detections", "embedding", b"embedding", "entities", b"entities", "error", b"error", "filled_masks", b"filled_masks", "forecast", b"forecast", "notes", b"notes", "outputs", b"outputs", "ranking", b"ranking", "regression", b"regression", "result", b"result", "segmentation", b"segmentation", "segments", b"segments", "tensors", b"tensors", "text", b"text", "transcript", b"transcript"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "detections", b"detections", "embedding", b"embedding", "error", b"error", "forecast", b"forecast", "notes", b"notes", "outputs", b"outputs", "regression", b"regression", "result", b"result", "segments", b"segments", "tensors", b"tensors", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "detections", b"detections", "embedding", b"embedding", "entities", b"entities", "error", b"error", "filled_masks", b"filled_masks", "forecast", b"forecast", "notes", b"notes", "outputs", b"outputs", "ranking", b"ranking", "regression", b"regression", "result", b"result", "segmentation", b"segmentation", "segments", b"segments", "tensors", b"tensors", "text", b"text", "transcript", b"transcript"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["classification", "embedding", "segments", "tensors", "error", "text", "regression", "forecast", "detections"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["classification", "embedding", "segments", "tensors", "error", "text", "regression", "forecast", "entities", "filled_masks", "ranking", "detections", "segmentation", "transcript"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
@@ -582,6 +703,200 @@ class Embedding(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Embedding: _TypeAlias = Embedding  # noqa: Y015
+
+@_typing.final
+class Entities(_message.Message):
+    """Labelled stretches of a text, in its order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTITIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entities(self) -> _containers.RepeatedCompositeFieldContainer[Global___Entity]:
+        """The stretches."""
+
+    def __init__(
+        self,
+        *,
+        entities: _abc.Iterable[Global___Entity] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entities", b"entities"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Entities: _TypeAlias = Entities  # noqa: Y015
+
+@_typing.final
+class Entity(_message.Message):
+    """A stretch of a text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABEL_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    label: _builtins.str
+    """Its label, without the prefixes "B-" and "I-" of its tokens' classes."""
+    score: _builtins.float
+    """Mean probability of its tokens, in 0..1."""
+    start: _builtins.int
+    """Its first character, counted in Unicode code points from 0."""
+    end: _builtins.int
+    """The character after its last."""
+    text: _builtins.str
+    """The characters from start to end."""
+    def __init__(
+        self,
+        *,
+        label: _builtins.str = ...,
+        score: _builtins.float = ...,
+        start: _builtins.int = ...,
+        end: _builtins.int = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "label", b"label", "score", b"score", "start", b"start", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Entity: _TypeAlias = Entity  # noqa: Y015
+
+@_typing.final
+class FilledMasks(_message.Message):
+    """Tokens for the masks of a text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MASKS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def masks(self) -> _containers.RepeatedCompositeFieldContainer[Global___FilledMask]:
+        """One for each mask, in the order of the text."""
+
+    def __init__(
+        self,
+        *,
+        masks: _abc.Iterable[Global___FilledMask] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["masks", b"masks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FilledMasks: _TypeAlias = FilledMasks  # noqa: Y015
+
+@_typing.final
+class FilledMask(_message.Message):
+    """Tokens for one mask."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___TokenCandidate]:
+        """The likeliest, best first."""
+
+    def __init__(
+        self,
+        *,
+        candidates: _abc.Iterable[Global___TokenCandidate] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FilledMask: _TypeAlias = FilledMask  # noqa: Y015
+
+@_typing.final
+class TokenCandidate(_message.Message):
+    """A token for a mask."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_ID_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    token_id: _builtins.int
+    """Its number in the vocabulary."""
+    token: _builtins.str
+    """Its text."""
+    score: _builtins.float
+    """Probability in 0..1."""
+    sequence: _builtins.str
+    """The input with the token in place of the mask. With several masks the others remain, and special tokens are shown."""
+    def __init__(
+        self,
+        *,
+        token_id: _builtins.int = ...,
+        token: _builtins.str = ...,
+        score: _builtins.float = ...,
+        sequence: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["score", b"score", "sequence", b"sequence", "token", b"token", "token_id", b"token_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TokenCandidate: _TypeAlias = TokenCandidate  # noqa: Y015
+
+@_typing.final
+class Ranking(_message.Message):
+    """Documents of a query by relevance."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOCUMENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___RankedDocument]:
+        """Best first."""
+
+    def __init__(
+        self,
+        *,
+        documents: _abc.Iterable[Global___RankedDocument] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Ranking: _TypeAlias = Ranking  # noqa: Y015
+
+@_typing.final
+class RankedDocument(_message.Message):
+    """A document of a query."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Its place among the documents of the query, from 0."""
+    score: _builtins.float
+    """Its relevance as the network scores it: in 0..1 where its makers apply a sigmoid, any number otherwise."""
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        score: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RankedDocument: _TypeAlias = RankedDocument  # noqa: Y015
 
 @_typing.final
 class GeneratedText(_message.Message):
@@ -793,6 +1108,72 @@ class Box(_message.Message):
 Global___Box: _TypeAlias = Box  # noqa: Y015
 
 @_typing.final
+class Segmentation(_message.Message):
+    """The class of each pixel of an image."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLASSES_FIELD_NUMBER: _builtins.int
+    MASK_FIELD_NUMBER: _builtins.int
+    IMAGE_WIDTH_FIELD_NUMBER: _builtins.int
+    IMAGE_HEIGHT_FIELD_NUMBER: _builtins.int
+    mask: _builtins.bytes
+    """A grey PNG of the size of the image; its pixels, of 8 bits, or of 16 where there are more than 256 classes, are indices of classes."""
+    image_width: _builtins.int
+    """Width of the image as it was sent, upright, in pixels."""
+    image_height: _builtins.int
+    """Height of it."""
+    @_builtins.property
+    def classes(self) -> _containers.RepeatedCompositeFieldContainer[Global___SegmentedClass]:
+        """Classes in the image, the largest first."""
+
+    def __init__(
+        self,
+        *,
+        classes: _abc.Iterable[Global___SegmentedClass] | None = ...,
+        mask: _builtins.bytes = ...,
+        image_width: _builtins.int = ...,
+        image_height: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "image_height", b"image_height", "image_width", b"image_width", "mask", b"mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Segmentation: _TypeAlias = Segmentation  # noqa: Y015
+
+@_typing.final
+class SegmentedClass(_message.Message):
+    """A class in an image."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """The class's position in the network's output, and its value in the mask."""
+    name: _builtins.str
+    """The class's name."""
+    share: _builtins.float
+    """Share of the pixels that it covers, in 0..1."""
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        name: _builtins.str = ...,
+        share: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "name", b"name", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SegmentedClass: _TypeAlias = SegmentedClass  # noqa: Y015
+
+@_typing.final
 class AudioSegments(_message.Message):
     """What was found in a sound."""
 
@@ -867,6 +1248,68 @@ class AudioSegment(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AudioSegment: _TypeAlias = AudioSegment  # noqa: Y015
+
+@_typing.final
+class Transcript(_message.Message):
+    """What was said in a sound."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    CHUNKS_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """All of it."""
+    @_builtins.property
+    def chunks(self) -> _containers.RepeatedCompositeFieldContainer[Global___TranscriptChunk]:
+        """Its parts, in order of time: words, or sentences and the like, as the model tells them apart."""
+
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        chunks: _abc.Iterable[Global___TranscriptChunk] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunks", b"chunks", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Transcript: _TypeAlias = Transcript  # noqa: Y015
+
+@_typing.final
+class TranscriptChunk(_message.Message):
+    """A part of what was said."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """Its words."""
+    @_builtins.property
+    def start(self) -> _duration_pb2.Duration:
+        """From the sound's beginning."""
+
+    @_builtins.property
+    def end(self) -> _duration_pb2.Duration:
+        """From the sound's beginning."""
+
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        start: _duration_pb2.Duration | None = ...,
+        end: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TranscriptChunk: _TypeAlias = TranscriptChunk  # noqa: Y015
 
 @_typing.final
 class Timing(_message.Message):

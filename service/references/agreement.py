@@ -65,7 +65,7 @@ def agreed(
             got, most = format_against(difference, comparison.bound)
             raise NotEqual(shown, f"for {_shown(one)} by up to {got}; allowed is {most}")
         worst = max(worst, difference)
-        if len(one.text or "") <= LONGEST_GOLDEN_TEXT:
+        if len((one.text or "") + (one.text_pair or "")) <= LONGEST_GOLDEN_TEXT:
             cases.append(GoldenCase(input=one, expect=comparison.expectation(compared)))
     output = next(spec.name for spec in card.signature.outputs if spec.datatype == "FP32")
     largest = max(float(np.abs(row[output]).max(initial=0.0)) for row in ours)
@@ -85,5 +85,5 @@ def _shown(one: GoldenInput) -> str:
         return f"the {'recording' if one.file.endswith('.flac') else 'photo'} {one.file}"
     if one.noise is not None:
         return f"noise of {one.noise.seconds:g} s"
-    text = one.text or ""
-    return f"the text {text[:40]!r}" + (f" … of {len(text):,} characters" if len(text) > 40 else "")
+    text, kind = one.text or "", "text" if one.text_pair is None else "pair that begins with the text"
+    return f"the {kind} {text[:40]!r}" + (f" … of {len(text):,} characters" if len(text) > 40 else "")

@@ -42,6 +42,8 @@ def answer(request: LibraryRequest) -> list[Any]:
     match request.library:
         case "timm":
             return _timm(request)
+        case "sentence-transformers" if request.task == "text-ranking":
+            return _cross_encoder(request)
         case "sentence-transformers":
             return _sentence_transformers(request)
     if request.generation is not None:
@@ -80,12 +82,28 @@ def _sentence_transformers(request: LibraryRequest) -> list[list[float]]:
     return [network.encode(text).tolist() for text in _raw(request.inputs)]
 
 
+def _cross_encoder(request: LibraryRequest) -> list[float]:
+    """Scores of pairs of texts."""
+    import torch
+    from sentence_transformers import CrossEncoder
+
+    network = CrossEncoder(
+        request.folder,
+        device="cpu",
+        trust_remote_code=False,
+        local_files_only=True,
+        max_length=request.max_tokens,
+        model_kwargs={"dtype": torch.float32, "use_safetensors": True},
+    )
+    return [float(network.predict([(pair["text"], pair["text_pair"])])[0]) for pair in _raw(request.inputs)]
+
+
 def _raw(inputs: Sequence[GoldenInput]) -> list[Any]:
     return [_raw_input(one) for one in inputs]
 
 
 def _raw_input(one: GoldenInput) -> Any:
-    """A text, a photo, or the mono samples of a sound with their rate."""
+    """A text, a pair of texts, a photo, or the mono samples of a sound with their rate."""
     from PIL import Image
 
     if one.noise is not None or (one.file or "").endswith(".flac"):
@@ -94,7 +112,9 @@ def _raw_input(one: GoldenInput) -> Any:
             return sound.samples, sound.sample_rate
         assert isinstance(sound, AudioInstance)
         return decode_audio(sound.data, LONGEST_S, one.file or "")
-    return one.text if one.file is None else Image.open(golden_path(one.file)).convert("RGB")
+    if one.file is not None:
+        return Image.open(golden_path(one.file)).convert("RGB")
+    return one.text if one.text_pair is None else {"text": one.text, "text_pair": one.text_pair}
 
 
 def main() -> None:

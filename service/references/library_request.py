@@ -17,6 +17,10 @@ class LibraryRequest(BaseModel):
     library: Literal["timm", "transformers", "sentence-transformers"]
     folder: str
     """The repository's files in their own layout."""
+    adapter: str | None = None
+    """The folder of an adapter of peft for this network."""
+    classes: int | None = None
+    """Of the network with the adapter."""
     task: str
     max_tokens: int | None = None
     generation: dict[str, Any] | None = None

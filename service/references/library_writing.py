@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from service.references.library_request import LibraryRequest
+from service.references.transformers_pipelines import adapted_network
 from service.tasks.text.prompted_generation import CHECKED_TOKENS
 
 AUTO_CLASSES = {"text-generation": "AutoModelForCausalLM", "text2text-generation": "AutoModelForSeq2SeqLM"}
@@ -19,7 +20,10 @@ def written(request: LibraryRequest, texts: list[str]) -> list[dict[str, Any]]:
     library: Any = transformers  # untyped upstream
     offline = {"local_files_only": True, "trust_remote_code": False}
     auto = getattr(library, AUTO_CLASSES[request.task])
-    network = auto.from_pretrained(request.folder, dtype=torch.float32, use_safetensors=True, **offline).eval()
+    if request.adapter is not None:
+        network = adapted_network(request, AUTO_CLASSES[request.task])
+    else:
+        network = auto.from_pretrained(request.folder, dtype=torch.float32, use_safetensors=True, **offline).eval()
     network.generation_config = library.GenerationConfig(**(request.generation or {}))
     continues = not network.config.is_encoder_decoder
     tokenizer = library.AutoTokenizer.from_pretrained(request.folder, **offline)

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from model_zoo.cards.card import Card
 from model_zoo.catalog import CARDS, Catalog
@@ -22,11 +21,8 @@ from model_zoo.materialised import Materialised
 from model_zoo.network import load_network
 from model_zoo.references.card_plan import CardPlan, Given
 from model_zoo.references.derive import derive
-from model_zoo.references.hub import HubRepository
-from model_zoo.references.local import LocalRepository
 from model_zoo.references.reference import Reference
 from model_zoo.sources.artifact_source import Progress
-from model_zoo.sources.hub import fetch_file, snapshot_folder
 from model_zoo.store import Store
 from model_zoo.versions import Versions
 from service.references.agreement import agreed, zoo_items
@@ -35,6 +31,7 @@ from service.references.library_answers import library_version
 from service.references.library_process import library_answers
 from service.references.library_request import LibraryRequest
 from service.references.onnx.pull import pull_onnx
+from service.references.places import AdaptedPlace, Place, place_of
 from service.references.publishing import Pulled, Say, pinned, publish_card
 from service.references.verification_inputs import verification_inputs
 from service.runtime.network import NetworkRuntime
@@ -122,59 +119,27 @@ def _pull(asked: _Request) -> Pulled:
         return Pulled(known, found or Store(home).materialise(known, asked.progress), found is not None)
     if reference.kind == "onnx":
         return pull_onnx(reference, store, home, name, asked.given, asked.progress, asked.say)
-    if reference.kind == "local":
-        repository = LocalRepository(Path(reference.place))
-        plan = _planned(repository, asked)
-        source = {"kind": "local", "folder": reference.place}
-        return _converted(_Fetched(repository.name, plan, source, repository.folder), store, asked)
-    if asked.offline:
-        raise SourceUnavailable(str(reference), "it is not on this machine, and ZOO_OFFLINE forbids a fetch")
-    hub = HubRepository(reference.repository, reference.revision)
-    plan = _planned(hub, asked)
+    place = place_of(reference, home, offline=asked.offline)
+    plan = _planned(place, asked)
     if reference.kind == "timm" and plan.library != "timm":
-        raise NotDerivable(reference.shown, f"{hub.name} is a network of {plan.library}, not of timm")
-    folder = home / "downloads" / snapshot_folder(hub.repository, hub.commit)
-    # What arrives stays if the hub breaks off: the next pull goes on from there.
-    _fetch(hub, plan, folder, asked.progress)
-    source = {"kind": "hub", "repository": hub.repository, "commit": hub.commit}
+        raise NotDerivable(reference.shown, f"{place.repository.name} is a network of {plan.library}, not of timm")
+    place.fetch(plan.paths, asked.progress)
     try:
-        return _converted(_Fetched(hub.name, plan, source, folder), store, asked)
+        return _converted(plan, place, store, asked)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        place.discard()
 
 
-@dataclass(frozen=True)
-class _Fetched:
-    """A repository whose files are in a folder of this machine."""
-
-    shown: str
-    """The reference, for messages."""
-    plan: CardPlan
-    source: Mapping[str, Any]
-    """Of the card, without its files."""
-    folder: Path
-
-
-def _fetch(hub: HubRepository, plan: CardPlan, folder: Path, progress: Progress | None) -> None:
-    total, done = sum(hub.files[path].size for path in plan.paths), 0
-    for path in plan.paths:
-        if progress is not None:
-            progress(done, total, path)
-        fetch_file(hub.repository, hub.commit, path, folder)
-        done += hub.files[path].size
-
-
-def _converted(fetched: _Fetched, store: Store, asked: _Request) -> Pulled:
+def _converted(plan: CardPlan, place: Place, store: Store, asked: _Request) -> Pulled:
     """Converts, verifies and publishes; what was converted is removed where it is not right."""
-    plan = fetched.plan
-    files = {role: pinned(fetched.folder, path) for role, path in plan.roles.items()}
+    files = {role: pinned(*place.path(path)).model_copy(update={"path": path}) for role, path in plan.roles.items()}
     name, say = asked.name, asked.say
-    card = plan.card(fetched.source, files).model_copy(update={"name": name, "reference": str(asked.reference)})
+    card = plan.card(place.source, files).model_copy(update={"name": name, "reference": str(asked.reference)})
     say(f"{name}: a network for {card.task} with {card.parameters:,} parameters; its weights are converted")
     try:
         made = store.materialise(card, asked.progress)
         say(f"{name}: its answers are compared with those of {plan.library}")
-        card = _verified(card, made, fetched)
+        card = _verified(card, made, plan, place)
         publish_card(card, asked.home)
     except BaseException:
         store.remove(card)
@@ -203,10 +168,13 @@ def _known(reference: Reference, home: Path, name: str) -> Card | None:
     return card
 
 
-def _planned(repository: HubRepository | LocalRepository, asked: _Request) -> CardPlan:
+def _planned(place: Place, asked: _Request) -> CardPlan:
     """The plan of a repository whose files are all there, and fit on the disk and in memory. Raises NotDerivable with the
     figures."""
+    repository = place.repository
     plan = derive(repository, asked.given)
+    if isinstance(place, AdaptedPlace):
+        plan = place.adapted.planned(plan)
     missing = [path for path in plan.paths if path not in repository.files]
     if missing:
         raise NotDerivable(repository.name, f"it lacks {missing[0]}")
@@ -222,26 +190,31 @@ def _planned(repository: HubRepository | LocalRepository, asked: _Request) -> Ca
     return plan
 
 
-def _verified(card: Card, files: Materialised, fetched: _Fetched) -> Card:
-    inputs = verification_inputs(card.raw_input, card.task)
+def _verified(card: Card, files: Materialised, plan: CardPlan, place: Place) -> Card:
+    recipe, shown = card.recipe, place.repository.name
+    inputs = verification_inputs(
+        card.raw_input, card.task, getattr(recipe, "pairs", False), getattr(recipe, "mask_token", "")
+    )
     request = LibraryRequest(
-        library=fetched.plan.library,
-        folder=str(fetched.folder),
+        library=plan.library,
+        folder=str(place.folder),
+        adapter=str(place.adapter_folder) if place.adapter_folder else None,
+        classes=len(card.class_names) or None,
         task=card.task,
         max_tokens=getattr(card.recipe, "max_tokens", None),
         generation=card.architecture.arguments.get("generation"),
         inputs=tuple(inputs),
     )
-    theirs = library_answers(fetched.shown, request)
+    theirs = library_answers(shown, request)
     task, runtime = task_for(card, files), NetworkRuntime(load_network(card, files), "cpu")
-    items = zoo_items(task, inputs, fetched.shown)
+    items = zoo_items(task, inputs, shown)
     ours = alone(task, runtime, items)
-    card = agreed(task, fetched.shown, library_version(fetched.plan.library), inputs, items, ours, theirs)
+    card = agreed(task, shown, library_version(plan.library), inputs, items, ours, theirs)
     try:
         # As every server checks it when it loads the model: the library may answer single rows alone.
         problem = invariance_problem(task_for(card, files), runtime, ours, items)
     except Exception as error:
-        raise NotDerivable(fetched.shown, "its network cannot run several rows together") from error
+        raise NotDerivable(shown, "its network cannot run several rows together") from error
     if problem is not None:
-        raise NotDerivable(fetched.shown, f"its answers depend on the other rows of a batch: {problem}")
+        raise NotDerivable(shown, f"its answers depend on the other rows of a batch: {problem}")
     return card

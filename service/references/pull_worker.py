@@ -139,7 +139,7 @@ def main() -> None:
         last = pull(order, reports)
     except Exception:
         traceback.print_exc()
-        last = PullReport(kind="refused", text="it failed for an unknown reason; the log has the details")
+        last = PullReport(kind="refused", text="it failed for an unknown reason; ZOO_LOG_LEVEL=debug prints it")
     reports.write(last)
     os._exit(0)  # what libraries do at exit has no use here, and the parent's closing of the pipe would interrupt it
 

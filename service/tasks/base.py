@@ -19,6 +19,10 @@ from service.types import DTYPES, Answer, Array, Instance, Item, Options, Tensor
 MAX_NEW_TOKENS = 2000
 """The largest number of tokens that a call may request: each token is a pass through the network."""
 MAX_TEMPERATURE = 2.0
+MOST_LABELS = 100
+"""Candidate labels of a call: each is a row for every text."""
+LONGEST_LABEL = 1000
+"""Characters of a candidate label, and of the sentence about it."""
 
 NO_FILES: Mapping[str, Path] = MappingProxyType({})
 
@@ -34,6 +38,12 @@ class Task(ABC):
 
     light_rows: int = 0
     """Up to this many rows `postprocess` costs less than a trip to the pool, about 0.1 ms, and runs in the caller's thread."""
+
+    expands: bool = False
+    """Whether an instance can make several rows; see `expand`."""
+
+    whole_tensors: bool = False
+    """Whether an answer that takes several passes has tensors of all passes (`shown`), for callers of tensors as well."""
 
     raw_types: tuple[type, ...] = ()
     """Kinds of raw instance that the task accepts."""
@@ -57,6 +67,17 @@ class Task(ABC):
     @abstractmethod
     def preprocess(self, instances: Sequence[Instance], paths: Sequence[str]) -> list[Item | ZooError]:
         """Raw instances → rows. Each instance has its own outcome, so that one bad instance does not fail the others."""
+
+    def expand(self, instance: Instance, options: Options, path: str) -> Sequence[Instance] | None:
+        """Instances of one row each that are answered together as `instance` by `join`; None where it is one row itself.
+
+        Called on the event loop. Raises InvalidInput whose field begins with `path`, or names an option.
+        """
+        return None
+
+    def join(self, rows: Tensors, options: Options) -> Answer:
+        """Outputs of the rows of one instance, stacked in their order → the answer. Called on the event loop."""
+        raise NotImplementedError
 
     def row(self, instance: TensorInstance, path: str) -> Item:
         """One row of the network's input tensors → item. Checks names, dtypes and shapes; copies nothing.
@@ -168,6 +189,7 @@ class Task(ABC):
             raise InvalidInput("options.max_new_tokens", f"expected 1..{MAX_NEW_TOKENS:,}, got {most}")
         if options.temperature is not None and not 0.0 <= options.temperature <= MAX_TEMPERATURE:
             raise InvalidInput("options.temperature", f"expected 0..{MAX_TEMPERATURE:g}, got {options.temperature}")
+        check_labels(options)
         if options.seed is not None and options.seed < 0:
             raise InvalidInput("options.seed", f"expected 0 or more, got {options.seed}")
 
@@ -219,6 +241,25 @@ class Task(ABC):
         for name, (_, dtype, shape) in self._specs.items():
             tensors[name] = np.ones([length if size < 0 else size for size in shape], dtype)
         return Item(tensors, length if self.card.batching.length_of else 1)
+
+
+def check_labels(options: Options) -> None:
+    """Raises InvalidInput for candidate labels or a template of which no sentence can be made."""
+    labels, template = options.candidate_labels, options.hypothesis_template
+    if labels is not None:
+        if not 1 <= len(labels) <= MOST_LABELS:
+            raise InvalidInput("options.candidate_labels", f"expected 1 to {MOST_LABELS} labels, got {len(labels):,}")
+        for i, label in enumerate(labels):
+            if not label.strip() or len(label) > LONGEST_LABEL:
+                raise InvalidInput(
+                    f"options.candidate_labels[{i}]", f"expected 1 to {LONGEST_LABEL:,} characters, got {len(label):,}"
+                )
+        if len(set(labels)) < len(labels):
+            raise InvalidInput("options.candidate_labels", "expected each label once")
+    if template is not None and ("{}" not in template or len(template) > LONGEST_LABEL):
+        raise InvalidInput(
+            "options.hypothesis_template", f"expected at most {LONGEST_LABEL:,} characters with {{}} for the label"
+        )
 
 
 def _fits(shape: tuple[int, ...], want: tuple[int, ...]) -> bool:

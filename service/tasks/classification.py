@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model_zoo.cards.card import Card
 from model_zoo.golden.golden_case import ClassificationExpectation, Expectation
@@ -24,10 +25,12 @@ class LabelAnswers:
     def __init__(self, card: Card, labels: Sequence[str]) -> None:
         self._labels = tuple(labels)
         self._output = card.signature.outputs[0].name
+        self._independent = card.activation == "sigmoid"
 
     def postprocess(self, row: Tensors, item: Item, options: Options) -> Classification:
-        """`[classes]` logits → labels with softmax probabilities, best first."""
-        return best_labels(row[self._output], self._labels, options)
+        """`[classes]` logits → labels with their probabilities, best first: by softmax, or by sigmoid where each class is decided
+        alone."""
+        return best_labels(row[self._output], self._labels, options, self._independent)
 
     def golden_texts(self, expect: Expectation) -> Sequence[str]:
         """None."""
@@ -44,11 +47,15 @@ class LabelAnswers:
         return f"expected {expect.label!r} with at least {least}, got {best.name!r} with {got}"
 
 
-def best_labels(logits: Array, labels: Sequence[str], options: Options) -> Classification:
-    """`[classes]` logits → labels with softmax probabilities, best first. A class without a name is called by its number."""
+def best_labels(logits: Array, labels: Sequence[str], options: Options, independent: bool = False) -> Classification:
+    """`[classes]` logits → labels with their probabilities, best first. A class without a name is called by its number.
+
+    `independent`: whether each class is decided alone, so that the probabilities do not add up to 1.
+    """
     x = np.asarray(logits, np.float64)
-    scores = np.exp(x - x.max())
-    scores /= scores.sum()
+    scores = sigmoid(x) if independent else np.exp(x - x.max())
+    if not independent:
+        scores /= scores.sum()
     count = min(options.top_k or DEFAULT_TOP_K, len(scores))
     best = np.argpartition(-scores, count - 1)[:count]
     best = best[np.argsort(-scores[best], kind="stable")]
@@ -56,3 +63,8 @@ def best_labels(logits: Array, labels: Sequence[str], options: Options) -> Class
     names = [labels[i] if i < len(labels) else str(i) for i in best]
     pairs = zip(best.tolist(), names, strict=True)
     return Classification(tuple(Label(i, name, float(scores[i])) for i, name in pairs if not scores[i] < least))
+
+
+def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logits → probabilities of each class alone."""
+    return np.asarray(np.exp(-np.logaddexp(0.0, -logits)))

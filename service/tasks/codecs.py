@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from model_zoo.cards.card import Card
 from model_zoo.golden.golden_case import Expectation, GoldenInput
@@ -36,6 +36,17 @@ class SequenceCodec(InputCodec, Protocol):
 
     sequence: MaskedSequence
     """Checks and pads the sequences."""
+
+
+@runtime_checkable
+class SeveralRows(Protocol):
+    """An answer codec for instances that make several rows."""
+
+    def expand(self, instance: Instance, options: Options, path: str) -> Sequence[Instance] | None:
+        """See `Task.expand`."""
+
+    def join(self, rows: Tensors, options: Options) -> Answer:
+        """See `Task.join`."""
 
 
 class AnswerCodec(Protocol):

@@ -9,7 +9,7 @@ from model_zoo.cards.card import Card
 from model_zoo.golden.golden_case import Expectation, GoldenInput
 from service.errors import ZooError
 from service.tasks.base import NO_FILES, Task
-from service.tasks.codecs import AnswerCodec, InputCodec, SequenceCodec
+from service.tasks.codecs import AnswerCodec, InputCodec, SequenceCodec, SeveralRows
 from service.types import Answer, Array, Instance, Item, Options, TensorInstance, Tensors
 
 
@@ -67,6 +67,16 @@ class SequenceTask(Task):
         self.inputs, self.answers = inputs(card, files), answers(card, self.labels)
         self.raw_types, self.chunk = self.inputs.raw_types, self.inputs.chunk
         self.options, self.light_rows = self.answers.options, self.answers.light_rows
+        self._several = self.answers if isinstance(self.answers, SeveralRows) else None
+        self.expands = self._several is not None
+
+    def expand(self, instance: Instance, options: Options, path: str) -> Sequence[Instance] | None:
+        """As the answer codec does, if it joins several rows."""
+        return None if self._several is None else self._several.expand(instance, options, path)
+
+    def join(self, rows: Tensors, options: Options) -> Answer:
+        """As the answer codec does, if it joins several rows."""
+        return super().join(rows, options) if self._several is None else self._several.join(rows, options)
 
     def preprocess(self, instances: Sequence[Instance], paths: Sequence[str]) -> list[Item | ZooError]:
         """As the input codec reads them."""
@@ -81,6 +91,18 @@ class SequenceTask(Task):
     def collate(self, items: Sequence[Item], least_length: int = 0) -> tuple[dict[str, Array], float]:
         """Rows → `[rows, longest, …]`, padded under a mask of zeros; at least `least_length` long."""
         return self.inputs.sequence.collate(items, least_length)
+
+    def split(self, outputs: Tensors, items: Sequence[Item]) -> list[Tensors]:
+        """A batch's outputs → rows. Outputs with a variable axis lose the values of the padding."""
+        rows = super().split(outputs, items)
+        varying = [spec.name for spec in self.card.signature.outputs if spec.shape[1:2] == (-1,)]
+        if not varying:
+            return rows
+        length = self.inputs.sequence.output_length
+        return [
+            {name: array[: length(item)] if name in varying else array for name, array in row.items()}
+            for row, item in zip(rows, items, strict=True)
+        ]
 
     def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
         """As the answer codec writes it."""

@@ -9,11 +9,13 @@ import numpy as np
 from model_zoo.cards.card import Card
 from model_zoo.golden.golden_case import GoldenInput, golden_path
 from service.errors import InvalidInput, ZooError
-from service.types import AudioInstance, Instance, Item, SamplesInstance, TextInstance
+from service.types import AudioInstance, Instance, Item, SamplesInstance, TextInstance, TextPairInstance
 
 KINDS = {
     "ImageInstance": "image",
     "TextInstance": "text",
+    "TextPairInstance": "text_pair",
+    "RankingInstance": "ranking",
     "AudioInstance": "audio",
     "SamplesInstance": "samples",
     "RowInstance": "row",
@@ -34,8 +36,13 @@ def decode_text(card: Card, instance: Instance, path: str, *, empty: bool = Fals
     """The text of an instance; `empty` allows a blank text. Raises InvalidInput."""
     if not isinstance(instance, TextInstance):
         raise reject_kind(card, instance, path)
+    return decode_utf8(instance.data, path, empty=empty)
+
+
+def decode_utf8(data: bytes, path: str, *, empty: bool = False) -> str:
+    """The text of UTF-8 bytes; `empty` allows a blank text. Raises InvalidInput."""
     try:
-        text = instance.data.decode("utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidInput(path, f"expected UTF-8, got a byte that is not at position {error.start}") from None
     if not empty and not text.strip():
@@ -59,6 +66,8 @@ def read_each(
 def golden_text(given: GoldenInput) -> Instance:
     """The text of a golden case."""
     assert given.text is not None
+    if given.text_pair is not None:
+        return TextPairInstance(given.text.encode(), given.text_pair.encode())
     return TextInstance(given.text.encode())
 
 

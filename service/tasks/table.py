@@ -22,6 +22,7 @@ from model_zoo.cards.recipes import (
     TextRecipe,
 )
 from model_zoo.materialised import Materialised
+from service.tasks.audio.ctc_recognition import CtcRecognition
 from service.tasks.audio.sound_input import sound_classification
 from service.tasks.audio.spectrogram import SpectrogramInput
 from service.tasks.audio.voice_activity_detection import VoiceActivityDetection
@@ -30,6 +31,7 @@ from service.tasks.classification import LabelAnswers
 from service.tasks.composed import ComposedTask, SequenceTask
 from service.tasks.embedding import EmbeddingAnswers
 from service.tasks.image.image_input import ImageInput
+from service.tasks.image.image_segmentation import SegmentationAnswers
 from service.tasks.image.image_tabular_regression import ImageTabularRegression
 from service.tasks.image.object_detection import DetectionAnswers
 from service.tasks.image.scaled_images import ScaledImages
@@ -38,15 +40,20 @@ from service.tasks.series.time_series_forecasting import TimeSeriesForecasting
 from service.tasks.tabular.tabular_prediction import TabularPrediction
 from service.tasks.tensors import TensorsTask
 from service.tasks.text.character_input import CharacterInput
+from service.tasks.text.fill_mask import FillMaskAnswers, MaskedTokenInput
 from service.tasks.text.prompted_generation import PromptedGeneration
 from service.tasks.text.text_generation import TextGeneration
+from service.tasks.text.text_ranking import RankingAnswers
+from service.tasks.text.token_classification import EntityAnswers, SpannedTokenInput
 from service.tasks.text.token_input import TokenInput
+from service.tasks.text.zero_shot_classification import ZeroShotAnswers
 
 TaskFactory = Callable[[Card, Sequence[str], Mapping[str, Path]], Task]
 
 TASKS: dict[tuple[str, type], TaskFactory] = {
     ("image-classification", ImageRecipe): partial(ComposedTask, ImageInput, LabelAnswers),
     ("image-feature-extraction", ImageRecipe): partial(ComposedTask, ImageInput, EmbeddingAnswers),
+    ("image-segmentation", ImageRecipe): partial(ComposedTask, ImageInput, SegmentationAnswers),
     ("object-detection", ImageRecipe): partial(ComposedTask, ImageInput, DetectionAnswers),
     ("object-detection", ScaledImageRecipe): partial(ScaledImages, DetectionAnswers),
     ("feature-extraction", TextRecipe): partial(SequenceTask, TokenInput, EmbeddingAnswers),
@@ -54,9 +61,14 @@ TASKS: dict[tuple[str, type], TaskFactory] = {
     ("voice-activity-detection", AudioRecipe): VoiceActivityDetection,
     ("text-classification", TextRecipe): partial(SequenceTask, TokenInput, LabelAnswers),
     ("text-classification", CharacterRecipe): partial(SequenceTask, CharacterInput, LabelAnswers),
+    ("text-ranking", TextRecipe): partial(SequenceTask, TokenInput, RankingAnswers),
+    ("zero-shot-classification", TextRecipe): partial(SequenceTask, TokenInput, ZeroShotAnswers),
+    ("fill-mask", TextRecipe): partial(SequenceTask, MaskedTokenInput, FillMaskAnswers),
+    ("token-classification", TextRecipe): partial(SequenceTask, SpannedTokenInput, EntityAnswers),
     ("text-generation", CharacterRecipe): TextGeneration,
     ("text-generation", PromptRecipe): PromptedGeneration,
     ("text2text-generation", PromptRecipe): PromptedGeneration,
+    ("automatic-speech-recognition", SoundRecipe): CtcRecognition,
     ("audio-classification", SoundRecipe): sound_classification,
     ("audio-classification", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, LabelAnswers),
     ("tabular-classification", RowRecipe): partial(TabularPrediction, LabelAnswers),

@@ -46,7 +46,7 @@ INPUT_NAMES = {
 """For errors, by kind of recipe: the data that a base learns from. Bases with other recipes cannot be fine-tuned."""
 
 
-WITHOUT_FEATURES = frozenset({"object-detection"})
+WITHOUT_FEATURES = frozenset({"image-segmentation", "object-detection"})
 """Tasks whose networks give no vector for a whole input."""
 
 

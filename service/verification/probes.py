@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import AudioRecipe
+from model_zoo.cards.signature import RANKED_IDS
 from service.errors import InternalError
 from service.rounding import format_against
 from service.tasks.base import Task
@@ -178,6 +179,8 @@ def _error(row: Tensors, reference: Tensors) -> float:
     for name, expected in reference.items():
         if row[name].shape != expected.shape:
             return float("inf")
+        if name == RANKED_IDS:  # neighbours may have changed places: `_agreement` compares the first ones
+            continue
         with np.errstate(invalid="ignore"):  # infinity less infinity
             difference = np.abs(row[name].astype(np.float64) - expected.astype(np.float64))
         most = float(difference.max(initial=0.0))
@@ -208,7 +211,9 @@ def _agreement(card: Card, answers: Sequence[tuple[int, Tensors]], reference: Se
         if expected.shape != got.shape:
             continue
         agrees = expected == got
-        if got.size and not isinstance(card.recipe, AudioRecipe):
+        if RANKED_IDS in row:
+            agrees |= _nearly_first(card, reference[number], got)
+        elif got.size and not isinstance(card.recipe, AudioRecipe):
             scores = np.atleast_2d(_first(card, reference[number]))
             chosen = np.take_along_axis(scores, got.reshape(-1, 1), -1).reshape(got.shape)
             agrees |= chosen >= scores.max(-1).reshape(got.shape) - UNDECIDED
@@ -216,8 +221,17 @@ def _agreement(card: Card, answers: Sequence[tuple[int, Tensors]], reference: Se
     return same / total if total else None
 
 
+def _nearly_first(card: Card, reference: Tensors, got: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether each id of `got` is among those of the reference whose score rounding could have put first."""
+    scores, ids = _first(card, reference), reference[RANKED_IDS]
+    near = scores >= scores[..., :1] * np.exp(-UNDECIDED)
+    return np.asarray(((ids == got[..., None]) & near).any(axis=-1))
+
+
 def _first(card: Card, row: Tensors) -> NDArray[np.float64]:
-    return np.asarray(row[card.signature.outputs[0].name], np.float64)
+    first = np.asarray(row[card.signature.outputs[0].name], np.float64)
+    # Of a segmentation the classes come first, then the pixels, each of which is a decision.
+    return np.moveaxis(first, 0, -1).reshape(-1, len(first)) if card.task == "image-segmentation" else first
 
 
 def _decisions(card: Card, row: Tensors) -> NDArray[np.int64]:
@@ -226,6 +240,8 @@ def _decisions(card: Card, row: Tensors) -> NDArray[np.int64]:
     first = _first(card, row)
     if isinstance(card.recipe, AudioRecipe):
         return (first >= card.recipe.threshold).astype(np.int64)
-    if card.task.endswith("-classification") or card.task == "text-generation":
+    if RANKED_IDS in row:
+        return np.asarray(row[RANKED_IDS][..., 0], np.int64)
+    if card.task.endswith("-classification") or card.task in ("text-generation", "image-segmentation"):
         return np.atleast_1d(np.argmax(first, -1))
     return np.zeros(0, np.int64)

@@ -1,6 +1,19 @@
 """Messages as results."""
 
-from service.client import Box, Classification, Client, DetectedObject, Detections, GeneratedText
+from google.protobuf.duration_pb2 import Duration
+
+from service.client import (
+    Box,
+    Classification,
+    Client,
+    DetectedObject,
+    Detections,
+    GeneratedText,
+    Segmentation,
+    SegmentedClass,
+    Transcript,
+    TranscriptChunk,
+)
 from service.client.results import read_response
 from service.pb import prediction_pb2 as pb
 
@@ -11,6 +24,17 @@ def test_generated_text_is_read_with_all_fields() -> None:
     (outcome,) = read_response(response, 1)
     assert isinstance(outcome, GeneratedText)
     assert (outcome.text, outcome.tokens, outcome.finish_reason) == ("größe 🐈", 7, "stop")
+
+
+def test_transcript_is_read_with_its_parts() -> None:
+    said = pb.Transcript(text="good morning")
+    said.chunks.add(text="good", start=Duration(nanos=250_000_000), end=Duration(seconds=1))
+    said.chunks.add(text="morning", start=Duration(seconds=1), end=Duration(seconds=2, nanos=500_000_000))
+    response = pb.PredictResponse(model="m", version=1, predictions=[pb.PredictionResult(transcript=said)])
+    (outcome,) = read_response(response, 1)
+    assert isinstance(outcome, Transcript)
+    assert outcome.text == "good morning"
+    assert outcome.chunks == (TranscriptChunk("good", 0.25, 1.0), TranscriptChunk("morning", 1.0, 2.5))
 
 
 def test_timing_is_read_in_seconds(client: Client) -> None:
@@ -29,3 +53,13 @@ def test_objects_are_read_with_their_boxes_and_the_size_of_the_image() -> None:
     assert isinstance(outcome, Detections)
     assert (outcome.width, outcome.height) == (64, 48)
     assert outcome.objects == (DetectedObject(2, "чашка ☕", 0.75, Box(-1.5, 2, 30, 40)),)
+
+
+def test_mask_is_read_with_its_classes() -> None:
+    message = pb.Segmentation(mask=b"png", image_width=64, image_height=48)
+    message.classes.add(index=3, name="wall", share=0.75)
+    response = pb.PredictResponse(model="m", version=1, predictions=[pb.PredictionResult(segmentation=message)])
+    (outcome,) = read_response(response, 1)
+    assert isinstance(outcome, Segmentation)
+    assert (outcome.mask, outcome.width, outcome.height) == (b"png", 64, 48)
+    assert outcome.classes == (SegmentedClass(3, "wall", 0.75),)

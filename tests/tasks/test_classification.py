@@ -42,6 +42,17 @@ def test_labels_are_sorted_by_probability(task: ComposedTask) -> None:
     assert [label.score for label in labels] == pytest.approx([float(expected[i]) for i in (3, 900, 7)], rel=1e-5)
 
 
+def test_labels_that_do_not_exclude_each_other_are_decided_alone() -> None:
+    card = CARD.model_copy(update={"activation": "sigmoid"})
+    task = ComposedTask(ImageInput, LabelAnswers, card, ["a", "b", "c"])
+    given = np.array([800.0, -2.0, -800.0], np.float32)
+    labels = answer(task, given).labels
+    assert [label.name for label in labels] == ["a", "b", "c"]
+    assert [label.score for label in labels] == pytest.approx(torch.sigmoid(torch.from_numpy(given)).tolist(), abs=1e-7)
+    assert [label.name for label in answer(task, given, threshold=0.5).labels] == ["a"]
+    assert [label.name for label in answer(task, given, top_k=1).labels] == ["a"]
+
+
 def test_labels_default_to_five(task: ComposedTask) -> None:
     assert len(answer(task, logits()).labels) == 5
     assert len(answer(task, logits(), top_k=1).labels) == 1

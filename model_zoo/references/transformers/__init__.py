@@ -4,6 +4,7 @@
 * ``network_class``   what planners share: the class, its architecture, fields of every card
 * ``prompt``          fields of networks that write text
 * ``extractor``       fields of networks that read sounds
-* ``text``, ``image``, ``detection``, ``generation``, ``sound``  planners of a family of tasks; each lists its ``PLANNERS`` and
-  ``TASKS``
+* ``ranker``          planner of networks that score pairs of texts
+* ``text``, ``image``, ``detection``, ``segmentation``, ``generation``, ``sound``, ``speech``  planners of a family of tasks; each
+  lists its ``PLANNERS`` and ``TASKS``
 """

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,8 +17,12 @@ from service.cli.rendering.console import print_json, print_note, stderr_console
 
 if TYPE_CHECKING:
     from service.cli.inputs.input_source import InputSource
+    from service.cli.rendering.drawing import Drawing
     from service.cli.rendering.predictions import NamedOutcome
-    from service.client import Client, Outcome
+    from service.client import Client, ModelInfo, Outcome
+
+    SourcedOutcome = tuple[InputSource, Outcome]
+    """An input, and its result or error."""
 
 _MOST_HELD = 1000
 """Fewer inputs than this are held as a list, so that their number is known; more are read while they are sent."""
@@ -52,9 +57,37 @@ def predict(
     text: Annotated[
         str, typer.Option(metavar="COLUMN", help="Column of a table that holds the texts.", show_default=False)
     ] = "",
+    text_pair: Annotated[
+        str | None,
+        typer.Option(
+            "--text-pair",
+            metavar="TEXT|COLUMN",
+            help="A second text that is read with each input; of a table, the column that holds it.",
+        ),
+    ] = None,
+    query: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="The query of a ranking model; each input is a document of it.")
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LABEL", help="A label to choose from, for a zero-shot model; repeatable."),
+    ] = None,
+    hypothesis_template: Annotated[
+        str | None,
+        typer.Option("--hypothesis-template", metavar="TEXT", help="A sentence with {} in place of a label."),
+    ] = None,
+    multi_label: Annotated[
+        bool | None, typer.Option("--multi-label", help="Decide each label alone.", show_default=False)
+    ] = None,
     priority: Annotated[
         int, typer.Option(metavar="N", help="Order among waiting requests: 1 first, 9 last; 0 is the default.")
     ] = 0,
+    draw: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write copies of the pictures, with what was found, to a folder.", show_default=False
+        ),
+    ] = None,
     timing: Annotated[
         bool, typer.Option("--timing", help="Show the time of each stage, and the batch's rows.")
     ] = False,
@@ -68,24 +101,59 @@ def predict(
 
     options: dict[str, Any] = {"version": version, "top_k": top_k, "threshold": threshold, "priority": priority}
     options |= {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
+    options |= {"candidate_labels": label or (), "hypothesis_template": hypothesis_template, "multi_label": multi_label}
     outcomes: list[NamedOutcome] = []
     failed = False
     with connect(server) as client:
         info = client.model(model)
-        sources: Iterable[InputSource] = input_sources(inputs, info, version, text)
+        drawing = None if draw is None else _drawing(draw, info)
+        sources: Iterable[InputSource] = input_sources(inputs, info, version, text, text_pair, query)
         if not (info.raw_input == "text" and STDIN in inputs):  # lines of stdin are answered as they come
             sources = _list_if_few(sources)
         try:
-            for name, outcome in _with_progress(_outcomes(client, model, sources, options), sources, quiet=as_json):
+            for source, outcome in _with_progress(_outcomes(client, model, sources, options), sources, quiet=as_json):
                 failed |= isinstance(outcome, PredictionError)
+                drawn = None
+                if drawing is not None:
+                    drawn, problem = _drawn(drawing, source, outcome)
+                    failed |= problem
                 if as_json:
-                    print_json(predictions.as_json(name, outcome, timing))
+                    line = predictions.as_json(source.name, outcome, timing)
+                    print_json(line if drawn is None else {**line, "drawn": str(drawn)})
                 else:
-                    outcomes.append((name, outcome))
+                    outcomes.append((source.name, outcome))
         finally:  # after Ctrl-C or a lost server the answers so far are printed too
             predictions.print_answers(outcomes, timing)
+            if drawing is not None and drawing.count:
+                print_note(f"pictures drawn: {drawing.count:,}, in {draw}")
     if failed:
         raise typer.Exit(1)
+
+
+def _drawing(folder: Path, info: ModelInfo) -> Drawing:
+    """What draws into the folder. Exits for a model whose answers cannot be drawn, and for a folder that cannot be made."""
+    from service.cli.rendering.drawing import DRAWN_TASKS, CannotDraw, Drawing
+
+    if info.task not in DRAWN_TASKS:
+        raise typer.BadParameter(
+            f"answers of {info.name} ({info.task}) cannot be drawn; those of {' and '.join(DRAWN_TASKS)} can",
+            param_hint="--draw",
+        )
+    try:
+        return Drawing(folder)
+    except CannotDraw as error:
+        raise typer.BadParameter(str(error), param_hint="--draw") from None
+
+
+def _drawn(drawing: Drawing, source: InputSource, outcome: Outcome) -> tuple[Path | None, bool]:
+    """The path of the copy, if one was written, and whether that failed."""
+    from service.cli.rendering.drawing import CannotDraw
+
+    try:
+        return drawing.draw(source.name, source.value, outcome), False
+    except CannotDraw as error:
+        print_note(f"{source.name}: {error}")
+        return None, True
 
 
 def _list_if_few(sources: Iterable[InputSource]) -> Iterable[InputSource]:
@@ -97,7 +165,7 @@ def _list_if_few(sources: Iterable[InputSource]) -> Iterable[InputSource]:
 
 def _outcomes(
     client: Client, model: str, sources: Iterable[InputSource], options: dict[str, Any]
-) -> Iterator[NamedOutcome]:
+) -> Iterator[SourcedOutcome]:
     """The outcome of each input, in their order. A single input is a unary call, which gRPC retries while the model loads."""
     from service.client import BadInput, InvalidRequest, Overloaded, PredictionError
     from service.client.errors import as_prediction_error
@@ -111,7 +179,7 @@ def _outcomes(
             if error.reason != _RATE_LIMITED:
                 raise
             outcome = _once_permitted(client, model, sources[0].value, as_prediction_error(error, 0), options)
-        yield sources[0].name, outcome
+        yield sources[0], outcome
         return
 
     unanswered: deque[InputSource] = deque()  # read, and without an outcome so far
@@ -122,15 +190,15 @@ def _outcomes(
             if not source.problem:
                 yield source.value
 
-    def unsent() -> Iterator[NamedOutcome]:
+    def unsent() -> Iterator[SourcedOutcome]:
         while unanswered and unanswered[0].problem:
             source = unanswered.popleft()
-            yield source.name, as_prediction_error(BadInput(source.problem, reason="NOTHING_TO_SEND"), 0)
+            yield source, as_prediction_error(BadInput(source.problem, reason="NOTHING_TO_SEND"), 0)
 
     for outcome in client.stream_predict(model, values(), **options):
         yield from unsent()
         source = unanswered.popleft()
-        yield source.name, _once_permitted(client, model, source.value, outcome, options)
+        yield source, _once_permitted(client, model, source.value, outcome, options)
     yield from unsent()
 
 
@@ -153,8 +221,8 @@ def _once_permitted(client: Client, model: str, value: Any, outcome: Outcome, op
 
 
 def _with_progress(
-    outcomes: Iterator[NamedOutcome], sources: Iterable[InputSource], quiet: bool
-) -> Iterator[NamedOutcome]:
+    outcomes: Iterator[SourcedOutcome], sources: Iterable[InputSource], quiet: bool
+) -> Iterator[SourcedOutcome]:
     """`outcomes`, with a progress bar on stderr if a person waits for several."""
     from rich.progress import track
 

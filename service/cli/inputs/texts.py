@@ -26,17 +26,21 @@ _STDIN_HINT = "to send it as a text, give it on stdin: echo TEXT | zoo predict M
 _LONGEST_PATH = 4096
 """Characters."""
 _MOST_COLUMNS_SHOWN = 8
+_PAIR = ("text", "text_pair")
 
 
-def text_sources(argument: str, columns: KnownColumns, text_column: str) -> Iterator[InputSource]:
-    """The texts that an argument stands for. Raises UnreadableInput. `text_column`: of a table, if the caller names it."""
+def text_sources(
+    argument: str, columns: KnownColumns, text_column: str, pair_column: str | None = None
+) -> Iterator[InputSource]:
+    """The texts that an argument stands for. Raises UnreadableInput. `text_column`: of a table, if the caller names it;
+    `pair_column`: that of a second text, if there is one."""
     found = _path_type(argument)
     path = Path(argument)
     if found == "folder":
         for source in folder_sources(path, "text", str(path)):
             yield _file_text(source.value, source.name)
     elif found == "file" and path.suffix.lower() in TABLES:
-        yield from _table_texts(path, columns, text_column)
+        yield from _table_texts(path, columns, text_column, pair_column)
     elif found == "file" and path.name.lower().endswith(ARCHIVES):
         for source in folder_sources(extract_archive(path), "text", str(path)):
             yield _file_text(source.value, source.name)
@@ -83,24 +87,27 @@ def _file_text(path: Path, name: str) -> InputSource:
     return InputSource(name, text)
 
 
-def _table_texts(path: Path, columns: KnownColumns, text_column: str) -> Iterator[InputSource]:
-    """The text of each row."""
+def _table_texts(path: Path, columns: KnownColumns, text_column: str, pair_column: str | None) -> Iterator[InputSource]:
+    """The text of each row, or its two texts."""
     with open_table(path, str(path)) as table:
         name = text_column or columns.column_of_role("text", table.columns) or _find_text_column(table)
-        if name not in table.columns:
-            raise UnreadableInput(f"the file has no column {name!r}; it has {_listed(table.columns)}")
-        others = [other for other in table.columns if other != name]
+        named = [name] if pair_column is None else [name, pair_column]
+        for column in named:
+            if column not in table.columns:
+                raise UnreadableInput(f"the file has no column {column!r}; it has {_listed(table.columns)}")
+        others = [other for other in table.columns if other not in named]
         if others:
             print_note(f"the text is column {name!r}; not used: {_listed(others)}")
         for row in table.rows():
             row_name = f"{path}:{row.line or row.number}"
-            text = row.cells.get(name)
+            texts = [row.cells.get(column) for column in named]
+            wrong = next((text for text in texts if not isinstance(text, str) or not text.strip()), "fine")
             if row.problem:
                 yield InputSource(row_name, problem=row.problem)
-            elif isinstance(text, str) and text.strip():
-                yield InputSource(row_name, text)
+            elif wrong == "fine":
+                yield InputSource(row_name, texts[0] if len(texts) == 1 else dict(zip(_PAIR, texts, strict=True)))
             else:
-                problem = "the text is empty" if text in (None, "") else f"{str(text)[:80]!r} is not a text"
+                problem = "the text is empty" if wrong in (None, "") else f"{str(wrong)[:80]!r} is not a text"
                 yield InputSource(row_name, problem=problem)
 
 

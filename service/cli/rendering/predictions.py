@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -22,14 +23,19 @@ from service.client import (
     Classification,
     Detections,
     Embedding,
+    Entities,
+    FilledMasks,
     Forecast,
     GeneratedText,
     Outcome,
     PredictionError,
+    Ranking,
     Regression,
     Result,
+    Segmentation,
     Segments,
     Tensors,
+    Transcript,
 )
 
 if TYPE_CHECKING:
@@ -72,8 +78,16 @@ def as_json(name: str, outcome: Outcome, timing: bool) -> dict[str, Any]:
             line["duration_s"] = outcome.duration_s
             line["frame_s"] = outcome.frame_s
             line["frame_probabilities"] = outcome.probabilities.tolist()
+        case Entities():
+            line["entities"] = [asdict(one) for one in outcome.entities]
+        case FilledMasks():
+            line["masks"] = [[asdict(one) for one in candidates] for candidates in outcome.masks]
+        case Ranking():
+            line["ranking"] = [asdict(one) for one in outcome.documents]
         case GeneratedText():
             line |= {"text": outcome.text, "tokens": outcome.tokens, "finish_reason": outcome.finish_reason}
+        case Transcript():
+            line |= {"text": outcome.text, "chunks": [asdict(chunk) for chunk in outcome.chunks]}
         case Regression():
             line |= {"value": outcome.value, "lower": outcome.lower, "upper": outcome.upper}
         case Forecast():
@@ -83,6 +97,10 @@ def as_json(name: str, outcome: Outcome, timing: bool) -> dict[str, Any]:
         case Detections():
             line["objects"] = [asdict(found) for found in outcome.objects]
             line["image"] = {"width": outcome.width, "height": outcome.height}
+        case Segmentation():
+            line["classes"] = [asdict(one) for one in outcome.classes]
+            line["image"] = {"width": outcome.width, "height": outcome.height}
+            line["mask_png"] = base64.b64encode(outcome.mask).decode()
         case Tensors():
             line["tensors"] = {key: array.tolist() for key, array in outcome.tensors.items()}
     line["notes"] = dict(outcome.notes)
@@ -108,7 +126,10 @@ def print_answers(rows: Sequence[NamedOutcome], timing: bool) -> None:
 
 def _answers(rows: Sequence[NamedOutcome], compared: bool, bars: bool) -> RenderableType:
     """A row for each answer and each note; vectors in the table of similarities have only their notes here."""
-    scored = any(isinstance(outcome, Classification | Segments | Detections) for _, outcome in rows)
+    scored = any(
+        isinstance(outcome, Classification | Detections | Entities | FilledMasks | Ranking | Segments)
+        for _, outcome in rows
+    )
     answers = new_table("input", "answer", *(("score", "") if scored else ()), right=("score",))
     for name, outcome in rows:
         first = escaped(_shortened(name))
@@ -142,11 +163,33 @@ def _answer_lines(outcome: Outcome) -> list[tuple[Text, float | None]]:
             return [(Text(f"nothing found in {outcome.duration_s:.2f} s", style="dim"), None)]
         case Segments():
             return [(Text(f"{part.start_s:.2f} to {part.end_s:.2f} s"), part.score) for part in outcome.segments]
+        case Entities(entities=()):
+            return [(Text("nothing found", style="dim"), None)]
+        case Entities():
+            return [(Text(escaped(f"{x.label} {x.text!r} at {x.start} to {x.end}")), x.score) for x in outcome.entities]
+        case FilledMasks():
+            number = len(outcome.masks) > 1
+            return [
+                (Text(escaped(f"{f'mask {i}: ' if number else ''}{x.token!r}: {x.sequence}")), x.score)
+                for i, candidates in enumerate(outcome.masks, 1)
+                for x in candidates
+            ]
+        case Ranking(documents=(document,)):
+            return [(Text("relevance"), document.score)]
+        case Ranking():
+            return [(Text(f"document {document.index + 1}"), document.score) for document in outcome.documents]
         case Embedding():
             values = " ".join(f"{value:+.4f}" for value in outcome.values[:_FIRST_VALUES])
             return [(Text(f"{values} … ({len(outcome.values)} values)"), None)]
         case GeneratedText():
             return [(Text(escaped(outcome.text)), None)]
+        case Transcript(chunks=()):
+            return [(Text(escaped(outcome.text)) if outcome.text else Text("nothing was said", style="dim"), None)]
+        case Transcript():
+            return [
+                (Text(f"{chunk.start_s:.2f} to {chunk.end_s:.2f} s  {escaped(chunk.text)}"), None)
+                for chunk in outcome.chunks
+            ]
         case Regression():
             return [(Text(format_interval(outcome.value, outcome.lower, outcome.upper)), None)]
         case Forecast():
@@ -155,6 +198,8 @@ def _answer_lines(outcome: Outcome) -> list[tuple[Text, float | None]]:
             return [(Text("no object reaches the threshold", style="dim"), None)]
         case Detections():
             return [(Text(f"{escaped(found.name)} at {_box(found.box)}"), found.score) for found in outcome.objects]
+        case Segmentation():
+            return [(Text(f"{escaped(one.name)} on {one.share:.1%} of the image"), None) for one in outcome.classes]
         case Tensors():
             shapes = [(key, f"{array.dtype} {list(array.shape)}") for key, array in outcome.tensors.items()]
             return [(Text(escaped(f"{key} {shape}")), None) for key, shape in shapes]

@@ -13,10 +13,17 @@ if TYPE_CHECKING:
     from service.cli.local_catalog import LocalModel
     from service.client import ModelInfo, TableColumn, TensorSpec
 
-OPTIONS: dict[str, dict[str, Any]] = {"text-generation": {"max_new_tokens": 20}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "text-generation": {"max_new_tokens": 20},
+    "zero-shot-classification": {"candidate_labels": ["sports", "weather"]},
+}
 """Options that a call of a task is shown with, by their names in `PredictOptions`."""
 FILES = {"image": "photo.jpg", "audio": "speech.wav"}
-TEXT = "any sentence"
+TEXT, QUERY = "any sentence", "a question"
+SECOND = {"text-ranking": TEXT, "zero-shot-classification": "This example is sports."}
+"""The second text of models that read nothing but two together, by task."""
+FLAGS = {"candidate_labels": "label"}
+"""Options whose flag has another name."""
 _CONTENT = "\ue000"
 """Stands for the content of a file in a message; a character of no meaning."""
 _MOST_COLUMNS = 4
@@ -37,8 +44,21 @@ def sample_calls(model: ModelInfo | LocalModel, server: str, tls: bool = False) 
 
 def _cli(model: ModelInfo | LocalModel, server: str) -> str:
     where = "" if server == DEFAULT_SERVER else f"--server {shlex.quote(server)} "
-    options = "".join(f" --{name.replace('_', '-')} {value}" for name, value in OPTIONS.get(model.task, {}).items())
-    return f"zoo predict {where}{model.name} {EXAMPLES.get(model.raw_input, 'INPUT')}{options}"
+    options = "".join(_flag(name, value) for name, value in OPTIONS.get(model.task, {}).items())
+    example = EXAMPLES.get(model.raw_input, "INPUT")
+    if model.task in ("fill-mask", "text-ranking"):
+        example = shlex.quote(_text(model)) if model.task == "fill-mask" else f"--query {shlex.quote(QUERY)} '{TEXT}'"
+    return f"zoo predict {where}{model.name} {example}{options}"
+
+
+def _flag(name: str, value: Any) -> str:
+    values = value if isinstance(value, list) else [value]
+    return "".join(f" --{FLAGS.get(name, name).replace('_', '-')} {one}" for one in values)
+
+
+def _text(model: ModelInfo | LocalModel) -> str:
+    """A text; the makers of a model that finds masked tokens may write the mask otherwise, which its error says."""
+    return "any [MASK] sentence" if model.task == "fill-mask" else QUERY if model.task == "text-ranking" else TEXT
 
 
 def _python(model: ModelInfo | LocalModel, server: str) -> str:
@@ -47,8 +67,10 @@ def _python(model: ModelInfo | LocalModel, server: str) -> str:
     match model.raw_input:
         case "image" | "audio":
             value = f"Path({FILES[model.raw_input]!r})"
+        case "text" if model.task == "text-ranking":
+            value = repr({"query": QUERY, "documents": [TEXT]})
         case "text":
-            value = repr(TEXT)
+            value = repr(_text(model))
         case "row":
             value = repr(_row(model))
         case "series":
@@ -71,8 +93,10 @@ def _grpcurl(model: ModelInfo | LocalModel, server: str, tls: bool) -> str:
         case "image" | "audio":
             files = [FILES[model.raw_input]]
             instance = {model.raw_input: _CONTENT}
+        case "text" if model.task == "text-ranking":
+            instance = {"ranking": {"query": QUERY, "documents": [TEXT]}}
         case "text":
-            instance = {"text": TEXT}
+            instance = {"text": _text(model)}
         case "row":
             instance = {"row": _row(model)}
         case "series":
@@ -101,7 +125,7 @@ def _tritonclient(model: ModelInfo | LocalModel, server: str, tls: bool) -> str:
         case "image" | "audio":
             value = f"Path({FILES[model.raw_input]!r}).read_bytes()"
         case "text":
-            value = f"{TEXT!r}.encode()"
+            value = f"{_text(model)!r}.encode()"
         case "row":
             value = f"json.dumps({_row(model)!r}).encode()"
         case "series":
@@ -121,6 +145,11 @@ def _tritonclient(model: ModelInfo | LocalModel, server: str, tls: bool) -> str:
             f"given.set_data_from_numpy(np.array([[{value}]], dtype=object))",
             "inputs = [given]",
         ]
+        if model.task in SECOND:
+            lines += [
+                "inputs.append(triton.InferInput('text_pair', [1, 1], 'BYTES'))",
+                f"inputs[-1].set_data_from_numpy(np.array([[{SECOND[model.task]!r}.encode()]], dtype=object))",
+            ]
     else:
         lines.append("inputs = []")
         for tensor in model.inputs:

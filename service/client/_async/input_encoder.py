@@ -15,11 +15,15 @@ from service.client.inputs.instances import (
     array_instance,
     encoded_instance,
     holds_arrays,
+    is_ranking,
+    is_text_pair,
+    ranking_instance,
     read_file,
     record_instance,
     samples_instance,
     tensors_instance,
     text_instance,
+    text_pair_instance,
     unknown_input,
     unknown_part,
 )
@@ -66,14 +70,18 @@ class AsyncInputEncoder:
                 raise unknown_input(value)
 
     async def _mapping(self, value: Mapping[Any, Any], model: str, timeout: float | None) -> pb.Instance:
-        """A row, a record or tensors by name. Requests the model only if the values are ambiguous."""
+        """A row, a record, two texts or tensors by name. Requests the model only if the values are ambiguous."""
         if is_record(value) and value.keys() <= {"image", "row"}:
             return await self._record(value)
+        if is_ranking(value):
+            return ranking_instance(value)
         if holds_arrays(value):
             return tensors_instance(value)
         takes_rows = (await self._model(model, timeout)).raw_input == "row"
         if takes_rows:  # a path or bytes may be a cell, too
             return row(value)
+        if is_text_pair(value):
+            return text_pair_instance(value)
         return await self._record(with_row(value)) if is_record(value) else tensors_instance(value)
 
     async def _record(self, value: Mapping[Any, Any]) -> pb.Instance:

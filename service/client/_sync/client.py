@@ -93,6 +93,9 @@ class Client:
         max_new_tokens: int | None = None,
         temperature: float | None = None,
         seed: int | None = None,
+        candidate_labels: Sequence[str] = (),
+        hypothesis_template: str | None = None,
+        multi_label: bool | None = None,
         include_tensors: bool = False,
         priority: int = 0,
         timeout: float | None = CALL_TIMEOUT_S,
@@ -102,6 +105,7 @@ class Client:
         An input that fails alone has a PredictionError in its place; if all fail, the first error is raised. `priority`: 1 is
         the first of the waiting requests, 9 the last, 0 the default. For a model that generates text: at most
         `max_new_tokens`; a larger `temperature` gives more random texts, and the same `seed` the same text.
+        `candidate_labels`, `hypothesis_template` and `multi_label` are for zero-shot classification.
         """
         options = PredictOptions(
             top_k=top_k,
@@ -111,6 +115,9 @@ class Client:
             max_new_tokens=max_new_tokens,
             temperature=temperature,
             seed=seed,
+            candidate_labels=candidate_labels,
+            hypothesis_template=hypothesis_template,
+            multi_label=multi_label,
         )
         return self._predictions.predict(model, inputs, version, options, timeout)
 
@@ -125,6 +132,9 @@ class Client:
         max_new_tokens: int | None = None,
         temperature: float | None = None,
         seed: int | None = None,
+        candidate_labels: Sequence[str] = (),
+        hypothesis_template: str | None = None,
+        multi_label: bool | None = None,
         include_tensors: bool = False,
         priority: int = 0,
         timeout: float | None = None,
@@ -146,6 +156,9 @@ class Client:
             max_new_tokens=max_new_tokens,
             temperature=temperature,
             seed=seed,
+            candidate_labels=candidate_labels,
+            hypothesis_template=hypothesis_template,
+            multi_label=multi_label,
         )
         return self._predictions.stream(model, inputs, version, options, timeout, in_flight)
 

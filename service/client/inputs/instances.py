@@ -16,9 +16,14 @@ from service.client.tensors import tensor_map
 from service.pb import prediction_pb2 as pb
 from service.types import Array, SamplesInstance
 
+TEXT_PAIR = frozenset({"text", "text_pair"})
+"""Keys of two texts that are read together."""
+RANKING = frozenset({"query", "documents"})
+"""Keys of a query with documents."""
 Row = Mapping[str, Cell]
 Record = Mapping[str, Path | bytes | Row]
-Input = Path | bytes | str | Array | Mapping[str, Array] | SamplesInstance | Row | Record | Sequence[float]
+Ranked = Mapping[str, str | Sequence[str]]
+Input = Path | bytes | str | Array | Mapping[str, Array] | SamplesInstance | Row | Record | Ranked | Sequence[float]
 """One input of a model:
 
 - a Path: the content of its file is the model's raw input; encoded bytes mean the same;
@@ -26,6 +31,8 @@ Input = Path | bytes | str | Array | Mapping[str, Array] | SamplesInstance | Row
 - an array: the model's only tensor, or a series `[steps]` or `[steps, channels]` for a model that takes one;
 - arrays by name: one row of each tensor, without the rows axis;
 - decoded sound;
+- two texts that are read together: `{"text": "It rains.", "text_pair": "It is wet."}`;
+- a query with documents: `{"query": "how high?", "documents": ["It is 42 m high.", "It is red."]}`;
 - a row, cells by column: `{"area": 70, "town": "Bonn"}`;
 - a record, several inputs that belong together: `{"image": Path("house.jpg"), "row": {"area": 70}}`;
 - a list of numbers: a series, the oldest first."""
@@ -52,6 +59,38 @@ def text_instance(text: str) -> pb.Instance:
         return pb.Instance(text=text)
     except UnicodeEncodeError:
         raise BadInput("the text holds lone surrogates, so it is not valid Unicode") from None
+
+
+def text_pair_instance(value: Mapping[Any, Any]) -> pb.Instance:
+    """Two texts that are read together."""
+    try:
+        return pb.Instance(text_pair=pb.TextPair(text=value["text"], text_pair=value["text_pair"]))
+    except UnicodeEncodeError:
+        raise BadInput("a text of the pair holds lone surrogates, so it is not valid Unicode") from None
+
+
+def ranking_instance(value: Mapping[Any, Any]) -> pb.Instance:
+    """A query with documents."""
+    try:
+        return pb.Instance(ranking=pb.RankingQuery(query=value["query"], documents=value["documents"]))
+    except UnicodeEncodeError:
+        raise BadInput("the query or a document holds lone surrogates, so it is not valid Unicode") from None
+
+
+def is_ranking(value: Mapping[Any, Any]) -> bool:
+    """Whether a mapping is a query with documents, by the names `query` and `documents`."""
+    documents = value.get("documents")
+    return (
+        value.keys() == RANKING
+        and isinstance(value["query"], str)
+        and isinstance(documents, list | tuple)
+        and all(isinstance(document, str) for document in documents)
+    )
+
+
+def is_text_pair(value: Mapping[Any, Any]) -> bool:
+    """Whether a mapping is two texts by the names `text` and `text_pair`. A row may be it, too."""
+    return value.keys() == TEXT_PAIR and all(isinstance(text, str) for text in value.values())
 
 
 def samples_instance(sound: SamplesInstance) -> pb.Instance:

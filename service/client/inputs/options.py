@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from service.client.errors import BadInput
 from service.pb import prediction_pb2 as pb
 
 
@@ -18,9 +20,14 @@ class PredictOptions:
     max_new_tokens: int | None = None
     temperature: float | None = None
     seed: int | None = None
+    candidate_labels: Sequence[str] = ()
+    hypothesis_template: str | None = None
+    multi_label: bool | None = None
 
     def message(self) -> pb.PredictOptions:
-        """The options as a message."""
+        """The options as a message. Raises BadInput for labels that are one text."""
+        if isinstance(self.candidate_labels, str):
+            raise BadInput("candidate_labels is one text; a list of labels was expected")
         return pb.PredictOptions(
             top_k=self.top_k,
             threshold=self.threshold,
@@ -29,4 +36,7 @@ class PredictOptions:
             max_new_tokens=self.max_new_tokens,
             temperature=self.temperature,
             seed=self.seed,
+            candidate_labels=self.candidate_labels,
+            hypothesis_template=self.hypothesis_template,
+            multi_label=self.multi_label,
         )

@@ -39,6 +39,8 @@ def _all(compared: ComparedAnswers) -> Detections:
 
 
 def _difference(compared: ComparedAnswers) -> float:
+    if not all(np.isfinite(array).all() for array in compared.row.values()):
+        raise Unlike("its network gives numbers that are not finite")
     mine = _all(compared)
     other = np.asarray(compared.answer, np.float64).reshape(-1, 6)
     if not other.size or not mine.objects:

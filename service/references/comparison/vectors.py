@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from model_zoo.golden.golden_case import ClassificationExpectation, EmbeddingExpectation
 from service.references.comparison.compared import AnswerComparison, ComparedAnswers, Unlike
+from service.tasks.classification import sigmoid
 
 Vector = NDArray[np.float64]
 
@@ -34,6 +35,12 @@ def embeddings(bound: float) -> AnswerComparison:
     return AnswerComparison(bound, _embedding_difference, _embedding_expectation)
 
 
+def scores(compared: ComparedAnswers) -> Vector:
+    """The probabilities of the classes, as the card makes them of the logits."""
+    logits = output(compared)
+    return sigmoid(logits) if compared.card.activation == "sigmoid" else softmax(logits)
+
+
 def softmax(logits: Vector) -> Vector:
     """`[classes]` → probabilities."""
     powers = np.exp(logits - logits.max())
@@ -55,7 +62,7 @@ def both(mine: Vector, answer: object) -> tuple[Vector, Vector]:
 
 def class_expectation(compared: ComparedAnswers) -> ClassificationExpectation:
     """The first class, and those that are nearly as probable."""
-    values = softmax(output(compared))
+    values = scores(compared)
     best = float(values.max())
     # Uneven classes of one name count as one: an answer names classes, not numbers.
     names = [compared.card.class_names[index] for index in np.argsort(-values) if values[index] >= best - CLOSE]
@@ -65,7 +72,7 @@ def class_expectation(compared: ComparedAnswers) -> ClassificationExpectation:
 
 
 def _class_difference(compared: ComparedAnswers) -> float:
-    mine, other = both(softmax(output(compared)), compared.answer)
+    mine, other = both(scores(compared), compared.answer)
     return float(np.abs(mine - other).max())
 
 

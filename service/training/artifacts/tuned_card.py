@@ -82,6 +82,7 @@ def tuned_card(
             "reference": "",
             "verification": None,
             "class_names": (),
+            "activation": "softmax",
             "source": TunedSource(
                 kind="tuned", base=base.name, base_digest=base_digest, method=METHODS[method], files=dict(files or {})
             ),

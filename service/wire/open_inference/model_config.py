@@ -10,6 +10,7 @@ from service.observability.statistics import BatchStatistics, ModelStatisticsSna
 from service.pb import open_inference_pb2 as pb
 from service.registry.states import ModelState
 from service.tasks.image.pixels import pixels_input
+from service.wire.open_inference.requests import TEXT_PAIR, needs_pairs, takes_pairs
 
 if TYPE_CHECKING:
     from model_zoo.cards.card import Card
@@ -42,7 +43,8 @@ SHARED_MEMORY = "system_shared_memory"
 def shown_inputs(card: Card) -> list[tuple[str, str, list[int]]]:
     """Name, datatype and shape of the inputs a model shows: its raw input or its tensors, as the card prefers."""
     if card.canonical == "raw":
-        return [(card.raw_input, "BYTES", [-1, 1])]
+        names = [card.raw_input, TEXT_PAIR] if needs_pairs(card) else [card.raw_input]
+        return [(name, "BYTES", [-1, 1]) for name in names]
     return [_shown(spec) for spec in card.signature.inputs]
 
 
@@ -71,6 +73,8 @@ def config(status: ModelStatus) -> pb.ModelConfig:
         parameters["alternative_input"] = (
             f"{spec.name} {spec.datatype} {list(spec.shape)} in place of {pixels.replaces}"
         )
+    if takes_pairs(card) and not needs_pairs(card):
+        parameters["optional_input"] = f"{TEXT_PAIR} BYTES [-1, 1] beside {card.raw_input}"
     if status.runtime is not None:
         parameters |= {"device": status.runtime.device, "precision": status.runtime.precision}
         parameters |= _tier_parameters(status.runtime.tier_report, status.runtime.tiers_pending)

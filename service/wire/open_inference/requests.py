@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import TextRecipe
 from model_zoo.cards.signature import TensorSpec
 from service.errors import InvalidInput
 from service.pb import open_inference_pb2 as pb
@@ -26,6 +27,7 @@ from service.types import (
     Instance,
     TensorInstance,
     TextInstance,
+    TextPairInstance,
 )
 from service.wire.open_inference.raw_contents import Raws
 from service.wire.open_inference.regions import Regions
@@ -45,6 +47,20 @@ RAW_INSTANCE: Mapping[str, Callable[[bytes], Instance]] = {
 MOST_AXES_SHOWN = 16
 MAX_ROWS = 4096
 """Rows of one request. Every row becomes an object, and one small message could hold millions of tiny rows."""
+
+
+TEXT_PAIR = "text_pair"
+"""The raw input of the second texts, beside that of the first, for models that read two texts together."""
+
+
+def needs_pairs(card: Card) -> bool:
+    """Whether a model reads nothing but two texts together."""
+    return card.task in ("text-ranking", "zero-shot-classification")
+
+
+def takes_pairs(card: Card) -> bool:
+    """Whether a model reads two texts together."""
+    return isinstance(card.recipe, TextRecipe) and card.recipe.pairs
 
 
 class WantedOutput(NamedTuple):
@@ -113,9 +129,9 @@ def _rows(
     inputs = request.inputs
     if not inputs:
         raise InvalidInput("inputs", f"expected {_accepted(card)}, got none")
-    raw = inputs[0].name == card.raw_input != "" and len(inputs) == 1 and inputs[0].datatype == "BYTES"
+    raw = _is_raw(inputs, card)
     if raw:
-        _check_raw_input(inputs[0])
+        _check_raw_inputs(inputs)
     else:
         _check_tensors(inputs, card)
     rows = inputs[0].shape[0]
@@ -124,6 +140,9 @@ def _rows(
     if rows > MAX_ROWS:
         raise InvalidInput("inputs[0].shape", f"expected at most {MAX_ROWS} rows in one request, got {rows}")
     arrays = decode_inputs(request, raws, spans)
+    if raw and len(inputs) == 2:
+        texts = {tensor.name: array.ravel().tolist() for tensor, array in zip(inputs, arrays, strict=True)}
+        return [TextPairInstance(*pair) for pair in zip(texts[card.raw_input], texts[TEXT_PAIR], strict=True)]
     if raw:
         elements: list[bytes] = arrays[0].ravel().tolist()
         if card.raw_input in JSON_INPUTS:
@@ -143,10 +162,21 @@ def _shown(shape: Sequence[int]) -> str:
     return str(list(shape)) if len(shape) <= MOST_AXES_SHOWN else f"{len(shape)} axes"
 
 
-def _check_raw_input(tensor: InputTensor) -> None:
-    shape = tensor.shape
-    if len(shape) not in (1, 2) or shape[0] < 0 or (len(shape) == 2 and shape[1] != 1):
-        raise InvalidInput("inputs[0].shape", f"{tensor.name!r} takes [n] or [n, 1], got {_shown(shape)}")
+def _is_raw(inputs: Sequence[InputTensor], card: Card) -> bool:
+    """Whether a request brings the model's raw input, or the two texts of a pair."""
+    names = [tensor.name for tensor in inputs]
+    wanted = [card.raw_input] if len(names) == 1 or not takes_pairs(card) else sorted([card.raw_input, TEXT_PAIR])
+    return card.raw_input != "" and sorted(names) == wanted and all(tensor.datatype == "BYTES" for tensor in inputs)
+
+
+def _check_raw_inputs(inputs: Sequence[InputTensor]) -> None:
+    for i, tensor in enumerate(inputs):
+        shape = tensor.shape
+        if len(shape) not in (1, 2) or shape[0] < 0 or (len(shape) == 2 and shape[1] != 1):
+            raise InvalidInput(f"inputs[{i}].shape", f"{tensor.name!r} takes [n] or [n, 1], got {_shown(shape)}")
+        if shape[0] != inputs[0].shape[0]:
+            rows = inputs[0].shape[0]
+            raise InvalidInput(f"inputs[{i}].shape", f"expected {rows} rows as in inputs[0], got {shape[0]}")
 
 
 def _check_tensors(inputs: Sequence[InputTensor], card: Card) -> None:
@@ -202,7 +232,8 @@ def _accepted(card: Card) -> str:
     if (pixels := pixels_input(card)) is not None:
         tensors[0] += f" (or {pixels.spec.name!r} {pixels.spec.datatype} {list(pixels.spec.shape)} in its place)"
     listed = " and ".join(tensors)
-    return f"{listed}, or {card.raw_input!r} BYTES [-1, 1] alone" if card.raw_input else listed
+    beside = f" or with {TEXT_PAIR!r} BYTES [-1, 1]" if takes_pairs(card) else ""
+    return f"{listed}, or {card.raw_input!r} BYTES [-1, 1] alone{beside}" if card.raw_input else listed
 
 
 # ── parameters ────────────────────────────────────────────────────────────────────────────────────────────────

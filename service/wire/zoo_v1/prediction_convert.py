@@ -12,6 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from service.errors import InvalidInput, ZooError
 from service.pb import prediction_pb2 as pb
 from service.protobuf_values import sorted_items
+from service.tasks.base import MOST_LABELS
 from service.types import (
     DTYPES,
     Answer,
@@ -20,6 +21,8 @@ from service.types import (
     Classification,
     Detections,
     Embedding,
+    Entities,
+    FilledMasks,
     Forecast,
     GeneratedText,
     ImageInstance,
@@ -29,13 +32,18 @@ from service.types import (
     Options,
     OutputTensors,
     Prediction,
+    Ranking,
+    RankingInstance,
     Regression,
     SamplesInstance,
+    Segmentation,
     Segments,
     TensorInstance,
     Tensors,
     TextInstance,
+    TextPairInstance,
     Timing,
+    Transcript,
 )
 from service.wire.status import status_of
 from service.wire.structured import check_rows, read_record, read_row, read_series
@@ -71,10 +79,20 @@ def read_request(request: pb.PredictRequest, deadline: float | None) -> InferReq
             max_new_tokens=options.max_new_tokens if options.HasField("max_new_tokens") else None,
             temperature=options.temperature if options.HasField("temperature") else None,
             seed=options.seed if options.HasField("seed") else None,
+            candidate_labels=_labels(options),
+            hypothesis_template=options.hypothesis_template if options.HasField("hypothesis_template") else None,
+            multi_label=options.multi_label if options.HasField("multi_label") else None,
         ),
         deadline=deadline,
         priority=_priority(options),
     )
+
+
+def _labels(options: pb.PredictOptions) -> tuple[str, ...] | None:
+    count = len(options.candidate_labels)
+    if count > MOST_LABELS:
+        raise InvalidInput("options.candidate_labels", f"expected 1 to {MOST_LABELS} labels, got {count:,}")
+    return tuple(options.candidate_labels) or None
 
 
 def _priority(options: pb.PredictOptions) -> int:
@@ -98,6 +116,10 @@ def _read_instance(instance: pb.Instance, path: str) -> Instance:
             return ImageInstance(instance.image)
         case "text":
             return TextInstance(instance.text.encode())
+        case "text_pair":
+            return TextPairInstance(instance.text_pair.text.encode(), instance.text_pair.text_pair.encode())
+        case "ranking":
+            return _read_ranking(instance.ranking, f"{path}.ranking")
         case "audio":
             return AudioInstance(instance.audio)
         case "samples":
@@ -114,7 +136,17 @@ def _read_instance(instance: pb.Instance, path: str) -> Instance:
             return read_series(instance.series, f"{path}.series")
         case "record":
             return read_record(instance.record, f"{path}.record", _read_instance)
-    raise InvalidInput(path, "expected one of image, text, audio, samples, tensors, row, series, record; got none")
+    raise InvalidInput(
+        path, "expected one of image, text, audio, samples, tensors, row, series, record, text_pair, ranking; got none"
+    )
+
+
+def _read_ranking(message: pb.RankingQuery, path: str) -> RankingInstance:
+    if len(message.documents) > MAX_INSTANCES:
+        raise InvalidInput(
+            f"{path}.documents", f"expected at most {MAX_INSTANCES} documents, got {len(message.documents)}"
+        )
+    return RankingInstance(message.query.encode(), tuple(document.encode() for document in message.documents))
 
 
 def _read_tensor(tensor: pb.Tensor, path: str) -> Array:
@@ -183,10 +215,36 @@ def _write_segments(answer: Segments, result: pb.PredictionResult) -> None:
         message.segments.add(start=_duration(segment.start_s), end=_duration(segment.end_s), score=segment.score)
 
 
+def _write_entities(answer: Entities, result: pb.PredictionResult) -> None:
+    result.entities.SetInParent()  # an answer without spans
+    for one in answer.entities:
+        result.entities.entities.add(label=one.label, score=one.score, start=one.start, end=one.end, text=one.text)
+
+
+def _write_filled_masks(answer: FilledMasks, result: pb.PredictionResult) -> None:
+    for candidates in answer.masks:
+        mask = result.filled_masks.masks.add()
+        for one in candidates:
+            mask.candidates.add(token_id=one.token_id, token=one.token, score=one.score, sequence=one.sequence)
+
+
+def _write_ranking(answer: Ranking, result: pb.PredictionResult) -> None:
+    for one in answer.documents:
+        result.ranking.documents.add(index=one.index, score=one.score)
+
+
 def _write_text(answer: GeneratedText, result: pb.PredictionResult) -> None:
     result.text.text = answer.text
     result.text.token_count = answer.tokens
     result.text.finish_reason = answer.finish_reason
+
+
+def _write_transcript(answer: Transcript, result: pb.PredictionResult) -> None:
+    message = result.transcript
+    message.text = answer.text
+    for chunk in answer.chunks:
+        message.chunks.add(text=chunk.text, start=_duration(chunk.start_s), end=_duration(chunk.end_s))
+    message.SetInParent()
 
 
 def _write_regression(answer: Regression, result: pb.PredictionResult) -> None:
@@ -218,15 +276,27 @@ def _write_outputs(answer: OutputTensors, result: pb.PredictionResult) -> None:
     result.tensors.CopyFrom(_write_tensors(answer.tensors))
 
 
+def _write_segmentation(answer: Segmentation, result: pb.PredictionResult) -> None:
+    message = result.segmentation
+    message.mask, message.image_width, message.image_height = answer.mask, answer.width, answer.height
+    for one in answer.classes:
+        message.classes.add(index=one.index, name=one.name, share=one.share)
+
+
 _WRITERS: dict[type[Answer], Callable[[Any, pb.PredictionResult], None]] = {
     Classification: _write_classification,
     Embedding: _write_embedding,
     Segments: _write_segments,
+    Entities: _write_entities,
+    FilledMasks: _write_filled_masks,
+    Ranking: _write_ranking,
     GeneratedText: _write_text,
+    Transcript: _write_transcript,
     Regression: _write_regression,
     Forecast: _write_forecast,
     Detections: _write_detections,
     OutputTensors: _write_outputs,
+    Segmentation: _write_segmentation,
 }
 
 _DATATYPES = {dtype: name for name, dtype in DTYPES.items()}

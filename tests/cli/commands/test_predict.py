@@ -237,3 +237,13 @@ def test_predict_without_a_server_prints_one_sentence(run: Run, nowhere: str) ->
     done = run("predict", PHOTOS, "x.jpg", "--server", nowhere)
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr == f"no server answers at {nowhere}; start one with `zoo serve`\n"
+
+
+def test_drawing_is_refused_by_name_for_a_task_without_anything_to_draw(run: Run, zoo: FakeZoo, album: Path) -> None:
+    done = run("predict", PHOTOS, str(album / "a.png"), "--draw", str(album / "drawn"), "--server", zoo.target)
+    assert done.exit_code == 2
+    assert "--draw" in done.stderr
+    assert "image-classification" in done.stderr
+    assert "object-detection" in done.stderr
+    assert not (album / "drawn").exists()
+    assert not zoo.calls["Predict"]

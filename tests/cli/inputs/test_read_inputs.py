@@ -345,3 +345,20 @@ def test_file_whose_name_is_not_utf8_is_read_and_named(tmp_path: Path, capsys: p
         assert "\\udce9" in json.dumps(source.name)
     [missing] = asked(f"{name}-none.txt", text_model())
     assert missing.problem.startswith("there is no file of that name")
+
+
+def test_second_text_is_read_with_each_text_or_from_its_column(tmp_path: Path) -> None:
+    model = text_model()
+    [typed] = asked("It rains.", model, text_pair="It is wet.")
+    assert (typed.name, typed.value) == ("It rains.", {"text": "It rains.", "text_pair": "It is wet."})
+    table = put(tmp_path, "pairs.csv", "id,premise,hypothesis\n1,It rains.,It is wet.\n2,It snows.,\n")
+    first, second = asked(table, model, text_column="premise", text_pair="hypothesis")
+    assert first.value == {"text": "It rains.", "text_pair": "It is wet."}
+    assert second.problem == "the text is empty"
+    [wrong] = asked(table, model, text_column="premise", text_pair="nothing")
+    assert "no column 'nothing'" in wrong.problem
+
+
+def test_query_is_the_first_text_of_each_pair() -> None:
+    [typed] = asked("It is 42 m high.", text_model(), query="how high?")
+    assert typed.value == {"text": "how high?", "text_pair": "It is 42 m high."}

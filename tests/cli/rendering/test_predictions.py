@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from service.cli.rendering.predictions import as_json, print_answers
-from service.client import Box, DetectedObject, Detections
+from service.client import Box, DetectedObject, Detections, Segmentation, SegmentedClass
 from service.types import Timing
 
 OBJECTS = (DetectedObject(1, "cat", 0.875, Box(-2.0, 3.5, 40.25, 60.0)), DetectedObject(2, "cup", 0.5, Box(0, 0, 9, 9)))
@@ -28,3 +28,13 @@ def test_json_of_objects_has_every_field() -> None:
     box = {"xmin": -2.0, "ymin": 3.5, "xmax": 40.25, "ymax": 60.0}
     assert line["objects"] == [{"index": 1, "name": "cat", "score": 0.875, "box": box}]
     assert line["image"] == {"width": 64, "height": 48}
+
+
+def test_classes_of_a_mask_are_a_line_each_and_json_has_the_mask(capsys: pytest.CaptureFixture[str]) -> None:
+    parts = (SegmentedClass(3, "wall", 0.75), SegmentedClass(0, "sky", 0.25))
+    answer = Segmentation(model="m", version=1, timing=Timing(), classes=parts, mask=b"png", width=64, height=48)
+    print_answers([("a.jpg", answer)], timing=False)
+    assert "wall on 75.0% of the image" in capsys.readouterr().out
+    line = as_json("a.jpg", answer, timing=False)
+    assert line["classes"][1] == {"index": 0, "name": "sky", "share": 0.25}
+    assert line["mask_png"] == "cG5n"

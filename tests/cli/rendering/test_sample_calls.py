@@ -30,6 +30,9 @@ KINDS = {
     "image": model("image"),
     "text": model("text"),
     "generation": model("text", "text-generation"),
+    "masks": model("text", "fill-mask"),
+    "ranking": model("text", "text-ranking"),
+    "labels": model("text", "zero-shot-classification"),
     "audio": model("audio"),
     "row": model("row", columns=COLUMNS),
     "row of unknown columns": model("row"),
@@ -58,7 +61,7 @@ def test_grpcurl_gets_a_request_of_the_protocol(kind: str, tmp_path: Path) -> No
     done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
     request = json_format.ParseDict(json.loads(done.stdout), prediction_pb2.PredictRequest())
     [instance] = request.instances
-    assert instance.WhichOneof("kind") == KINDS[kind].raw_input
+    assert instance.WhichOneof("kind") == ("ranking" if kind == "ranking" else KINDS[kind].raw_input)
     if kind in ("image", "audio"):
         assert getattr(instance, kind) == b"\xff" * 200_000
     if kind == "record":
@@ -83,3 +86,13 @@ def test_tls_is_in_the_calls_that_do_not_read_the_environment() -> None:
     calls = sample_calls(KINDS["text"], "zoo.example:9", tls=True)
     assert "-plaintext" not in calls["grpcurl"]
     assert "ssl=True" in calls["tritonclient"]
+
+
+def test_models_of_two_texts_get_both() -> None:
+    ranking, labels = (sample_calls(KINDS[kind], "127.0.0.1:8001") for kind in ("ranking", "labels"))
+    assert ranking["cli"] == "zoo predict mine --query 'a question' 'any sentence'"
+    assert labels["cli"] == "zoo predict mine 'any sentence' --label sports --label weather"
+    assert "{'query': 'a question', 'documents': ['any sentence']}" in ranking["python"]
+    assert "candidate_labels=['sports', 'weather']" in labels["python"]
+    assert all("'text_pair'" in calls["tritonclient"] for calls in (ranking, labels))
+    assert "[MASK]" in sample_calls(KINDS["masks"], "127.0.0.1:8001")["cli"]

@@ -11,6 +11,7 @@ from service.client import (
     Client,
     Embedding,
     IllegalMove,
+    PredictionError,
     SamplesInstance,
     Segments,
     Tensors,
@@ -40,6 +41,32 @@ def test_str_is_sent_as_a_text_and_its_notes_are_returned(client: Client) -> Non
     assert short.notes == {"truncated": False, "tokens": 5}
     assert isinstance(long, Embedding)
     assert long.notes["truncated"] is True
+
+
+def test_two_texts_by_name_are_sent_as_a_pair(zoo: FakeZoo, client: Client) -> None:
+    client.predict("all_minilm_l6_v2", {"text": "It rains.", "text_pair": "It is wet."})
+    sent = zoo.calls["Predict"][-1].instances[0].text_pair
+    assert (sent.text, sent.text_pair) == ("It rains.", "It is wet.")
+    with pytest.raises(BadInput, match="surrogates"):
+        client.predict("all_minilm_l6_v2", {"text": "a", "text_pair": "\ud800"})
+
+
+def test_query_with_documents_is_sent_as_a_ranking(zoo: FakeZoo, client: Client) -> None:
+    with pytest.raises(PredictionError, match="too old"):  # this stand-in ranks nothing
+        client.predict("all_minilm_l6_v2", {"query": "how high?", "documents": ["It is 42 m high.", "It is red."]})
+    sent = zoo.calls["Predict"][-1].instances[0].ranking
+    assert (sent.query, list(sent.documents)) == ("how high?", ["It is 42 m high.", "It is red."])
+    with pytest.raises(BadInput, match="surrogates"):
+        client.predict("all_minilm_l6_v2", {"query": "a", "documents": ["\ud800"]})
+
+
+def test_labels_to_choose_from_are_a_list(zoo: FakeZoo, client: Client) -> None:
+    client.predict("all_minilm_l6_v2", "a cat", candidate_labels=["animal", "town"], multi_label=True)
+    options = zoo.calls["Predict"][-1].options
+    assert (list(options.candidate_labels), options.multi_label) == (["animal", "town"], True)
+    assert not options.HasField("hypothesis_template")
+    with pytest.raises(BadInput, match="list of labels"):
+        client.predict("all_minilm_l6_v2", "a cat", candidate_labels="animal")
 
 
 def test_bytes_for_a_text_model_are_decoded_as_utf8(zoo: FakeZoo, client: Client) -> None:

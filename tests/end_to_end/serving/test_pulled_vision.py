@@ -1,8 +1,9 @@
-"""Networks of transformers for images are pulled and served: objects, for raw photos and for tensors, over both protocols."""
+"""Networks of transformers for images are pulled and served: objects and masks, for photos and tensors, over both protocols."""
 
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,20 +16,21 @@ from PIL import Image
 from model_zoo.golden.golden_case import golden_path
 from service.pb import prediction_pb2 as pb
 from service.references.verification_inputs import PHOTOS
-from tests.support.end_to_end.server_process import ServerProcess
+from tests.support.end_to_end.server_process import ServerProcess, run_zoo
 from tests.support.end_to_end.stubs import Stubs, ask, expect_error, infer, outputs, stubs_of
 from tests.support.references.pulled import edges
-from tests.support.references.tiny_vision import DETECTORS
+from tests.support.references.tiny_vision import DETECTORS, SEGMENTERS
 
+MODELS = {**DETECTORS, **SEGMENTERS}
 JPEGS = [golden_path(name).read_bytes() for name in PHOTOS]
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("repositories")
-    for name in DETECTORS:
+    for name in MODELS:
         (root / name).mkdir()
-    return {name: make(root / name) for name, make in DETECTORS.items()}
+    return {name: make(root / name) for name, make in MODELS.items()}
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +39,16 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pulled(folders: dict[str, Path], home: Path) -> Iterator[Stubs]:
+def server(folders: dict[str, Path], home: Path) -> Iterator[ServerProcess]:
     """A server that was started with references, and has nothing else."""
     wanted = [word for folder in folders.values() for word in ("--model", f"local:{folder}")]
-    with ServerProcess(*wanted, ZOO_HOME=str(home)) as server, stubs_of(server.ready()) as stubs:
+    with ServerProcess(*wanted, ZOO_HOME=str(home)) as started:
+        yield started.ready()
+
+
+@pytest.fixture(scope="module")
+def pulled(server: ServerProcess) -> Iterator[Stubs]:
+    with stubs_of(server) as stubs:
         yield stubs
 
 
@@ -116,7 +124,7 @@ def test_callers_at_once_with_photos_of_unlike_sizes_get_their_own_answers(pulle
             assert any(alike(one, other, 0.01 * wanted.image_width) for other in mine.objects)
 
 
-@pytest.mark.parametrize("model", DETECTORS)
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(
     "instance",
     [{"image": b""}, {"image": b"no photo"}, {"image": JPEGS[0][:500]}, {"text": "a cat"}, {"audio": b"RIFF"}],
@@ -127,20 +135,64 @@ def test_wrong_input_is_refused_by_its_place(pulled: Stubs, model: str, instance
     assert (error.code, error.field) == ("INVALID_ARGUMENT", "instances[0]")
 
 
-@pytest.mark.parametrize("model", DETECTORS)
+@pytest.mark.parametrize("model", MODELS)
 def test_bad_photo_fails_alone(pulled: Stubs, model: str) -> None:
     good, bad = pulled.predict(ask(model, {"image": JPEGS[0]}, {"image": b"bad"})).predictions
-    assert good.detections.objects
+    assert good.WhichOneof("result") == ("detections" if model in DETECTORS else "segmentation")
     assert bad.WhichOneof("result") == "error"
 
 
-@pytest.mark.parametrize("model", DETECTORS)
+@pytest.mark.parametrize("model", MODELS)
 def test_huge_image_is_refused_before_it_is_decoded(pulled: Stubs, model: str) -> None:
     from tests.support.tasks.pictures import png
 
     error = expect_error(lambda: pulled.predict(ask(model, {"image": png(60_000, 60_000)})))
     assert (error.code, error.field) == ("INVALID_ARGUMENT", "instances[0]")
     assert "pixels" in error.message
+
+
+@pytest.mark.parametrize("model", SEGMENTERS)
+def test_photos_get_the_mask_of_the_pipeline(pulled: Stubs, folders: dict[str, Path], model: str) -> None:
+    photos = [*JPEGS, turned()]
+    reply = pulled.predict(ask(model, *({"image": data} for data in photos)))
+    pipe = pipeline_of("image-segmentation", folders[model])
+    for data, result in zip(photos, reply.predictions, strict=True):
+        image, answer = Image.open(io.BytesIO(data)), result.segmentation
+        mask = np.asarray(Image.open(io.BytesIO(answer.mask)))
+        assert mask.shape == (answer.image_height, answer.image_width) == (image.height, image.width)
+        indices = {one.name: one.index for one in answer.classes}
+        equal = sum(
+            int((mask[np.asarray(one["mask"]) > 0] == indices.get(one["label"], -1)).sum()) for one in pipe(image)
+        )
+        assert equal / mask.size >= 0.98
+
+
+@pytest.mark.parametrize("model", SEGMENTERS)
+def test_open_inference_gives_logits_of_low_resolution(pulled: Stubs, model: str) -> None:
+    raw = outputs(pulled.infer(infer(model, image=[JPEGS[0], turned()])))["logits"]
+    assert raw.shape[:2] == (2, 3)
+    pixels = np.random.default_rng(0).normal(size=(2, 3, 128, 128)).astype(np.float32)
+    together = outputs(pulled.infer(infer(model, pixel_values=pixels)))["logits"]
+    alone = outputs(pulled.infer(infer(model, pixel_values=pixels[1:])))["logits"]
+    assert together.shape[1:] == raw.shape[1:]
+    np.testing.assert_allclose(together[1:], alone, atol=1e-3 * float(np.abs(alone).max()))
+
+
+@pytest.mark.parametrize("model", ["yolos", "segformer"])
+def test_command_draws_what_was_found(server: ServerProcess, tmp_path: Path, model: str) -> None:
+    for name, data in (("cat.jpg", JPEGS[0]), ("turned.png", turned())):
+        (tmp_path / name).write_bytes(data)
+    done = run_zoo(
+        "predict", model, str(tmp_path), "--draw", str(tmp_path / "drawn"), "--json", "--server", server.target
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [Path(line["drawn"]).name for line in lines] == ["cat-drawn.png", "turned-drawn.png"]
+    for line in lines:
+        drawn, before = Image.open(line["drawn"]), Image.open(line["input"])
+        assert drawn.size == before.size == (line["image"]["width"], line["image"]["height"])
+        assert np.abs(np.asarray(drawn, float) - np.asarray(before.convert("RGB"), float)).mean() > 1
+    assert (tmp_path / "cat.jpg").read_bytes() == JPEGS[0]
 
 
 def test_tensors_of_a_size_that_no_photo_has_are_refused(pulled: Stubs) -> None:

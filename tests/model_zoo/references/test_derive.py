@@ -102,6 +102,35 @@ def test_roberta_has_fewer_tokens_than_positions() -> None:
     assert planned({**TEXT, "config.json": config, "tokenizer.json": tokenizer}).fields["recipe"]["max_tokens"] == 38
 
 
+def test_classes_that_do_not_exclude_each_other_get_sigmoid() -> None:
+    assert planned(TEXT).fields["activation"] == "softmax"
+    several = changed(TEXT, "config.json", problem_type="multi_label_classification")
+    assert planned(several).fields["activation"] == "sigmoid"
+    images = changed(IMAGE, "config.json", problem_type="multi_label_classification")
+    assert planned(images).fields["activation"] == "sigmoid"
+
+
+@pytest.mark.parametrize(
+    ("settings", "config", "typed"),
+    [
+        ({"tokenizer_class": "BertTokenizer"}, {}, True),
+        ({"tokenizer_class": "PreTrainedTokenizerFast"}, {}, False),
+        ({"tokenizer_class": "BertTokenizer", "model_input_names": ["input_ids", "attention_mask"]}, {}, False),
+        ({"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}, {}, True),
+        ({}, {}, True),  # the class that transformers takes for BERT
+        ({"tokenizer_class": "NoSuchTokenizer"}, {}, False),
+        ({"tokenizer_class": "BertTokenizer"}, {"type_vocab_size": 1}, False),
+    ],
+)
+def test_texts_of_a_pair_are_numbered_where_tokenizer_and_network_do(
+    settings: dict[str, Any], config: dict[str, Any], typed: bool
+) -> None:
+    fields = planned(changed(changed(TEXT, "tokenizer_config.json", **settings), "config.json", **config)).fields
+    names = [tensor["name"] for tensor in fields["signature"]["inputs"]]
+    assert names == ["input_ids", "attention_mask", *(["token_type_ids"] if typed else [])]
+    assert fields["recipe"]["pairs"]
+
+
 def test_tokens_of_a_text_can_be_given() -> None:
     assert planned(TEXT, Given(settings={"max_tokens": "12"})).fields["recipe"]["max_tokens"] == 12
     assert planned(TEXT, Given(settings={"max_tokens": "5000"})).fields["recipe"]["max_tokens"] == 40
@@ -126,7 +155,6 @@ def test_classes_without_names_are_asked_for() -> None:
         (changed(changed(TEXT, "tokenizer_config.json", pad_token=None), "config.json", pad_token_id=None), "padding"),
         (changed(TEXT, "config.json", pad_token_id=3), "pads with token 7, and its network expects 3"),
         ({**TEXT, "tokenizer.json": {"added_tokens": [{"id": 50, "content": "[PAD]"}]}}, "number 50"),
-        (changed(TEXT, "config.json", problem_type="multi_label_classification"), "multi_label_classification"),
         (changed(TEXT, "config.json", problem_type="regression"), "regression"),
         (changed(TEXT, "config.json", id2label={"0": "score"}), "one number"),
         (changed(TEXT, "config.json", auto_map={"AutoModel": "modeling.Mine"}), "auto_map"),

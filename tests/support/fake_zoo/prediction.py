@@ -134,6 +134,8 @@ def _result(
         names = [raw.decode(), "a dog", "a mug"][: options.top_k if options.HasField("top_k") else 2]
         for i, name in enumerate(names):
             result.classification.labels.add(index=i, name=name, score=0.9 - 0.4 * i)
+    elif kind == "text_pair":
+        result.embedding.values[:] = [0.6, 0.8]
     elif kind == "text":
         result.embedding.values[:] = VECTORS.get(raw, [0.6, 0.8])
         result.notes.update({"truncated": len(raw) > 20, "tokens": len(raw)})

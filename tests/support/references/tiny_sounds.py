@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +101,22 @@ def hubert(folder: Path) -> Path:
 def wavlm(folder: Path) -> Path:
     """Another classifier of samples."""
     return wav2vec2(folder, "layer", "WavLM")
+
+
+LETTERS = ("<pad>", "<s>", "</s>", "<unk>", "|", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ'")
+
+
+def ctc(folder: Path, norm: str = "layer") -> Path:
+    """A network that tells the letter of each frame."""
+    (folder / "vocab.json").write_text(json.dumps({letter: i for i, letter in enumerate(LETTERS)}), "utf-8")
+    transformers.Wav2Vec2CTCTokenizer(str(folder / "vocab.json")).save_pretrained(folder)
+    torch.manual_seed(24)
+    config = transformers.Wav2Vec2Config(
+        **{**CONV, "initializer_range": 0.9},
+        vocab_size=len(LETTERS),
+        pad_token_id=0,
+        feat_extract_norm=norm,
+        do_stable_layer_norm=norm == "layer",
+    )
+    extractor = transformers.Wav2Vec2FeatureExtractor(return_attention_mask=norm == "layer")
+    return _written(folder, transformers.Wav2Vec2ForCTC(config), extractor, "automatic-speech-recognition")

@@ -95,6 +95,86 @@ def yolos(folder: Path) -> Path:
     return _written(folder, network, processor, "object-detection")
 
 
+def segformer(folder: Path) -> Path:
+    """A SegFormer: logits of a quarter of the image's size."""
+    torch.manual_seed(11)
+    config = transformers.SegformerConfig(
+        depths=[1, 1, 1, 1],
+        hidden_sizes=[8, 16, 24, 32],
+        num_attention_heads=[1, 1, 2, 2],
+        decoder_hidden_size=32,
+        initializer_range=0.3,
+        **COMMON,
+    )
+    network = transformers.SegformerForSemanticSegmentation(config)
+    processor = transformers.SegformerImageProcessor(size={"height": 128, "width": 128})
+    return _written(folder, network, processor, "image-segmentation")
+
+
+def beit(folder: Path) -> Path:
+    """A BEiT with UPerNet's decoder."""
+    torch.manual_seed(12)
+    config = transformers.BeitConfig(
+        hidden_size=32,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        intermediate_size=37,
+        image_size=128,
+        patch_size=16,
+        out_indices=[1, 2, 3, 4],
+        pool_scales=[1, 2],
+        use_auxiliary_head=False,
+        use_absolute_position_embeddings=True,
+        initializer_range=0.3,
+        **COMMON,
+    )
+    network = transformers.BeitForSemanticSegmentation(config)
+    processor = transformers.BeitImageProcessor(size={"height": 128, "width": 128}, do_center_crop=False)
+    return _written(folder, network, processor, "image-segmentation")
+
+
+def vit_encoder(folder: Path) -> Path:
+    """A ViT without a head, with its pooler."""
+    torch.manual_seed(13)
+    config = transformers.ViTConfig(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=37,
+        image_size=160,
+        patch_size=32,
+        initializer_range=0.3,
+    )
+    processor = transformers.ViTImageProcessor(size={"height": 160, "width": 160})
+    return _written(folder, transformers.ViTModel(config), processor, "image-feature-extraction")
+
+
+def dinov2_encoder(folder: Path) -> Path:
+    """A DINOv2, whose pooled output is that of its first token."""
+    torch.manual_seed(14)
+    config = transformers.Dinov2Config(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=70, patch_size=14, initializer_range=0.3
+    )
+    processor = transformers.BitImageProcessor(
+        size={"shortest_edge": 80}, crop_size={"height": 70, "width": 70}, resample=3
+    )
+    return _written(folder, transformers.Dinov2Model(config), processor, "image-feature-extraction")
+
+
+def resnet_encoder(folder: Path) -> Path:
+    """A ResNet without a head, whose pooled output is a map of one place."""
+    torch.manual_seed(15)
+    config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
+    processor = transformers.ConvNextImageProcessor(size={"shortest_edge": 64}, crop_pct=0.875)
+    return _written(folder, transformers.ResNetModel(config), processor, "image-feature-extraction")
+
+
+ENCODERS: dict[str, Callable[[Path], Path]] = {
+    "vit_encoder": vit_encoder,
+    "dinov2_encoder": dinov2_encoder,
+    "resnet_encoder": resnet_encoder,
+}
+SEGMENTERS: dict[str, Callable[[Path], Path]] = {"segformer": segformer, "beit": beit}
 DETECTORS: dict[str, Callable[[Path], Path]] = {"rt_detr": rt_detr, "detr": detr, "yolos": yolos}
 
 

@@ -20,6 +20,7 @@ from tests.support.references.tiny_repositories import (
     text_classifier,
     timm_repository,
 )
+from tests.support.references.tiny_vision import vit_encoder
 from tests.support.training.data_sets import add_dataset, photos_zip, stamps, texts_csv
 from tests.support.training.method_runs import Train, method_order, publish, run_method
 
@@ -28,6 +29,7 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "tiny_sentence": sentence_encoder,
     "tiny_vit": image_classifier,
     "tiny_timm": timm_repository,
+    "tiny_encoder": vit_encoder,
 }
 TEXTS = [
     (f"{words} {i}", label)
@@ -73,12 +75,15 @@ def test_text_network_is_tuned_by_every_method(base: str, method: Method, home: 
         ("tiny_vit", Method.FULL),
         ("tiny_timm", Method.HEAD),
         ("tiny_timm", Method.FULL),
+        ("tiny_encoder", Method.HEAD),
+        ("tiny_encoder", Method.LORA),
+        ("tiny_encoder", Method.FULL),
     ],
 )
 def test_image_network_is_tuned_by_the_methods_of_its_kind(
     base: str, method: Method, home: Path, tmp_path: Path
 ) -> None:
     photos = stamps(("birds", "coins"), most=12)
-    most = 7 + 2 * list(Method).index(method) + (base == "tiny_vit")  # another data set for each job
+    most = 3 + 3 * list(Method).index(method) + list(MAKERS).index(base) - 2  # another data set for each job
     data = photos_zip({label: paths[:most] for label, paths in photos.items()})
     tuned(home, tmp_path / "job", base, add_dataset(home, data, "photos.zip"), "image-classification", method)

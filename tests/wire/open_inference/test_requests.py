@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from model_zoo.cards.recipes import TextRecipe
 from service.errors import InvalidInput
 from service.pb import open_inference_pb2 as pb
-from service.types import AudioInstance, ImageInstance, TensorInstance, TextInstance
+from service.types import AudioInstance, ImageInstance, TensorInstance, TextInstance, TextPairInstance
 from service.wire.open_inference.requests import infer_request, wanted_outputs
 from service.wire.open_inference.tensors import encode
 from tests.support.wire.fakes import (
@@ -48,6 +49,9 @@ def refusal(made: pb.ModelInferRequest, of: Any = PICTURES) -> str:
 
 
 PIXELS = ("pixels", "FP32", [1, 3, 2])
+PAIRS = SENTENCES.model_copy(
+    update={"recipe": TextRecipe(kind="text", max_tokens=8, pad_id=0, pairs=True, max_characters=100)}
+)
 OUTPUT = [spec("y", "FP32", -1, 1)]
 
 
@@ -235,3 +239,28 @@ def test_shared_memory_is_refused(key: str) -> None:
 )
 def test_outputs_that_the_model_does_not_give_are_named(output: Any, message: str) -> None:
     assert refusal(request(PIXELS, outputs=[output])) == message
+
+
+# ── two texts ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def pairs(**elements: list[bytes]) -> pb.ModelInferRequest:
+    made = pb.ModelInferRequest(model_name="pairs", id="7")
+    for name, texts in elements.items():
+        made.inputs.add(name=name, datatype="BYTES", shape=[len(texts), 1])
+        made.raw_input_contents.append(encode(np.array(texts, object), "BYTES"))
+    return made
+
+
+@pytest.mark.parametrize("order", [("text", "text_pair"), ("text_pair", "text")])
+def test_two_texts_of_a_row_become_a_pair(order: tuple[str, str]) -> None:
+    sent = {"text": [b"a", b"c"], "text_pair": [b"b", b"d"]}
+    found = infer_request(pairs(**{name: sent[name] for name in order}), PAIRS, None)
+    assert list(found.instances) == [TextPairInstance(b"a", b"b"), TextPairInstance(b"c", b"d")]
+    assert list(infer_request(pairs(text=[b"a"]), PAIRS, None).instances) == [TextInstance(b"a")]
+
+
+def test_pairs_that_do_not_belong_together_are_named() -> None:
+    assert "expected 2 rows as in inputs[0], got 1" in refusal(pairs(text=[b"a", b"b"], text_pair=[b"c"]), PAIRS)
+    assert "or with 'text_pair' BYTES [-1, 1]" in refusal(pairs(text_pair=[b"c"]), PAIRS)
+    assert "got 'text'" in refusal(pairs(text=[b"a"], text_pair=[b"c"]), SENTENCES)

@@ -17,6 +17,9 @@ from service.types import (
     DetectedObject,
     Detections,
     Embedding,
+    Entities,
+    Entity,
+    FilledMasks,
     GeneratedText,
     ImageInstance,
     InferReply,
@@ -24,12 +27,21 @@ from service.types import (
     Label,
     Options,
     Prediction,
+    RankedDocument,
+    Ranking,
+    RankingInstance,
     SamplesInstance,
     Segment,
+    Segmentation,
+    SegmentedClass,
     Segments,
     TensorInstance,
     TextInstance,
+    TextPairInstance,
     Timing,
+    TokenCandidate,
+    Transcript,
+    TranscriptChunk,
 )
 from service.wire.zoo_v1.prediction_convert import LONGEST_REQUEST_ID, read_request, write_response
 
@@ -56,11 +68,13 @@ def test_every_kind_of_instance_is_read() -> None:
         pb.Instance(image=b"jpeg"),
         pb.Instance(text="größe 🐈"),
         pb.Instance(audio=b"wav"),
+        pb.Instance(text_pair=pb.TextPair(text="größe", text_pair="🐈")),
         pb.Instance(samples=pb.AudioSamples(sample_rate_hertz=8000, values=[0.5, -1])),
         tensor("FP32", [2], np.array([1, 2], "<f4").tobytes()),
     )
-    image, text, audio, samples, tensors = request.instances
+    image, text, audio, pair, samples, tensors = request.instances
     assert image == ImageInstance(b"jpeg")
+    assert pair == TextPairInstance("größe".encode(), "🐈".encode())
     assert text == TextInstance("größe 🐈".encode())
     assert audio == AudioInstance(b"wav")
     assert isinstance(samples, SamplesInstance)
@@ -134,7 +148,7 @@ WRONG: list[tuple[pb.Instance, str, str]] = [
     (
         pb.Instance(),
         "instances[1]",
-        "expected one of image, text, audio, samples, tensors, row, series, record; got none",
+        "expected one of image, text, audio, samples, tensors, row, series, record, text_pair, ranking; got none",
     ),
     (tensor("FLOAT", [1], b""), "instances[1].tensors.x.datatype", "got 'FLOAT'"),
     (tensor("BYTES", [1], b""), "instances[1].tensors.x.datatype", "got 'BYTES'"),
@@ -277,6 +291,21 @@ def test_generation_options_are_read_and_unset_ones_stay_unset() -> None:
     assert read(pb.Instance(text="a")).options == Options()
 
 
+def test_transcript_is_written_with_the_times_of_its_parts() -> None:
+    said = Transcript("good morning", (TranscriptChunk("good", 0.25, 1.0), TranscriptChunk("morning", 1.0, 2.5)))
+    messages = [
+        write_response(InferReply("m", 1, "r", [Prediction({}, one)], Timing()), False).predictions[0]
+        for one in (said, Transcript("", ()))
+    ]
+    assert [message.WhichOneof("result") for message in messages] == ["transcript", "transcript"]
+    found = messages[0].transcript
+    assert [(c.text, c.start.ToMilliseconds(), c.end.ToMilliseconds()) for c in found.chunks] == [
+        ("good", 250, 1000),
+        ("morning", 1000, 2500),
+    ]
+    assert (found.text, messages[1].transcript.text) == ("good morning", "")
+
+
 def test_generated_text_is_written_whole() -> None:
     prediction = Prediction({}, GeneratedText("größe 🐈", 7, "stop"))
     message = write_response(InferReply("m", 1, "r", [prediction], Timing()), False).predictions[0]
@@ -293,3 +322,52 @@ def test_objects_are_written_with_boxes_and_the_size_of_the_image() -> None:
     assert (one.index, one.name, one.score) == (2, "cat", 0.75)
     assert (one.box.xmin, one.box.ymin, one.box.xmax, one.box.ymax) == (-1.5, 2.0, 30.0, 40.0)
     assert none.WhichOneof("result") == "detections", "an image without objects is an answer"
+
+
+def test_mask_is_written_with_its_classes() -> None:
+    answer = Segmentation((SegmentedClass(3, "wall", 0.75),), b"png", 64, 48)
+    (result,) = write_response(InferReply("m", 1, "id", [Prediction({}, answer)], Timing()), False).predictions
+    written = result.segmentation
+    assert (written.mask, written.image_width, written.image_height) == (b"png", 64, 48)
+    assert (written.classes[0].index, written.classes[0].name, written.classes[0].share) == (3, "wall", 0.75)
+
+
+# ── texts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_query_and_labels_are_read() -> None:
+    query = pb.RankingQuery(query="größe", documents=["a", "🐈"])
+    options = pb.PredictOptions(candidate_labels=["x", "y"], hypothesis_template="{}!", multi_label=True)
+    request = read(pb.Instance(ranking=query), options=options)
+    assert request.instances[0] == RankingInstance("größe".encode(), (b"a", "🐈".encode()))
+    found = request.options
+    assert (found.candidate_labels, found.hypothesis_template, found.multi_label) == (("x", "y"), "{}!", True)
+    unset = read(pb.Instance(text="a")).options
+    assert (unset.candidate_labels, unset.hypothesis_template, unset.multi_label) == (None, None, None)
+
+
+def test_too_many_labels_and_documents_are_refused_before_they_are_read() -> None:
+    with pytest.raises(InvalidInput, match=r"options\.candidate_labels: expected 1 to 100 labels, got 101"):
+        read(pb.Instance(text="a"), options=pb.PredictOptions(candidate_labels=["x"] * 101))
+    many = read(pb.Instance(ranking=pb.RankingQuery(query="q", documents=["d"] * 4097))).instances[0]
+    assert isinstance(many, InvalidInput)
+    assert many.field == "instances[0].ranking.documents"
+
+
+def test_answers_to_texts_are_written_whole() -> None:
+    answers = [
+        Entities((Entity("PER", 0.5, 0, 5, "Alice"),)),
+        Entities(()),
+        FilledMasks(((TokenCandidate(7, "lamp", 0.5, "a lamp"),), ())),
+        Ranking((RankedDocument(1, 0.5), RankedDocument(0, 0.25))),
+    ]
+    reply = InferReply("m", 1, "r", [Prediction({}, answer) for answer in answers], Timing())
+    entities, none, masks, ranking = write_response(reply, False).predictions
+    [span] = entities.entities.entities
+    assert (span.label, span.score, span.start, span.end, span.text) == ("PER", 0.5, 0, 5, "Alice")
+    assert none.WhichOneof("result") == "entities"
+    first, second = masks.filled_masks.masks
+    [candidate] = first.candidates
+    assert (candidate.token_id, candidate.token, candidate.score, candidate.sequence) == (7, "lamp", 0.5, "a lamp")
+    assert not second.candidates
+    assert [(one.index, one.score) for one in ranking.ranking.documents] == [(1, 0.5), (0, 0.25)]

@@ -1,0 +1,183 @@
+"""Repositories of peft: an adapter, and the network that it names.
+
+Only adapters of LoRA that can be merged into the network's weights are taken. The files are described at
+https://huggingface.co/docs/peft.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from model_zoo import strict_json
+from model_zoo.cards.weight_source import ADAPTER_FOLDER
+from model_zoo.errors import NotDerivable
+from model_zoo.formats.adapters import ADAPTER
+from model_zoo.references.card_plan import CardPlan
+from model_zoo.references.repository import MOST_CONFIG_BYTES, ListedFile, Repository, config_of
+
+__all__ = ["ADAPTER_CONFIG", "AdaptedRepository", "base_of", "is_adapter"]
+
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+MOST_ADAPTER_BYTES = 1 << 30
+
+_CLASSES = {
+    "SEQ_CLS": "ForSequenceClassification",
+    "TOKEN_CLS": "ForTokenClassification",
+    "CAUSAL_LM": "ForCausalLM",
+    "SEQ_2_SEQ_LM": "ForConditionalGeneration",
+}
+"""Tasks of peft → the ending of the class of transformers that its adapters belong to."""
+
+_KNOWN = frozenset(
+    {
+        "alpha_pattern",
+        "base_model_name_or_path",
+        "bias",
+        "exclude_modules",
+        "fan_in_fan_out",
+        "inference_mode",
+        "init_lora_weights",
+        "layers_pattern",
+        "layers_to_transform",
+        "lora_alpha",
+        "lora_dropout",
+        "megatron_core",
+        "modules_to_save",
+        "peft_type",
+        "peft_version",
+        "qalora_group_size",
+        "r",
+        "rank_pattern",
+        "revision",
+        "target_modules",
+        "task_type",
+        "use_dora",
+        "use_rslora",
+    }
+)
+"""Fields of a configuration that decide how its tensors are merged, or nothing. Any other must be empty."""
+
+_HEADS = re.compile(r"(^|\.)(classifier|score|classifier\.out_proj)\.weight$")
+_PREFIX = re.compile(r"^(.*?)(Model|For[A-Z]\w*|LMHeadModel|WithLMHead\w*|DoubleHeadsModel)$")
+
+
+def is_adapter(repository: Repository) -> bool:
+    """Whether a repository holds an adapter, not a network. Raises SourceUnavailable."""
+    return ADAPTER_CONFIG in repository.files
+
+
+def base_of(adapter: Repository) -> tuple[str, str]:
+    """The network that an adapter names, and its revision, which is empty for the main branch.
+
+    Raises:
+        NotDerivable: it is of another kind than LoRA, uses what Zoo does not have, or names no network.
+    """
+    config = config_of(adapter, ADAPTER_CONFIG)
+    kind = str(config.get("peft_type", ""))
+    if kind != "LORA":
+        raise NotDerivable(adapter.name, f"it is an adapter of the kind {kind[:40]!r}; Zoo merges those of LORA")
+    if config.get("auto_mapping"):
+        raise NotDerivable(adapter.name, "its adapter_config.json asks for a class by name (auto_mapping)")
+    if odd := sorted(name for name, value in config.items() if name not in _KNOWN and not _is_empty(value)):
+        raise NotDerivable(adapter.name, f"its adapter_config.json sets {odd[0][:60]}, which Zoo does not have")
+    if ADAPTER_WEIGHTS not in adapter.files:
+        raise NotDerivable(adapter.name, f"it has no {ADAPTER_WEIGHTS}, and Zoo reads weights from safetensors only")
+    base = config.get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise NotDerivable(adapter.name, "its adapter_config.json names no base (base_model_name_or_path)")
+    return base, str(config.get("revision") or "")
+
+
+class AdaptedRepository:
+    """The files of a network, with its configuration as an adapter changes it, and those of the adapter below ``adapter/``."""
+
+    def __init__(self, adapter: Repository, base: Repository) -> None:
+        self._adapter, self._base = adapter, base
+        self.name = adapter.name
+
+    @property
+    def files(self) -> Mapping[str, ListedFile]:
+        """See Repository."""
+        own = {f"{ADAPTER_FOLDER}{path}": self._adapter.files[path] for path in (ADAPTER_CONFIG, ADAPTER_WEIGHTS)}
+        return {**self._base.files, **own}
+
+    @property
+    def licence(self) -> str:
+        """See Repository. Of both."""
+        return f"adapter: {self._adapter.licence}; network: {self._base.licence}"
+
+    @property
+    def task(self) -> str:
+        """See Repository."""
+        return self._adapter.task or self._base.task
+
+    def read(self, path: str, most: int = MOST_CONFIG_BYTES) -> bytes:
+        """See Repository."""
+        if path.startswith(ADAPTER_FOLDER):
+            return self._adapter.read(path.removeprefix(ADAPTER_FOLDER), most)
+        if path == "config.json":
+            return json.dumps(self._config()).encode()
+        return self._base.read(path, most)
+
+    def planned(self, plan: CardPlan) -> CardPlan:
+        """The plan with the files of the adapter. Raises NotDerivable for a network of another library."""
+        if plan.library != "transformers":
+            raise NotDerivable(
+                self.name, f"its base is a network of {plan.library}; Zoo merges adapters of transformers"
+            )
+        roles = {
+            **plan.roles,
+            ADAPTER: f"{ADAPTER_FOLDER}{ADAPTER_WEIGHTS}",
+            "adapter_config": f"{ADAPTER_FOLDER}{ADAPTER_CONFIG}",
+        }
+        return replace(plan, roles=roles)
+
+    def _config(self) -> dict[str, Any]:
+        """The network's configuration, for the class that the adapter was trained with."""
+        config = config_of(self._base, "config.json")
+        wanted = str(config_of(self._adapter, ADAPTER_CONFIG).get("task_type"))
+        if wanted not in _CLASSES:
+            tasks = ", ".join(_CLASSES)
+            raise NotDerivable(self.name, f"its adapter is for the task {wanted[:40]!r} of peft; Zoo has {tasks}")
+        named = config.get("architectures")
+        kind = str(named[0]) if isinstance(named, list) and named else ""
+        end = _CLASSES[wanted]
+        if not kind.endswith(end):
+            found = _PREFIX.match(kind)
+            config["architectures"] = [(found[1] if found else "") + end]
+        if wanted in ("SEQ_CLS", "TOKEN_CLS"):
+            config |= self._classes(config)
+        return config
+
+    def _classes(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Fields of the classes: by the adapter's own ``config.json`` if it has one, else by the shape of its head."""
+        own = config_of(self._adapter, "config.json")
+        if "id2label" in own:
+            return {"id2label": own["id2label"], "label2id": own.get("label2id", {})}
+        counts = {shape[0] for name, shape in self._shapes().items() if _HEADS.search(name) and len(shape) == 2}
+        if len(counts) != 1:
+            return {}
+        (count,) = counts
+        known = config.get("id2label")
+        if isinstance(known, dict) and len(known) == count:
+            return {}
+        return {"num_labels": count, "id2label": None, "label2id": None}
+
+    def _shapes(self) -> dict[str, list[int]]:
+        """Shapes of the adapter's tensors, from the header of its file. Raises NotDerivable."""
+        content = self._adapter.read(ADAPTER_WEIGHTS, MOST_ADAPTER_BYTES)
+        length = int.from_bytes(content[:8], "little")
+        header = strict_json.parsed_object(content[8 : 8 + length]) if length <= MOST_CONFIG_BYTES else None
+        if header is None:
+            raise NotDerivable(self.name, f"{ADAPTER_WEIGHTS} is no safetensors file")
+        found = {name: entry.get("shape") for name, entry in header.items() if isinstance(entry, dict)}
+        return {name: shape for name, shape in found.items() if isinstance(shape, list) and shape}
+
+
+def _is_empty(value: object) -> bool:
+    """Whether a field has no effect: nothing, false, zero, or a container of nothing. `runtime_config` is such a container."""
+    if isinstance(value, dict):
+        return all(_is_empty(inner) for inner in value.values())
+    return not value

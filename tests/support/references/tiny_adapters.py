@@ -1,0 +1,52 @@
+"""Adapters that peft writes, for tiny networks of transformers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import peft
+import torch
+import transformers
+
+from tests.support.references.tiny_repositories import tokenizer, write_page
+
+
+def base_network(folder: Path, **config: Any) -> Path:
+    """A BERT as it was pretrained: it has no head for classes."""
+    size = tokenizer(folder)
+    torch.manual_seed(11)
+    settings = transformers.BertConfig(
+        vocab_size=size,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=37,
+        max_position_embeddings=64,
+        initializer_range=0.5,
+        **config,
+    )
+    transformers.BertForPreTraining(settings).eval().save_pretrained(folder)
+    write_page(folder, "fill-mask")
+    return folder
+
+
+def text_adapter(
+    folder: Path, base: Path, named: str = "", classes: int = 3, changes: Mapping[str, Any] | None = None
+) -> Path:
+    """A LoRA adapter with a head for classes. `named`: the base in its configuration; `changes`: further fields of it."""
+    network: Any = transformers.AutoModelForSequenceClassification.from_pretrained(base, num_labels=classes)
+    settings = peft.LoraConfig(task_type="SEQ_CLS", r=4, lora_alpha=16, target_modules=["query", "value"])
+    adapted: Any = peft.get_peft_model(network, settings)
+    torch.manual_seed(12)
+    for name, parameter in adapted.named_parameters():
+        if "lora_" in name or "modules_to_save" in name:
+            torch.nn.init.normal_(parameter, std=0.5)
+    adapted.save_pretrained(folder)
+    path = folder / "adapter_config.json"
+    written = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps({**written, "base_model_name_or_path": named or str(base), **(changes or {})}), "utf-8")
+    write_page(folder, "text-classification")
+    return folder
