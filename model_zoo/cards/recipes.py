@@ -323,6 +323,11 @@ class TensorsRecipe(CardPart):
     """Greatest size of an axis whose size varies; None if none varies."""
     positions: dict[str, int] = Field(default_factory=dict)
     """By input of whole numbers that are positions in a table of the network, such as token ids: the length of the table."""
+    mask: str = ""
+    """Input with 1 for elements and 0 for padding: in a batch, shorter rows are padded with zeros along their first axis. Empty
+    where no row is padded."""
+    cut: tuple[str, ...] = ()
+    """Outputs whose first axis after the rows is as long as that of the padded inputs: what padding added is cut off."""
 
 
 Recipe = Annotated[

@@ -8,15 +8,17 @@ from typing import Literal
 
 from model_zoo.errors import InvalidReference
 
-__all__ = ["HUB_KINDS", "Reference", "is_reference", "parse_reference"]
+__all__ = ["HUB_KINDS", "HUB_PREFIX", "Reference", "is_reference", "parse_reference"]
 
 _KINDS = ("hf", "timm", "local", "onnx")
 HUB_KINDS = ("hf", "timm")
 """Kinds of references whose files come from a model hub."""
+HUB_PREFIX = "hf:"
+"""Before the repository of a hub that holds an ONNX file."""
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
 _TIMM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
-_FORMS = "hf:ORG/NAME, hf:ORG/NAME@REVISION, timm:NAME, local:FOLDER or onnx:FILE"
+_FORMS = "hf:ORG/NAME, hf:ORG/NAME@REVISION, timm:NAME, local:FOLDER, onnx:FILE or onnx:hf:ORG/NAME"
 _NO_TORCHVISION = (
     "its weights are in no repository; timm has most of its networks: try timm:resnet50.tv_in1k and the like"
 )
@@ -28,8 +30,9 @@ class Reference:
 
     Attributes:
         kind: ``hf`` for a model hub, ``timm`` for timm's repositories there, ``local`` for a folder of this machine, ``onnx`` for
-            a file of this machine.
-        place: ``ORG/NAME``, the name that timm gives a pretrained network, or the absolute path of the folder or file.
+            an ONNX file.
+        place: ``ORG/NAME``, the name that timm gives a pretrained network, or the absolute path of the folder or file;
+            ``hf:ORG/NAME`` for an ONNX file of a hub.
         revision: branch, tag or commit of a hub; empty for its main branch.
     """
 
@@ -43,7 +46,12 @@ class Reference:
     @property
     def shown(self) -> str:
         """The reference without a path of this machine, for messages."""
-        return str(self) if self.kind in HUB_KINDS else f"{self.kind}:{Path(self.place).name}"
+        return str(self) if self.is_on_hub else f"{self.kind}:{Path(self.place).name}"
+
+    @property
+    def is_on_hub(self) -> bool:
+        """Whether its files come from a model hub."""
+        return self.kind in HUB_KINDS or (self.kind == "onnx" and self.place.startswith(HUB_PREFIX))
 
     @property
     def repository(self) -> str:
@@ -81,6 +89,9 @@ def parse_reference(text: str) -> Reference:
         raise InvalidReference(text, f"expected {_FORMS}")
     if not rest:
         raise InvalidReference(text, "nothing follows the colon")
+    if kind == "onnx" and rest.startswith(HUB_PREFIX):
+        place, revision = _of_hub(text, rest.removeprefix(HUB_PREFIX), "hf")
+        return Reference("onnx", f"{HUB_PREFIX}{place}", revision)
     if kind in ("local", "onnx"):
         try:
             return Reference(
@@ -88,13 +99,18 @@ def parse_reference(text: str) -> Reference:
             )
         except RuntimeError as error:
             raise InvalidReference(text, "there is no such user") from error
+    return Reference("timm" if kind == "timm" else "hf", *_of_hub(text, rest, kind))
+
+
+def _of_hub(text: str, rest: str, kind: str) -> tuple[str, str]:
+    """Repository and revision. Raises InvalidReference."""
     place, at, revision = rest.partition("@")
     form, wanted = (_TIMM_NAME, "NAME after timm:") if kind == "timm" else (_REPOSITORY, "ORG/NAME after hf:")
     if not form.fullmatch(place) or ".." in place:
         raise InvalidReference(text, f"expected {wanted}")
     if at and (not _REVISION.fullmatch(revision) or ".." in revision):
         raise InvalidReference(text, "expected a branch, a tag or a commit after @")
-    return Reference("timm" if kind == "timm" else "hf", place, revision)
+    return place, revision
 
 
 def _on_hub(text: str) -> str:

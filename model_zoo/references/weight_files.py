@@ -29,6 +29,8 @@ def weight_files(repository: Repository, folder: str = "") -> dict[str, str]:
         return _sharded(repository, folder)
     found = [name for name in _OTHERS if f"{folder}{name}" in files]
     has = f"; it has {found[0]}" if found else ""
+    if found == ["model.onnx"]:
+        has += ", which a reference of its own takes (onnx:FILE)"
     raise NotDerivable(repository.name, f"it has no {_SINGLE}{has}, and Zoo reads weights from safetensors only")
 
 

@@ -124,11 +124,11 @@ def _figures(expect: object, result: Any) -> str:
             return f"writes {result.text[:_LONGEST_TEXT]!r}"
         case DetectionExpectation():
             return f"{len(result.objects)} objects, {len(expect.objects)} to {expect.at_most} expected"
+        case SegmentationExpectation():
+            first = result.classes[0]
+            return f"{first.name} on {first.share:.1%}, expected {expect.shares.get(first.name, 0.0):.1%}"
         case TensorsExpectation():
             name, values = next(iter(expect.outputs.items()))
             off = float(np.abs(spread(result.tensors[name]) - np.asarray(values.values)).max(initial=0.0))
             return f"{name} is off by {off:.2g}, allowed {values.tolerance:.2g}"
-        case SegmentationExpectation():
-            first = result.classes[0]
-            return f"{first.name} on {first.share:.1%}, expected {expect.shares.get(first.name, 0.0):.1%}"
     return "answered"

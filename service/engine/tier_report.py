@@ -14,7 +14,7 @@ class TierReport:
     with the eager tier (rates); they are zero where nothing was measured."""
 
     tier: Tier
-    """The tier in service: `eager` (torch, operation by operation) or `compiled`."""
+    """The tier in service: `eager` (torch, operation by operation; ONNX Runtime for an ONNX file) or `compiled`."""
     precision: str
     """Number format of the tier in service."""
     candidate: str = ""
@@ -45,4 +45,5 @@ class TierReport:
     """How many processes of its own the network runs in, one for each lane; 0: the server's process."""
     compiler: str = ""
     """The compiler of the tier in service: `openvino`, `aotinductor`, `cuda_graphs`, or two with a `+` between
-    them, of which one runs few rows and the other many; empty where it is eager."""
+    them, of which one runs few rows and the other many; `onnxruntime` for an ONNX file that nothing else has compiled; empty
+    where torch runs it."""

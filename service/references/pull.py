@@ -118,7 +118,9 @@ def _pull(asked: _Request) -> Pulled:
             )
         return Pulled(known, found or Store(home).materialise(known, asked.progress), found is not None)
     if reference.kind == "onnx":
-        return pull_onnx(reference, store, home, name, asked.given, asked.progress, asked.say)
+        return pull_onnx(
+            reference, store, home, name, asked.given, offline=asked.offline, progress=asked.progress, say=asked.say
+        )
     place = place_of(reference, home, offline=asked.offline)
     plan = _planned(place, asked)
     if reference.kind == "timm" and plan.library != "timm":

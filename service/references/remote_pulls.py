@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from model_zoo.errors import InvalidReference, PullRefused
-from model_zoo.references.reference import HUB_KINDS, parse_reference
+from model_zoo.references.reference import parse_reference
 from service.errors import (
     CannotPull,
     InvalidInput,
@@ -89,9 +89,8 @@ class RemotePulls:
             reference = parse_reference(request.reference)
         except InvalidReference as error:
             raise InvalidInput("reference", error.reason) from error
-        if reference.kind not in HUB_KINDS:
-            kinds = " and ".join(f"{kind}:" for kind in HUB_KINDS)
-            raise PermissionDenied(f"callers may pull from a hub only ({kinds}), not from files of the server")
+        if not reference.is_on_hub:
+            raise PermissionDenied("callers may pull from a hub only, not from files of the server")
         return PullOrder(
             reference=str(reference),
             home=self._home,

@@ -33,7 +33,8 @@ def library() -> Any:
 class OnnxRuntime:
     """A `Runtime` that runs the graph of an ONNX file. Several lanes may call `run` at once."""
 
-    tier = "compiled"
+    tier = "eager"
+    """Other compilers' networks are compared with this one."""
     compiler = NAME
     precision = "fp32"
     shared: SharedPart | None = None
@@ -55,7 +56,8 @@ class OnnxRuntime:
         options.inter_op_num_threads = 1
         options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
         options.log_severity_level = 4
-        # Memory is freed after each batch: the library's own arena keeps the largest batch that it ever saw, for each session.
+        # The library's own arena would keep the largest batch of each session. The server has the C library keep freed memory for
+        # the next batch of any network (`allocator.py`), which is as fast.
         options.enable_cpu_mem_arena = False
         # A thread that waits for work must not take a core from the lanes.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")

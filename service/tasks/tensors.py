@@ -15,6 +15,7 @@ from service.errors import InvalidInput, ZooError
 from service.rounding import format_against
 from service.tasks.base import NO_FILES, Task
 from service.tasks.instances import read_each, reject_kind
+from service.tasks.masked_sequence import pad_stack
 from service.types import Answer, Array, Instance, Item, Options, OutputTensors, TensorInstance, Tensors
 
 
@@ -27,6 +28,9 @@ class TensorsTask(Task):
         if not isinstance(card.recipe, TensorsRecipe):
             raise TypeError(f"card {card.name} has no recipe of tensors")
         self._recipe = card.recipe
+        # Where padding was seen to change an answer, a batch has one row, and the mask is an input like any other.
+        self._mask = card.batching.length_of
+        self._cut = frozenset(card.recipe.cut if self._mask else ())
 
     def preprocess(self, instances: Sequence[Instance], paths: Sequence[str]) -> list[Item | ZooError]:
         """Tensors alone are accepted."""
@@ -57,6 +61,8 @@ class TensorsTask(Task):
                         f"{path}.{name}", f"expected {expected} along the axis {axis!r} as {other} has, got {size}"
                     )
                 longest = max(longest, size)
+        if self._mask:
+            self._check_mask(tensors[self._mask], f"{path}.{self._mask}")
         for name, length in recipe.positions.items():
             self._check_positions(tensors[name], length, f"{path}.{name}")
         return Item(tensors, longest) if longest > 1 else item
@@ -70,12 +76,34 @@ class TensorsTask(Task):
         if low < -length or high >= length:
             raise InvalidInput(path, f"expected numbers below {length:,}, got {high if high >= length else low:,}")
 
+    @staticmethod
+    def _check_mask(mask: Array, path: str) -> None:
+        if not mask.any() or int(mask.min()) < 0 or int(mask.max()) > 1:
+            raise InvalidInput(path, "expected zeros and ones, with at least one 1")
+
+    def collate(self, items: Sequence[Item], least_length: int = 0) -> tuple[dict[str, Array], float]:
+        """Rows → one batch. Where the network has a mask, shorter rows are padded with zeros, and so is the mask."""
+        if not self._mask:
+            return super().collate(items, least_length)
+        longest = max(least_length, *(item.length for item in items))
+        batch = {
+            name: pad_stack([item.tensors[name] for item in items], longest, 0)
+            if name in self._recipe.axes
+            else np.stack([item.tensors[name] for item in items])
+            for name in self._specs
+        }
+        return batch, 1.0 - sum(item.length for item in items) / (longest * len(items))
+
     def split(self, outputs: Tensors, items: Sequence[Item]) -> list[Tensors]:
-        """A batch's outputs → rows, in order. Raises RuntimeError when an output has another number of rows."""
+        """A batch's outputs → rows, in order, without what padding added. Raises RuntimeError when an output has another number
+        of rows."""
         for name, array in outputs.items():
             if not array.ndim or len(array) != len(items):
                 raise RuntimeError(f"output {name} has the shape {array.shape} for {len(items)} items")
-        return [{name: array[i, ...] for name, array in outputs.items()} for i in range(len(items))]
+        return [
+            {name: array[i, : item.length] if name in self._cut else array[i, ...] for name, array in outputs.items()}
+            for i, item in enumerate(items)
+        ]
 
     def postprocess(self, row: Tensors, item: Item, options: Options) -> OutputTensors:
         """The outputs as they are."""

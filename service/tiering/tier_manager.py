@@ -17,7 +17,7 @@ import queue
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from model_zoo.cards.recipes import ScaledImageRecipe
@@ -33,6 +33,9 @@ from service.tiering.pacing import Pacing
 from service.tiering.runtime_swap import RuntimeSwap
 
 log = logger(__name__)
+
+READS_ONNX = ("openvino",)
+"""Compilers that read the graph of an ONNX file; the others trace a network of torch."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -109,10 +112,6 @@ class TierManager:
     def _model_ready(self, served: ServedModel) -> None:
         options = self._registry.status(served.name).options
         precisions: tuple[str, ...] = ()
-        if served.card.architecture.builder == "onnx":  # ONNX Runtime has compiled it when it was loaded
-            runtime = served.runtime
-            self._swap.settle(served, TierReport("compiled", runtime.precision, compiler=runtime.compiler))
-            return
         if options.optimize == "off":
             reason = "optimize is off"
         elif served.card.adapter is not None:
@@ -123,18 +122,28 @@ class TierManager:
             reason = "its images differ in height and width, and compiled code varies in one axis at most"
         elif served.reference is None:
             reason = "there is no reference to check anything against"
+        elif not self._compilers_for(served):
+            reason = "no compiler on this machine reads ONNX files"
         else:
             reason = "it waits for the compiler"
-            precisions = self._precisions(options.precision or "auto")
+            # An ONNX network runs in the number formats of its file.
+            precisions = ("fp32",) if _is_onnx(served) else self._precisions(options.precision or "auto")
             self._compiler.expect()
         served.tiers_pending = bool(precisions) or self._may_move(served)
-        self._swap.settle(served, TierReport("eager", served.runtime.precision, reason=reason))
+        runtime = served.runtime
+        self._swap.settle(served, TierReport("eager", runtime.precision, reason=reason, compiler=runtime.compiler))
         if served.tiers_pending:
             self._work.put(_Work(0, next(self._numbers), weakref.ref(served), precisions))
 
     def _may_move(self, served: ServedModel) -> bool:
         """A LoRA version would hold a copy of its base's weights in each process."""
-        return self._in_processes is not None and served.reference is not None and served.card.adapter is None
+        may = served.reference is not None and served.card.adapter is None and not _is_onnx(served)
+        return self._in_processes is not None and may
+
+    def _compilers_for(self, served: ServedModel) -> Sequence[str]:
+        """The compilers that can read a network."""
+        compilers = self._compiler.compilers
+        return [name for name in compilers if name in READS_ONNX] if _is_onnx(served) else compilers
 
     def _precisions(self, precision: str) -> tuple[str, ...]:
         """Precisions to compile for, the fastest first; an emulated one is slower than fp32."""
@@ -165,7 +174,7 @@ class TierManager:
     def _try_candidates(self, served: ServedModel, work: _Work) -> bool:
         """Tries one compiler for each precision until a network is right and faster; the next compiler has its turn later. A
         network that no compiler makes faster moves into processes. Returns whether more is to be tried."""
-        compilers = self._compiler.compilers if work.precisions else ()
+        compilers = self._compilers_for(served) if work.precisions else ()
         for precision in work.precisions if compilers else ():
             if not self._registry.serves(served):
                 return False
@@ -194,7 +203,9 @@ class TierManager:
         serving = served.tier_report
         if serving is not None and serving.tier == "eager" and not self._swap.stopped:
             reason = f"{compiler} {precision} is being compiled and checked"
-            under_way = TierReport("eager", serving.precision, reason=reason, processes=serving.processes)
+            under_way = TierReport(
+                "eager", serving.precision, reason=reason, processes=serving.processes, compiler=serving.compiler
+            )
             self._swap.report(served, under_way)
         report = self._compiled.attempt(served, precision, compiler, note)
         if self._swap.stopped or not self._registry.serves(served):
@@ -216,3 +227,7 @@ class TierManager:
         if self._in_processes.attempt(served):
             self._after_swap()
             log.info("the network runs in processes of its own", model=served.name, processes=self._in_processes.lanes)
+
+
+def _is_onnx(served: ServedModel) -> bool:
+    return served.card.architecture.builder == "onnx"

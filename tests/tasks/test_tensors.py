@@ -54,6 +54,20 @@ def test_positions_may_count_from_the_end(task: TensorsTask) -> None:
     assert task.row(row([-10, 9]), "instances[0]").length == 2
 
 
+def test_rows_of_different_length_are_padded_under_the_mask() -> None:
+    masked = TensorsTask(tensors_card(INPUTS, RECIPE.model_copy(update={"mask": "mask", "cut": ("tokens",)})))
+    items = [masked.row(row([1, 2, 3]), "a"), masked.row(row([4]), "b")]
+    batch, padded = masked.collate(items)
+    assert (batch["ids"].tolist(), batch["mask"].tolist()) == ([[1, 2, 3], [4, 0, 0]], [[1, 1, 1], [1, 0, 0]])
+    assert batch["level"].shape == (2, 2)
+    assert padded == pytest.approx(2 / 6)
+    rows = masked.split({"tokens": np.arange(6).reshape(2, 3), "best": np.arange(2)}, items)
+    assert [one["tokens"].tolist() for one in rows] == [[0, 1, 2], [3]]
+    for mask in ([0, 0], [1, 2]):
+        with pytest.raises(InvalidInput, match="at least one 1"):
+            masked.row(row([1, 2], mask), "a")
+
+
 def test_raw_instance_fails_alone(task: TensorsTask) -> None:
     good, bad = task.preprocess([row([1]), TextInstance(b"hello")], ["instances[0]", "instances[1]"])
     assert isinstance(good, Item)

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from model_zoo.cards.card import Card
+from model_zoo.cards.card import Architecture, Card
 from service.engine.tier_report import TierReport
 from service.registry.loading.memory_ledger import Ledger
 from service.registry.states import ModelState
@@ -676,3 +676,27 @@ async def test_network_that_cannot_move_stays() -> None:
         await until(lambda: bool(processes.asked))
         assert await it.ask("7") == 15.0
         assert it.report == TierReport("eager", "fp32", reason="optimize is off")
+
+
+@pytest.mark.parametrize(
+    ("compilers", "asked", "reason"),
+    [
+        (("openvino", "aotinductor"), ["openvino fp32"], "openvino was asked"),
+        (("aotinductor",), [], "no compiler on this machine reads ONNX files"),
+    ],
+)
+async def test_onnx_file_is_compiled_by_what_reads_it_in_its_own_precision(
+    compilers: tuple[str, ...], asked: list[str], reason: str
+) -> None:
+    processes = Processes(CannotMove("no process is asked"))
+    async with tiered(has_bf16=True, start=False, processes=processes) as it:
+        served = cast(Any, it.world.registry.resolve("adder"))
+        served.card = served.card.model_copy(update={"architecture": Architecture(builder="onnx")})
+        it.compiler.compilers = compilers
+        it.compiler.offers["openvino fp32"] = CannotCompile(reason)
+        it.tiers._work.get()  # of the network of torch that was loaded
+        it.tiers._model_ready(served)
+        it.tiers.start()
+        got = await it.outcome()
+        assert processes.asked == []
+        assert (got.tier, got.reason, it.compiler.asked) == ("eager", reason, asked)

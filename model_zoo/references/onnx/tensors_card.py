@@ -17,6 +17,8 @@ TASK = "other"
 MOST_ROWS, GAINFUL_ROWS = 32, 8
 """Rows of a batch, by default; on a CPU."""
 _SETTINGS = ("max_batch_size", "max_length")
+MASK = "attention_mask"
+"""The name by which exporters of sequence networks call the mask of padding."""
 _NOT_STATED = "not stated in the file"
 
 
@@ -27,7 +29,8 @@ class InputPlan:
     Attributes:
         specs: with the rows as the first axis.
         single_rows_because: why rows cannot share batches, by the file; empty where they may.
-        max_batch_size: rows of a batch, where they share batches.
+        max_batch_size: rows of a batch, where they share batches. Where the recipe has a mask, they may if padding is seen to
+            change no answer.
     """
 
     specs: tuple[TensorSpec, ...]
@@ -36,16 +39,17 @@ class InputPlan:
     max_batch_size: int
 
 
-def plan_inputs(shown: str, facts: OnnxFacts, given: Given) -> InputPlan:
+def plan_inputs(shown: str, facts: OnnxFacts, given: Given, others: Sequence[str] = ()) -> InputPlan:
     """The inputs by the axes that the file states: the first one counts rows.
 
     Args:
         shown: the reference, for messages.
+        others: settings that say something else.
 
     Raises:
         NotDerivable: an axis is stated in a way that no rows fit, or has no greatest size.
     """
-    settings = _settings(shown, given)
+    settings = _settings(shown, {key: text for key, text in given.settings.items() if key not in others})
     for tensor in facts.inputs:
         if not tensor.axes:
             what = "has no axis" if tensor.axes is not None else "has axes that the file does not state"
@@ -69,12 +73,27 @@ def plan_inputs(shown: str, facts: OnnxFacts, given: Given) -> InputPlan:
         max_length=most if varying else None,
         positions=facts.positions,
     )
+    recipe = recipe.model_copy(update=_padding(facts))
     specs = tuple(
         TensorSpec(name=tensor.name, datatype=tensor.datatype, shape=(-1, *_sizes(_rest(tensor))))
         for tensor in facts.inputs
     )
-    because = _single_rows_because(shown, facts, varying)
+    because = _single_rows_because(shown, facts, () if recipe.mask else varying)
+    if because:
+        recipe = recipe.model_copy(update={"mask": "", "cut": ()})
     return InputPlan(specs, recipe, because, settings.get("max_batch_size", MOST_ROWS))
+
+
+def _padding(facts: OnnxFacts) -> dict[str, Any]:
+    """``mask`` and ``cut`` of the recipe, where the inputs are sequences of one length with a mask of it."""
+    mask = next((tensor for tensor in facts.inputs if tensor.name == MASK), None)
+    if mask is None or len(_rest(mask)) != 1 or not isinstance(length := _rest(mask)[0], str):
+        return {}
+    if any(isinstance(axis, str) and axis != length for tensor in facts.inputs for axis in _rest(tensor)):
+        return {}
+    if any(length in _rest(tensor)[1:] for tensor in (*facts.inputs, *facts.outputs)):
+        return {}
+    return {"mask": MASK, "cut": tuple(tensor.name for tensor in facts.outputs if length in _rest(tensor))}
 
 
 def _single_rows_because(shown: str, facts: OnnxFacts, varying: Sequence[tuple[str, str]]) -> str:
@@ -115,7 +134,7 @@ def output_specs(facts: OnnxFacts, seen: Sequence[Mapping[str, Sequence[int]]]) 
     return tuple(specs)
 
 
-def tensors_fields(shown: str, facts: OnnxFacts, plan: InputPlan) -> dict[str, Any]:
+def tensors_fields(shown: str, facts: OnnxFacts, plan: InputPlan, licence: str) -> dict[str, Any]:
     """The fields of the card that do not depend on a run of the network."""
     by = f", written by {facts.producer}" if facts.producer else ""
     return {
@@ -124,12 +143,11 @@ def tensors_fields(shown: str, facts: OnnxFacts, plan: InputPlan) -> dict[str, A
         "task": TASK,
         "summary": f"The network of {shown}, for tensors.",
         "default": False,
-        "licence": {"package": "not stated", "weights": "not stated"},
+        "licence": {"package": licence, "weights": licence},
         "provenance": f"The file {shown} as it was pulled{by}. Training data: {_NOT_STATED}.",
         "paper": _NOT_STATED,
         "parameters": facts.parameters,
         "weights": {"format": "onnx", "mapping": "unchanged"},
-        "architecture": {"builder": "onnx", "arguments": {"opset": facts.opset}},
         "raw_input": "",
         "canonical": "tensors",
         "recipe": plan.recipe.model_dump(),
@@ -145,9 +163,9 @@ def _sizes(axes: Sequence[int | str]) -> tuple[int, ...]:
     return tuple(axis if isinstance(axis, int) else -1 for axis in axes)
 
 
-def _settings(shown: str, given: Given) -> dict[str, int]:
+def _settings(shown: str, given: Mapping[str, str]) -> dict[str, int]:
     found = {}
-    for key, text in given.settings.items():
+    for key, text in given.items():
         if key not in _SETTINGS:
             raise NotDerivable(shown, f"--set {key[:40]} has no meaning for it; expected {' or '.join(_SETTINGS)}")
         if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:12]) <= 1_000_000:

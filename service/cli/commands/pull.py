@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 
-SETTINGS = ("max_tokens", "max_length", "max_batch_size")
+SETTINGS = (
+    "max_tokens",
+    "max_length",
+    "max_batch_size",
+    "size",
+    "resize_shorter",
+    "interpolation",
+    "mean",
+    "std",
+    "file",
+)
 """Keys of `--set`."""
 
 
@@ -31,7 +41,8 @@ def pull(
         list[str] | None,
         typer.Argument(
             metavar="MODEL",
-            help="Names of models, or references: hf:ORG/NAME, hf:ORG/NAME@REVISION, timm:NAME, local:FOLDER, onnx:FILE.",
+            help="Names of models, or references: hf:ORG/NAME, hf:ORG/NAME@REVISION, timm:NAME, local:FOLDER, onnx:FILE, "
+            "onnx:hf:ORG/NAME.",
         ),
     ] = None,
     default: Annotated[bool, typer.Option("--default", help="Fetch the models of the default set.")] = False,
@@ -48,7 +59,8 @@ def pull(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="What a reference does not say: max_tokens; of ONNX: max_length, max_batch_size. May be repeated.",
+            help="What a reference does not say: max_tokens; of ONNX: max_length, max_batch_size, and for images size, "
+            "resize_shorter, interpolation, mean, std. May be repeated.",
         ),
     ] = None,
     locked: Annotated[
@@ -231,8 +243,10 @@ def _given(task: str, labels: Path | None, assignments: list[str]) -> Given | No
     for assignment in assignments:
         key, sign, value = assignment.partition("=")
         if key not in SETTINGS or not sign:
-            known = ", ".join(f"{name}=NUMBER" for name in SETTINGS)
-            raise typer.BadParameter(f"expected one of {known}, got {assignment[:80]!r}", param_hint="--set")
+            known = ", ".join(SETTINGS)
+            raise typer.BadParameter(
+                f"expected KEY=VALUE with one of {known}; got {assignment[:80]!r}", param_hint="--set"
+            )
         settings[key] = value
     names: tuple[str, ...] = ()
     if labels is not None:

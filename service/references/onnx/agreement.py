@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 import numpy as np
@@ -11,7 +11,11 @@ from model_zoo.cards.card import Card, Verification
 from model_zoo.errors import NotDerivable, NotEqual
 from model_zoo.golden.golden_case import GoldenCase, GoldenInput, OutputValues, TensorsExpectation
 from model_zoo.golden.seeded_tensors import spread
+from service.references.agreement import zoo_items
+from service.references.comparison.compared import ComparedAnswers
+from service.references.comparison.vectors import class_expectation
 from service.references.onnx.trial import SEEDS, allowed_difference, largest_difference
+from service.references.verification_inputs import verification_inputs
 from service.rounding import format_against
 from service.tasks.base import Task
 from service.types import Item, Tensors
@@ -62,6 +66,26 @@ def agreed(card: Card, shown: str, task: Task, session: Runs, trial: Sequence[Te
     if problem is not None:
         raise NotDerivable(shown, f"its answers depend on the other rows of a batch: {problem}")
     return card
+
+
+def with_photos(card: Card, shown: str, task_of: Callable[[Card], Task], session: Runs) -> Card:
+    """The card of a classifier of images with golden cases: the classes that photos which ship with Zoo get now.
+
+    Raises NotDerivable where an answer depends on the other rows of its batch.
+    """
+    inputs, task = verification_inputs("image"), task_of(card)
+    items = zoo_items(task, inputs, shown)
+    rows = alone(task, session, items)
+    allowed = max(card.tolerance.max_abs_error, allowed_difference(rows))  # outputs for photos may be larger
+    card = card.model_copy(update={"tolerance": card.tolerance.model_copy(update={"max_abs_error": allowed})})
+    problem = invariance_problem(task_of(card), session, rows, items)
+    if problem is not None:
+        raise NotDerivable(shown, f"its answers depend on the other rows of a batch: {problem}")
+    cases = tuple(
+        GoldenCase(input=one, expect=class_expectation(ComparedAnswers(card, task, item, row, None)))
+        for one, item, row in zip(inputs, items, rows, strict=True)
+    )
+    return card.model_copy(update={"golden": cases})
 
 
 def _expectation(row: Tensors, tolerance: float) -> TensorsExpectation:

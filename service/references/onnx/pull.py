@@ -5,11 +5,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from model_zoo.cards.card import Batching, Card
 from model_zoo.cards.signature import Signature
-from model_zoo.errors import NotDerivable, SourceUnavailable
+from model_zoo.errors import NotDerivable
 from model_zoo.references.card_plan import Given
-from model_zoo.references.onnx.facts import MOST_BYTES, OnnxFacts
+from model_zoo.references.onnx.facts import OnnxFacts
+from model_zoo.references.onnx.image_card import IMAGE_SETTINGS, as_image_classifier, plan_image
+from model_zoo.references.onnx.image_card import TASK as IMAGE_TASK
 from model_zoo.references.onnx.tensors_card import (
     GAINFUL_ROWS,
     TASK,
@@ -21,8 +25,9 @@ from model_zoo.references.onnx.tensors_card import (
 from model_zoo.references.reference import Reference
 from model_zoo.sources.artifact_source import Progress
 from model_zoo.store import Store
-from service.references.onnx.agreement import agreed
+from service.references.onnx.agreement import agreed, with_photos
 from service.references.onnx.file_process import read_facts, tried_out
+from service.references.onnx.located import FILE, LocatedFile, located
 from service.references.publishing import Pulled, Say, pinned, publish_card
 from service.runtime.onnx_session import OnnxRuntime
 from service.tasks.table import task_for
@@ -32,38 +37,80 @@ ROOM = 1.1
 
 
 def pull_onnx(
-    reference: Reference, store: Store, home: Path, name: str, given: Given, progress: Progress | None, say: Say
+    reference: Reference,
+    store: Store,
+    home: Path,
+    name: str,
+    given: Given,
+    *,
+    offline: bool,
+    progress: Progress | None,
+    say: Say,
 ) -> Pulled:
-    """Makes a file of this machine a model of this home. Raises as `pull_reference`."""
-    shown, path = reference.shown, Path(reference.place)
-    _check(shown, path, given)
-    facts = read_facts(shown, path)
-    stored_bytes = _check_room(shown, path, facts, home)
-    plan = plan_inputs(shown, facts, given)
+    """Makes an ONNX file a model of this home. Raises as `pull_reference`."""
+    _check(reference.shown, given)
+    with located(reference, home, given, offline=offline, progress=progress) as file:
+        return _pulled(reference, file, store, home, name, given, progress, say)
+
+
+def _pulled(
+    reference: Reference,
+    file: LocatedFile,
+    store: Store,
+    home: Path,
+    name: str,
+    given: Given,
+    progress: Progress | None,
+    say: Say,
+) -> Pulled:
+    shown = file.shown
+    facts = read_facts(shown, file.file)
+    stored_bytes = _check_room(shown, file.file, facts, home)
+    image = plan_image(shown, facts, given) if given.task == IMAGE_TASK else None
+    facts = facts if image is None else image.facts
+    others = (*(IMAGE_SETTINGS if image else ()), *((FILE,) if file.source["kind"] == "hub" else ()))
+    plan = plan_inputs(shown, facts, given, others)
     say(f"{name}: a network with {facts.parameters:,} numbers; it is tried out")
     trial, because = tried_out(
         shown,
-        path,
+        file.file,
         plan.specs,
         plan.recipe,
         together=not plan.single_rows_because,
         stored_bytes=stored_bytes,
     )
     outputs = output_specs(facts, [{key: array.shape for key, array in row.items()} for row in trial])
-    files = {"weights": pinned(path.parent, path.name)}
-    files |= {f"external_{i}": pinned(path.parent, other) for i, other in enumerate(facts.external, 1)}
-    fields = tensors_fields(shown, facts, plan) | {
+    external = {other: pinned(file.root, file.beside(other)) for other in facts.external}
+    files = {"weights": pinned(file.root, file.path)}
+    files |= {f"external_{i}": one for i, one in enumerate(external.values(), 1)}
+    fields = tensors_fields(shown, facts, plan, file.licence) | {
         "name": name,
         "reference": str(reference),
-        "source": {"kind": "local", "folder": str(path.parent), "files": {k: f.model_dump() for k, f in files.items()}},
+        "source": {**file.source, "files": {role: one.model_dump() for role, one in files.items()}},
+        # A part of what decides compiled code, which the digest of the graph alone does not.
+        "architecture": {
+            "builder": "onnx",
+            "arguments": {"opset": facts.opset} | {f"sha256 of {key}": one.sha256 for key, one in external.items()},
+        },
         "signature": Signature(inputs=plan.specs, outputs=outputs).model_dump(),
         "batching": _batching(plan, because).model_dump(),
     }
-    card = Card.model_validate(fields)
+    if image is not None:
+        _check_classes(shown, len(image.labels), outputs[0].shape)
+        fields |= {"labels": "labels.txt", "class_names": image.labels}
+    try:
+        card = Card.model_validate(fields)
+    except ValidationError as error:
+        field = ".".join(str(step) for step in error.errors()[0]["loc"])
+        raise NotDerivable(shown, f"the file makes no valid card: {field}: {error.errors()[0]['msg']}") from error
     try:
         made = store.materialise(card, progress)
         say(f"{name}: its served answers are compared with those of the graph as it is written")
-        card = agreed(card, shown, task_for(card, made), OnnxRuntime(made.weights, "cpu", 1), trial)
+        session = OnnxRuntime(made.weights, "cpu", 1)
+        card = agreed(card, shown, task_for(card, made), session, trial)
+        if image is not None:
+            card = as_image_classifier(card, image)
+            card = with_photos(card, shown, lambda checked: task_for(checked, made), session)
         publish_card(card, home)
     except BaseException:
         store.remove(card)
@@ -71,22 +118,14 @@ def pull_onnx(
     return Pulled(card, made, False)
 
 
-def _check(shown: str, path: Path, given: Given) -> None:
-    if given.task not in ("", TASK):
-        raise NotDerivable(shown, f"the file does not say how the input of {given.task} becomes its tensors")
-    if given.labels:
+def _check(shown: str, given: Given) -> None:
+    if given.task not in ("", TASK, IMAGE_TASK):
+        raise NotDerivable(
+            shown,
+            f"nothing says how the input of {given.task[:80]} becomes its tensors; expected {TASK} or {IMAGE_TASK}",
+        )
+    if given.labels and given.task != IMAGE_TASK:
         raise NotDerivable(shown, "a model of tensors has no labels")
-    try:
-        if not path.is_file():
-            what = "it is a folder, not a file" if path.exists() else "there is no such file"
-            raise SourceUnavailable(shown, what)
-        size = path.stat().st_size
-    except OSError as error:
-        raise SourceUnavailable(shown, "the file cannot be read") from error
-    if size > MOST_BYTES:
-        raise NotDerivable(shown, f"it has {size:,} bytes, more than {MOST_BYTES:,}, the limit of the format")
-    if size == 0:
-        raise NotDerivable(shown, "the file is empty")
 
 
 def _check_room(shown: str, path: Path, facts: OnnxFacts, home: Path) -> int:
@@ -99,7 +138,19 @@ def _check_room(shown: str, path: Path, facts: OnnxFacts, home: Path) -> int:
     return stored
 
 
+def _check_classes(shown: str, named: int, shape: tuple[int, ...]) -> None:
+    if shape != (-1, named):
+        raise NotDerivable(shown, f"its output has the axes {list(shape)}, but {named:,} classes are named")
+
+
 def _batching(plan: InputPlan, because: str) -> Batching:
     reason = plan.single_rows_because or because
     rows = 1 if reason else plan.max_batch_size
-    return Batching(max_batch_size=rows, cpu_batch_size=min(rows, GAINFUL_ROWS), single_rows_because=reason)
+    mask = "" if reason else plan.recipe.mask
+    return Batching(
+        max_batch_size=rows,
+        cpu_batch_size=min(rows, GAINFUL_ROWS),
+        length_of=mask or None,
+        max_length=plan.recipe.max_length if mask else None,
+        single_rows_because=reason,
+    )

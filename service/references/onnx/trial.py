@@ -59,7 +59,7 @@ def try_out(request: TrialRequest) -> tuple[list[dict[str, Array]], str]:
     del written
     if not request.together:
         return outputs, ""
-    return outputs, _single_rows_because(_session(path, optimised=True), rows)
+    return outputs, _single_rows_because(_session(path, optimised=True), rows, request.recipe)
 
 
 def allowed_difference(outputs: Sequence[Tensors]) -> float:
@@ -81,26 +81,43 @@ def largest_difference(ours: Tensors, theirs: Tensors) -> float:
     return worst
 
 
-def _single_rows_because(session: OnnxRuntime, rows: Sequence[Tensors]) -> str:
+def _single_rows_because(session: OnnxRuntime, rows: Sequence[Tensors], recipe: TensorsRecipe) -> str:
     alone = [_run(session, [row]) for row in rows]
     allowed = allowed_difference(alone)
     for numbers in (range(len(rows)), (0, len(rows) - 1)):
         try:
-            together = _run(session, [rows[i] for i in numbers])
+            together = _run(session, _padded([rows[i] for i in numbers], recipe))
         except Unusable:
             return "the network does not run with several rows"
         for name, array in together.items():
             if not array.ndim or len(array) != len(numbers):
                 got = len(array) if array.ndim else 0
                 return f"for {len(numbers)} rows its output {name!r} has {got}"
-        worst = max(
-            largest_difference({name: array[at : at + 1] for name, array in together.items()}, alone[i])
-            for at, i in enumerate(numbers)
-        )
+        worst = max(largest_difference(_row(together, at, alone[i], recipe), alone[i]) for at, i in enumerate(numbers))
         if not worst <= allowed:
             shown, most = format_against(worst, allowed)
             return f"an answer in a batch of {len(numbers)} differs by {shown} from the one alone; allowed is {most}"
     return ""
+
+
+def _padded(rows: Sequence[Tensors], recipe: TensorsRecipe) -> list[Tensors]:
+    """Rows as long as the longest of them, with zeros at the end."""
+    if not recipe.mask:
+        return list(rows)
+    longest = max(len(row[recipe.mask]) for row in rows)
+
+    def padded(array: Array) -> Array:
+        return np.concatenate([array, np.zeros((longest - len(array), *array.shape[1:]), array.dtype)])
+
+    return [{name: padded(array) if name in recipe.axes else array for name, array in row.items()} for row in rows]
+
+
+def _row(together: Tensors, at: int, alone: Tensors, recipe: TensorsRecipe) -> Tensors:
+    """A row of a batch, without what padding added."""
+    return {
+        name: array[at : at + 1, : alone[name].shape[1]] if name in recipe.cut else array[at : at + 1]
+        for name, array in together.items()
+    }
 
 
 def _session(path: Path, *, optimised: bool) -> OnnxRuntime:

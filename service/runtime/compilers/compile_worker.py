@@ -22,7 +22,7 @@ from torch.export import Dim, ExportedProgram
 
 from model_zoo import strict_json
 from model_zoo.cards.card import Card
-from model_zoo.cards.recipes import AudioRecipe
+from model_zoo.cards.recipes import AudioRecipe, TensorsRecipe
 from model_zoo.materialised import Materialised
 from model_zoo.network import load_network
 from service.observability.standard_streams import protect
@@ -58,6 +58,8 @@ def compile_network(request: CompileRequest) -> dict[str, list[str]]:
     CompilationFailed."""
     torch.set_num_threads(request.threads)  # the code is specific to their number
     card, weights = Card.model_validate(request.card), Path(request.weights)
+    if card.architecture.builder == "onnx":
+        return _compile_onnx(request, card, weights)
     loaded = load_network(card, Materialised(weights.parent, weights, {}, ""))
     if request.precision != "fp32":
         fold_batch_norms(loaded, example(card))
@@ -78,6 +80,26 @@ def compile_network(request: CompileRequest) -> dict[str, list[str]]:
         _write(program, request, card, kept)
     _try_out(CompiledPackage(Path(request.staging), {}, tuple(names), tuple(outputs), 0.0), request, card)
     return {"inputs": names, "outputs": outputs}
+
+
+def _compile_onnx(request: CompileRequest, card: Card, graph: Path) -> dict[str, list[str]]:
+    """As `compile_network`, for the graph of an ONNX file. Raises CompilationFailed."""
+    inputs, outputs = ([spec.name for spec in specs] for specs in (card.signature.inputs, card.signature.outputs))
+    if request.compiler != "openvino" or request.precision != "fp32":
+        raise CompilationFailed("ONNX files are compiled by OpenVINO and in fp32 only", lasting=True)
+    if any(spec.datatype in ("FP16", "FP64") for spec in (*card.signature.inputs, *card.signature.outputs)):
+        raise CompilationFailed("its inputs or outputs are in another precision than fp32", lasting=True)
+    try:
+        from service.runtime.compilers.openvino_conversion import convert_onnx
+
+        convert_onnx(graph, Path(request.staging), inputs, outputs, axes(card))
+    except ImportError as error:
+        raise CompilationFailed("the package openvino cannot be imported on this machine; install it again") from error
+    except Exception as error:
+        traceback.print_exc()
+        raise CompilationFailed("the compiler failed on the network", lasting=_is_of_the_network(error)) from error
+    _try_out(CompiledPackage(Path(request.staging), {}, tuple(inputs), tuple(outputs), 0.0), request, card)
+    return {"inputs": inputs, "outputs": outputs}
 
 
 def _write(program: ExportedProgram, request: CompileRequest, card: Card, kept: Sequence[str]) -> None:
@@ -181,7 +203,7 @@ class _Positional(nn.Module):
 def example(card: Card, rows: int = ROWS, steps: int = LENGTH) -> dict[str, torch.Tensor]:
     """A small batch, by default one in which every varying axis is longer than 1; at most of the card's sizes."""
     rows = min(rows, card.batching.max_batch_size)
-    length = min(steps, (card.batching.max_length or 1) // _step(card)) * _step(card)
+    length = min(steps, (_longest(card) or 1) // _step(card)) * _step(card)
     tensors = {}
     for spec in card.signature.inputs:
         shape = [rows, *(length if size < 0 else size for size in spec.shape[1:])]
@@ -194,7 +216,7 @@ def axes(card: Card) -> list[list[tuple[int, int]]]:
     batching = card.batching
     return [
         [
-            (1, (batching.max_length or size) if axis else batching.max_batch_size) if size < 0 else (size, size)
+            (1, (_longest(card) or size) if axis else batching.max_batch_size) if size < 0 else (size, size)
             for axis, size in enumerate(spec.shape)
         ]
         for spec in card.signature.inputs
@@ -215,6 +237,11 @@ def shapes(card: Card) -> dict[str, Any]:
         for spec in card.signature.inputs
     ]
     return {"dynamic_shapes": {"tensors": tuple(axes)}}
+
+
+def _longest(card: Card) -> int | None:
+    """The greatest size of axes that vary beside the rows."""
+    return card.recipe.max_length if isinstance(card.recipe, TensorsRecipe) else card.batching.max_length
 
 
 def _step(card: Card) -> int:

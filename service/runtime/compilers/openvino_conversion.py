@@ -64,6 +64,31 @@ def convert(
         mark_precise(staging / GRAPH, modules, keep_in_fp32)
 
 
+def convert_onnx(
+    graph: Path,
+    staging: Path,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    axes: Sequence[Sequence[tuple[int, int]]],
+) -> None:
+    """Write the network of an ONNX file into the staging folder.
+
+    `inputs` and `outputs`: names in the order of the file. `axes` are the least and greatest sizes of the inputs' axes.
+
+    Raises RuntimeError where OpenVINO lacks an operator, or reads other inputs or outputs.
+    """
+    library = openvino()
+    network = library.Core().read_model(str(graph))
+    ports, names = [*network.inputs, *network.outputs], [*inputs, *outputs]
+    if len(ports) != len(names) or any(name not in port.names for name, port in zip(names, ports, strict=True)):
+        raise RuntimeError("OpenVINO reads other inputs or outputs than the card has")
+    sizes = [library.PartialShape([library.Dimension(*bounds) for bounds in shape]) for shape in axes]
+    network.reshape(dict(enumerate(sizes)))
+    library.save_model(network, staging / GRAPH, compress_to_fp16=False)
+    if not (staging / WEIGHTS).exists():
+        raise RuntimeError("the converted network has no weights")
+
+
 def mark_precise(graph: Path, modules: Mapping[str, Sequence[str]], keep_in_fp32: Collection[str]) -> int:
     """Mark the layers of a graph that belong to modules which stay in fp32. Returns their number.
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from model_zoo.golden.golden_case import golden_path
 from service.client import Client, Tensors
 from service.pb import open_inference_pb2
-from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess, run_zoo
+from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess, run_zoo, until
 from tests.support.end_to_end.stubs import Stubs, ask, expect_error, infer, outputs, read_tensors, stubs_of, tensors
 from tests.support.references.onnx_files import (
     LONGEST,
@@ -27,6 +28,8 @@ from tests.support.references.onnx_files import (
     token_network,
 )
 
+LABELS = ("cat", "cup", "rocket", "face", "dog")
+PHOTO = golden_path("cat.jpg").read_bytes()
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.standard_normal((7, 3, 16, 16)).astype(np.float32)
 ROWS = RANDOM.standard_normal((9, 4)).astype(np.float32)
@@ -52,8 +55,17 @@ def server(files: Path, home: Path) -> Iterator[ServerProcess]:
     """A server that was started with references to files. One of them needed an option, and so was pulled before."""
     pulled = run_zoo("pull", f"onnx:{files}/tiny_tokens.onnx", "--set", f"max_length={LONGEST}", ZOO_HOME=str(home))
     assert pulled.returncode == 0, pulled.stderr
-    assert "a batch has one row: the size of the axis 'tokens' may differ from row to row" in pulled.stdout
-    wanted = [f"onnx:{files}/{name}.onnx" for name in ("tiny_cnn", "tiny_mlp", "tiny_single")] + ["tiny_tokens"]
+    assert "a batch has one row" not in pulled.stdout
+    (files / "labels.txt").write_text("".join(f"{name}\n" for name in LABELS))
+    stated = ("size=16", "resize_shorter=16", "interpolation=bilinear", "mean=0.5,0.5,0.5", "std=0.5,0.5,0.5")
+    options = [word for one in stated for word in ("--set", one)]
+    options += ["--task", "image-classification", "--labels", f"{files}/labels.txt", "--name", "tiny_photo"]
+    pulled = run_zoo("pull", f"onnx:{files}/tiny_cnn.onnx", *options, ZOO_HOME=str(home))
+    assert pulled.returncode == 0, pulled.stderr
+    wanted = [f"onnx:{files}/{name}.onnx" for name in ("tiny_cnn", "tiny_mlp", "tiny_single")] + [
+        "tiny_tokens",
+        "tiny_photo",
+    ]
     with ServerProcess(*(word for name in wanted for word in ("--model", name)), ZOO_HOME=str(home)) as process:
         yield process
 
@@ -74,6 +86,20 @@ def test_answers_equal_those_of_torch(stubs: Stubs) -> None:
     np.testing.assert_allclose(images, answers(cnn(), IMAGES), atol=1e-4)
     rows = outputs(stubs.infer(infer("tiny_mlp", x=ROWS)))["logits"]
     np.testing.assert_allclose(rows, answers(mlp(), ROWS), atol=1e-4)
+
+
+def test_classifier_of_images_takes_photos_tensors_and_pixels(stubs: Stubs) -> None:
+    by_tensors = outputs(stubs.infer(infer("tiny_photo", image=IMAGES)))["logits"]
+    np.testing.assert_allclose(by_tensors, answers(cnn(), IMAGES), atol=1e-4)
+    pixels = RANDOM.integers(0, 256, (2, 16, 16, 3)).astype(np.uint8)
+    normalised = np.ascontiguousarray((pixels.astype(np.float32) / 255 - 0.5) / 0.5).transpose(0, 3, 1, 2)
+    by_pixels = outputs(stubs.infer(infer("tiny_photo", pixels=pixels)))["logits"]
+    np.testing.assert_allclose(by_pixels, answers(cnn(), np.ascontiguousarray(normalised)), atol=1e-4)
+    by_photo = outputs(stubs.infer(infer("tiny_photo", image=[PHOTO])))["logits"]
+    named = stubs.predict(ask("tiny_photo", {"image": PHOTO})).predictions[0].classification.labels[0]
+    assert named.name == LABELS[int(by_photo[0].argmax())]
+    error = expect_error(lambda: stubs.predict(ask("tiny_photo", {"image": PHOTO[:500]})))
+    assert (error.code, error.field) == ("INVALID_ARGUMENT", "instances[0]")
 
 
 def test_rows_of_a_batch_equal_single_rows(stubs: Stubs) -> None:
@@ -164,7 +190,7 @@ def test_one_bad_row_does_not_fail_its_neighbours(stubs: Stubs) -> None:
     [
         ([[1, TOKENS]], [[1, 1]], f"below {TOKENS}"),
         ([[1, 2]], [[1]], "along the axis 'tokens'"),
-        ([[1] * (LONGEST + 1)], [[1] * (LONGEST + 1)], f"expected 1 to {LONGEST}"),
+        ([[1] * (LONGEST + 1)], [[1] * (LONGEST + 1)], f"at most {LONGEST} elements"),
         ([[]], [[]], "takes [-1, -1]"),
     ],
 )
@@ -190,3 +216,25 @@ def test_model_is_shown_with_what_decides_its_batches(server: ServerProcess, hom
     assert "onnxruntime" in shown.stdout
     local = run_zoo("show", "tiny_single", "--server", "127.0.0.1:9", ZOO_HOME=str(home))
     assert "the file fixes the first axis of 'x' at 1" in local.stdout
+
+
+def test_faster_network_gives_the_same_answers(files: Path, home: Path) -> None:
+    """OpenVINO is tried; whether it is faster depends on the machine."""
+    pulled = run_zoo("pull", f"onnx:{files}/tiny_cnn.onnx", "--name", "optimised", ZOO_HOME=str(home))
+    assert pulled.returncode == 0, pulled.stderr
+    described = open_inference_pb2.ModelConfigRequest(name="optimised")
+    with (
+        ServerProcess("--model", "optimised", ZOO_HOME=str(home), ZOO_OPTIMIZE="auto") as process,
+        stubs_of(process.ready()) as stubs,
+    ):
+
+        def tier() -> dict[str, str]:
+            found = stubs.inference.ModelConfig(described, timeout=TIMEOUT_S).config.parameters
+            return {name: parameter.string_value for name, parameter in found.items() if name.startswith("tier")}
+
+        until(lambda: tier()["tier_state"] == "final", "the last tier")
+        assert tier()["tier_candidate"] == "openvino fp32", tier()
+        assert tier()["tier_compiler"] in ("onnxruntime", "openvino")
+        assert float(tier()["tier_cosine"]) > 0.9999
+        found = outputs(stubs.infer(infer("optimised", image=IMAGES)))["logits"]
+        np.testing.assert_allclose(found, answers(cnn(), IMAGES), atol=1e-4)

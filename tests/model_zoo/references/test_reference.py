@@ -36,9 +36,22 @@ def test_local_reference_has_an_absolute_path(tmp_path: Path, monkeypatch: pytes
     assert parse_reference(f"local:{tmp_path}").place == str(tmp_path)
 
 
+def test_onnx_reference_names_a_file_or_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    local = parse_reference("onnx:some/Net-1.onnx")
+    assert local == Reference("onnx", str(tmp_path / "some" / "Net-1.onnx"))
+    assert (local.shown, local.model_name) == ("onnx:Net-1.onnx", "net_1")
+    hub = parse_reference("onnx:hf:org/Name@main")
+    assert hub == Reference("onnx", "hf:org/Name", "main")
+    assert (str(hub), hub.shown, hub.model_name) == ("onnx:hf:org/Name@main", "onnx:hf:org/Name@main", "name")
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        "onnx:",
+        "onnx:hf:",
+        "onnx:hf:../etc",
         "hf:",
         "local:",
         ":org/name",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,22 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from model_zoo import strict_json
 from model_zoo.catalog import Catalog
 from model_zoo.errors import NotDerivable, NotEqual, SourceUnavailable
+from model_zoo.golden.golden_case import golden_path
 from model_zoo.references.card_plan import Given
 from model_zoo.references.reference import parse_reference
 from model_zoo.store import Store
 from service.errors import NotReady
 from service.references.onnx import agreement, file_process
-from service.references.onnx.file_worker import WorkerRequest, reply_to
 from service.references.onnx.trial import largest_difference
 from service.references.pull import Pulled, pull_reference
 from service.registry.loading.loader import Loader
-from service.types import Array, Tensors
+from service.types import Array, Classification, ImageInstance, Item, Options, TensorInstance, Tensors
 from tests.support.references.onnx_files import (
     ROWS,
     centred_file,
+    cnn,
     cnn_file,
     export,
     floats,
@@ -37,20 +37,21 @@ from tests.support.references.onnx_files import (
     mlp_file,
     product,
     saved,
+    sequence_file,
     single_row_file,
+    steps_file,
     token_file,
+    unmasked_file,
     weights,
 )
+from tests.support.references.onnx_models import reply
+from tests.support.references.stand_in_hub import HostedRepository, stand_in_hub
 
 
 @pytest.fixture(autouse=True)
 def worker_here(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Files are read in this process: starting another one takes seconds. Marked tests have the real one."""
     if "process" not in request.node.name:
-
-        def reply(worker: Sequence[str], line: bytes, timeout_s: float) -> dict[str, Any]:
-            return reply_to(strict_json.read_model(WorkerRequest, line))
-
         monkeypatch.setattr(file_process, "reply_of", reply)
 
 
@@ -85,7 +86,10 @@ def leftovers(home: Path) -> list[str]:
         (cnn_file, Given(), "cnn", 32, ""),
         (mlp_file, Given(settings={"max_batch_size": "4"}), "mlp", 4, ""),
         (single_row_file, Given(), "mlp", 1, "the file fixes the first axis of 'x' at 1"),
-        (token_file, LENGTH, "mlp", 1, "the size of the axis 'tokens' may differ from row to row"),
+        (token_file, LENGTH, "mlp", 32, ""),
+        (sequence_file, LENGTH, "mlp", 32, ""),
+        (unmasked_file, LENGTH, "mlp", 1, "from the one alone"),
+        (steps_file, LENGTH, "mlp", 1, "the size of the axis 'steps' may differ from row to row"),
         (centred_file, Given(), "mlp", 1, "from the one alone"),
     ],
 )
@@ -114,6 +118,124 @@ def test_file_is_stored_as_it_is_and_pulled_once(tmp_path: Path, home: Path) -> 
     assert (again.already, again.card) == (True, first.card)
     path.unlink()
     assert loader(home).load(first.card).runtime.memory_bytes > 0, "the model has its own copy"
+
+
+def test_padded_rows_equal_single_rows(tmp_path: Path, home: Path) -> None:
+    card = pulled(sequence_file(tmp_path / "network.onnx"), home, LENGTH).card
+    assert (card.batching.length_of, card.batching.max_length) == ("attention_mask", 16)
+    loaded = loader(home).load(card)
+    random = np.random.default_rng(1)
+    items = []
+    for length in (1, 16, 3, 7):
+        row = {"input_ids": random.integers(0, 50, length), "attention_mask": np.ones(length, np.int64)}
+        items.append(loaded.task.row(TensorInstance(row), "instances[0]"))
+    together = loaded.task.split(loaded.runtime.run(loaded.task.collate(items)[0]), items)
+    for item, row in zip(items, together, strict=True):
+        (alone,) = loaded.task.split(loaded.runtime.run(loaded.task.collate([item])[0]), [item])
+        assert row["logits"].shape == (item.length, 3)
+        np.testing.assert_allclose(row["logits"], alone["logits"], atol=1e-6)
+
+
+def test_file_of_a_hub_is_pinned_to_its_commit(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "repository" / "onnx"
+    folder.mkdir(parents=True)
+    options = {"save_as_external_data": True, "location": "model.onnx_data", "size_threshold": 0}
+    saved(product(), folder / "model.onnx", **options)
+    with stand_in_hub() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        hub.repositories["org/Tiny"] = hosted = HostedRepository(folder.parent, card={"license": "mit"})
+        reference = parse_reference("onnx:hf:org/Tiny")
+        found = pull_reference(reference, home)
+        assert (found.card.name, found.card.licence.weights, found.card.reference) == ("tiny", "mit", str(reference))
+        assert found.card.source.kind == "hub"
+        assert found.card.source.commit == hosted.commit
+        assert sorted(file.path for file in found.card.source.files.values()) == [
+            "onnx/model.onnx",
+            "onnx/model.onnx_data",
+        ]
+        assert not list((home / "downloads").glob("[!.]*")), "what was fetched is removed once it is kept"
+        assert pull_reference(reference, home).already
+        # The files are fetched again, at the commit of the card, where they were lost.
+        Store(home).remove(found.card)
+        assert pull_reference(reference, home).files.digest == found.files.digest
+        saved(product(), folder / "other.onnx")
+        with pytest.raises(
+            NotDerivable, match=r"onnx/model.onnx, onnx/other.onnx; give one of them by --set file=PATH"
+        ):
+            pull_reference(reference, home, name="second")
+        named = Given(settings={"file": "onnx/other.onnx"})
+        assert pull_reference(reference, home, name="second", given=named).card.source.files["weights"].bytes > 0
+        hub.repositories["org/Empty"] = HostedRepository(tmp_path / "repository" / "none")
+        with pytest.raises(NotDerivable, match=r"no file that ends in .onnx"):
+            pull_reference(parse_reference("onnx:hf:org/Empty"), home)
+        with pytest.raises(SourceUnavailable, match="ZOO_OFFLINE"):
+            pull_reference(parse_reference("onnx:hf:org/Other"), home, offline=True)
+
+
+STATED = {
+    "size": "16",
+    "resize_shorter": "18",
+    "interpolation": "bilinear",
+    "mean": "0.5,0.5,0.5",
+    "std": "0.25, 0.25, 0.25",
+}
+PHOTOS = Given(task="image-classification", labels=("a", "b", "c", "d", "e"), settings=STATED)
+
+
+def test_classifier_of_images_takes_photos_and_names_classes(tmp_path: Path, home: Path) -> None:
+    found = pulled(cnn_file(tmp_path / "network.onnx"), home, PHOTOS)
+    assert (found.card.task, found.card.raw_input, found.card.class_names) == (PHOTOS.task, "image", PHOTOS.labels)
+    assert Catalog.of_home(home).get("tiny") == found.card
+    loaded = loader(home).load(found.card)
+    photo = golden_path("cat.jpg").read_bytes()
+    (item,) = loaded.task.preprocess([ImageInstance(photo)], ["instances[0]"])
+    assert isinstance(item, Item)
+    (row,) = loaded.task.split(loaded.runtime.run(loaded.task.collate([item])[0]), [item])
+    with torch.inference_mode():
+        expected = cnn()(torch.from_numpy(np.array(item.tensors["image"]))[None])[0]
+    np.testing.assert_allclose(row["logits"], expected, atol=1e-4)
+    answer = loaded.task.postprocess(row, item, Options())
+    assert isinstance(answer, Classification)
+    assert answer.labels[0].name == PHOTOS.labels[int(expected.argmax())]
+
+
+@pytest.mark.parametrize(
+    ("make", "labels", "changes", "words"),
+    [
+        (cnn_file, 5, {"mean": None, "std": None}, "not stated (mean, std); give all of it"),
+        (cnn_file, 5, {"size": "17"}, "do not fit --set size=17"),
+        (cnn_file, 5, {"resize_shorter": "12"}, "less than the size 16"),
+        (cnn_file, 5, {"interpolation": "lanczos"}, "expected bilinear or bicubic"),
+        (cnn_file, 5, {"mean": "0.5"}, "expected three numbers"),
+        (cnn_file, 5, {"std": "1,1,nan"}, "expected three numbers"),
+        (cnn_file, 5, {"std": "1,1,0"}, "std must be positive"),
+        (cnn_file, 5, {"size": "99999"}, "expected pixels"),
+        (cnn_file, 5, {"max_length": "0"}, "a whole number from 1"),
+        (cnn_file, 4, {}, "the axes [-1, 5], but 4 classes are named"),
+        (cnn_file, 0, {}, "does not name its classes"),
+        (mlp_file, 3, {}, "it takes x FP32 [rows, 4]"),
+    ],
+)
+def test_classifier_of_images_without_all_facts_is_refused(
+    make: Callable[[Path], Path],
+    labels: int,
+    changes: dict[str, str | None],
+    words: str,
+    tmp_path: Path,
+    home: Path,
+) -> None:
+    settings = {key: text for key, text in {**STATED, **changes}.items() if text is not None}
+    given = Given(task=PHOTOS.task, labels=PHOTOS.labels[:labels], settings=settings)
+    with pytest.raises(NotDerivable, match=re.escape(words)):
+        pulled(make(tmp_path / "network.onnx"), home, given)
+    assert leftovers(home) == []
+
+
+def test_classifier_that_ends_in_probabilities_is_refused(tmp_path: Path, home: Path) -> None:
+    network = torch.nn.Sequential(cnn(), torch.nn.Softmax(dim=-1))
+    path = export(network, tmp_path / "network.onnx", {"image": torch.zeros(2, 3, 16, 16)}, image=ROWS, logits=ROWS)
+    with pytest.raises(NotDerivable, match="without its last softmax"):
+        pulled(path, home, PHOTOS)
 
 
 def test_weights_in_a_file_beside_the_graph_are_taken_along(tmp_path: Path, home: Path) -> None:
@@ -346,9 +468,10 @@ def test_file_over_the_limit_of_the_format_is_refused_before_it_is_read(tmp_path
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (Given(task="image-classification"), "does not say how the input of image-classification"),
+        (Given(task="text-classification"), "nothing says how the input of text-classification"),
         (Given(labels=("cat",)), "has no labels"),
         (Given(settings={"max_tokens": "3"}), "max_tokens has no meaning"),
+        (Given(settings={"file": "other.onnx"}), "file has no meaning"),
         (Given(settings={"max_batch_size": "0"}), "a whole number from 1"),
     ],
 )

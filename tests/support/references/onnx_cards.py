@@ -37,7 +37,11 @@ def tensors_card(
                 "outputs": [{"name": "y", "datatype": "FP32", "shape": (-1, 2)}],
             },
             "recipe": recipe.model_dump(),
-            "batching": {"max_batch_size": max_batch_size},
+            "batching": {
+                "max_batch_size": max_batch_size,
+                "length_of": recipe.mask or None,
+                "max_length": recipe.max_length if recipe.mask else None,
+            },
             "tolerance": {"max_abs_error": 0.001},
         }
     )

@@ -30,6 +30,21 @@ class TokenNetwork(nn.Module):
         return self.out(mean)
 
 
+class SequenceNetwork(TokenNetwork):
+    """As TokenNetwork, with logits of every element beside the mean."""
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        mean = super().forward(input_ids, attention_mask)
+        return self.out(self.embedding(input_ids)) + mean.unsqueeze(1)
+
+
+class UnmaskedNetwork(TokenNetwork):
+    """Takes a mask, and does not keep padding out of its answer."""
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        return self.out(self.embedding(input_ids).mean(1)) + attention_mask[:, :1].float()
+
+
 class CentredNetwork(nn.Module):
     """A row's answer depends on the other rows of its batch."""
 
@@ -95,9 +110,28 @@ def single_row_file(path: Path) -> Path:
 
 
 def token_file(path: Path) -> Path:
+    return _masked_file(token_network(), path, ROWS)
+
+
+def _masked_file(network: nn.Module, path: Path, logits: Mapping[int, str]) -> Path:
     ids, both = torch.ones(2, 5, dtype=torch.int64), {0: "rows", 1: "tokens"}
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    return export(token_network(), path, inputs, input_ids=both, attention_mask=both, logits=ROWS)
+    return export(network.eval(), path, inputs, input_ids=both, attention_mask=both, logits=logits)
+
+
+def sequence_file(path: Path) -> Path:
+    torch.manual_seed(5)
+    return _masked_file(SequenceNetwork(), path, {0: "rows", 1: "tokens"})
+
+
+def unmasked_file(path: Path) -> Path:
+    torch.manual_seed(6)
+    return _masked_file(UnmaskedNetwork(), path, ROWS)
+
+
+def steps_file(path: Path) -> Path:
+    torch.manual_seed(7)
+    return export(mlp(), path, {"x": torch.zeros(2, 3, 4)}, x={0: "rows", 1: "steps"}, logits={0: "rows", 1: "steps"})
 
 
 def centred_file(path: Path) -> Path:

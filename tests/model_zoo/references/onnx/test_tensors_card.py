@@ -47,6 +47,27 @@ def test_only_axes_that_vary_have_a_bound() -> None:
 
 
 @pytest.mark.parametrize(
+    ("inputs", "outputs", "cut"),
+    [
+        ({"ids": ("n", "t"), "attention_mask": ("n", "t")}, (("n", 2),), ()),
+        ({"ids": ("n", "t", 3), "attention_mask": ("m", "t"), "level": ("n", 3)}, (("n", "t", 2), ("n",)), ("y0",)),
+        ({"ids": ("n", "t"), "attention_mask": ("n", "u")}, (("n", 2),), None),
+        ({"ids": ("n", "t", "t"), "attention_mask": ("n", "t")}, (("n", 2),), None),
+        ({"ids": ("n", "t"), "attention_mask": ("n", "t")}, (("n", 2, "t"),), None),
+        ({"ids": ("n", "t"), "mask": ("n", "t")}, (("n", 2),), None),
+        ({"ids": (1, "t"), "attention_mask": (1, "t")}, (("n", 2),), None),
+    ],
+)
+def test_rows_may_be_padded_where_all_have_the_length_of_the_mask(
+    inputs: dict[str, Axes], outputs: tuple[Axes, ...], cut: tuple[str, ...] | None
+) -> None:
+    named = tuple(OnnxTensor(name=name, datatype="INT64", axes=axes) for name, axes in inputs.items())
+    plan = plan_inputs("onnx:file", facts(outputs=outputs).model_copy(update={"inputs": named}), LONG)
+    assert (plan.recipe.mask, plan.recipe.cut) == (("", ()) if cut is None else ("attention_mask", cut))
+    assert (plan.single_rows_because == "") == (cut is not None)
+
+
+@pytest.mark.parametrize(
     ("inputs", "words"),
     [
         ((None,), "has axes that the file does not state"),
