@@ -59,7 +59,7 @@ def read_lock(path: Path) -> list[Card]:
 def difference(card: Card, locked: Card) -> str:
     """The first thing in which a model differs from what is locked, with both values; empty if they are equal."""
     ours, theirs = card.source.model_dump(mode="json"), locked.source.model_dump(mode="json")
-    for field in ("kind", "repository", "commit", "folder"):
+    for field in ("kind", "repository", "commit", "folder", "base", "adapter"):
         if ours.get(field) != theirs.get(field):
             return f"its {field} is {ours.get(field, 'none')}, and locked is {theirs.get(field, 'none')}"
     digests, wanted = (

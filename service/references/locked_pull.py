@@ -10,7 +10,15 @@ import shutil
 from pathlib import Path
 
 from model_zoo.cards.card import Card
-from model_zoo.cards.weight_source import AdaptedSource, HubSource, LocalSource, SourceFile
+from model_zoo.cards.weight_source import (
+    ADAPTER_FOLDER,
+    AdaptedSource,
+    HubSource,
+    LocalSource,
+    RepositoryPlace,
+    SourceFile,
+    WeightSource,
+)
 from model_zoo.catalog import CARDS, Catalog
 from model_zoo.errors import (
     ConversionFailed,
@@ -28,7 +36,7 @@ from model_zoo.materialised import Materialised
 from model_zoo.network import load_network
 from model_zoo.sources.artifact_source import Progress
 from model_zoo.sources.digest import sha256_of_file
-from model_zoo.sources.source_table import source_for
+from model_zoo.sources.hub import snapshot_folder
 from model_zoo.store import Store
 from service.references.footprint import check_room, footprint_of_card
 from service.references.publishing import Pulled, publish_card
@@ -85,7 +93,7 @@ def _pull(card: Card, home: Path, offline: bool, room: Room, progress: Progress 
     found = store.find(card)
     if known and found is not None:
         return Pulled(card, found, True)
-    if offline and found is None and isinstance(card.source, HubSource | AdaptedSource):
+    if offline and found is None and any(place.repository for place in _places(card.source)):
         raise SourceUnavailable(card.reference, "its files are not on this machine, and ZOO_OFFLINE forbids a fetch")
     needed = footprint_of_card(card)
     check_room(card.name, needed, shutil.disk_usage(home).free, room.memory, room.budget)
@@ -102,27 +110,47 @@ def _pull(card: Card, home: Path, offline: bool, room: Room, progress: Progress 
 
 
 def _materialised(card: Card, store: Store, home: Path, progress: Progress | None) -> Materialised:
-    assert isinstance(card.source, HubSource | LocalSource | AdaptedSource)  # as a lock file is read
     try:
         return store.materialise(card, progress)
     except (ConversionFailed, DigestMismatch, SourceUnavailable) as error:
-        if isinstance(card.source, AdaptedSource):
-            raise
-        source = source_for(card.source)
-        folder = Path(card.source.folder) if isinstance(card.source, LocalSource) else home / "downloads" / source.key
-        there = [file for file in card.source.files.values() if (folder / file.path).is_file()]
-        wrong = next((problem for file in there if (problem := _digest_problem(folder, file))), "")
+        there = [file for file in card.source.files.values() if _path_of(card.source, file, home).is_file()]
+        wrong = next((problem for file in there if (problem := _digest_problem(card.source, file, home))), "")
         # Right files stay where a transfer broke off: the next attempt goes on from there.
         if wrong or not there or isinstance(error, ConversionFailed):
-            source.discard(folder)
+            for place in _places(card.source):
+                if place.repository:  # a folder is the user's
+                    shutil.rmtree(_folder_of(place, home), ignore_errors=True)
         if wrong:
             raise NotAsLocked(card.name, wrong) from error
         raise
 
 
-def _digest_problem(folder: Path, file: SourceFile) -> str:
+def _places(source: WeightSource) -> list[RepositoryPlace]:
+    """Where the files of a source come from: one place, or that of a network and that of its adapter."""
+    match source:
+        case HubSource():
+            return [RepositoryPlace(repository=source.repository, commit=source.commit)]
+        case LocalSource():
+            return [RepositoryPlace(folder=source.folder)]
+        case AdaptedSource():
+            return [source.base, source.adapter]
+    raise TypeError(source.kind)  # a lock file has no other kind
+
+
+def _folder_of(place: RepositoryPlace, home: Path) -> Path:
+    return Path(place.folder) if place.folder else home / "downloads" / snapshot_folder(place.repository, place.commit)
+
+
+def _path_of(source: WeightSource, file: SourceFile, home: Path) -> Path:
+    """Where a fetched file is before it is converted."""
+    if isinstance(source, AdaptedSource) and file.path.startswith(ADAPTER_FOLDER):
+        return _folder_of(source.adapter, home) / file.path.removeprefix(ADAPTER_FOLDER)
+    return _folder_of(_places(source)[0], home) / file.path
+
+
+def _digest_problem(source: WeightSource, file: SourceFile, home: Path) -> str:
     """Both digests of a file that is not the pinned one; empty for the right file."""
-    got = sha256_of_file(folder / file.path)
+    got = sha256_of_file(_path_of(source, file, home))
     return "" if got == file.sha256 else f"{file.path} has sha256 {got}, and locked is {file.sha256}"
 
 

