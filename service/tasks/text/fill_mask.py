@@ -71,7 +71,7 @@ class FillMaskAnswers:
         self._recipe = card.recipe
         self._scores = card.signature.outputs[0].name
 
-    def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
+    def postprocess(self, row: Tensors, item: Item, options: Options) -> FilledMasks:
         """Scores and token ids, `[masks, candidates]` → the best candidates with their texts."""
         assert isinstance(item, MaskedItem)
         ids = item.tensors["input_ids"]

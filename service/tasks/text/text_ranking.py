@@ -55,13 +55,13 @@ class RankingAnswers:
             longest_text_checked(document, f"{path}.ranking.documents[{i}]")
         return [TextPairInstance(instance.query, document) for document in instance.documents]
 
-    def join(self, rows: Tensors, options: Options) -> Answer:
+    def join(self, rows: Tensors, options: Options) -> Ranking:
         """`[documents, 1]` scores → documents, best first; of equal scores the earlier one."""
         scores = np.asarray(rows[self._output], np.float64).ravel()
         order = np.argsort(-scores, kind="stable")[: options.top_k]
         return Ranking(tuple(RankedDocument(i, float(scores[i])) for i in order.tolist()))
 
-    def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
+    def postprocess(self, row: Tensors, item: Item, options: Options) -> Ranking:
         """The score of one document."""
         return self.join({self._output: row[self._output][None]}, options)
 

@@ -58,7 +58,7 @@ class EntityAnswers:
         self._labels = tuple(labels)
         self._output = card.signature.outputs[0].name
 
-    def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
+    def postprocess(self, row: Tensors, item: Item, options: Options) -> Entities:
         """`[tokens, classes]` logits → spans."""
         assert isinstance(item, SpannedItem)
         least = options.threshold or 0.0

@@ -75,7 +75,7 @@ class ZeroShotAnswers:
         least = options.threshold or 0.0
         return Classification(tuple(Label(i, names[i], float(scores[i])) for i in order if not scores[i] < least))
 
-    def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
+    def postprocess(self, row: Tensors, item: Item, options: Options) -> Classification:
         """The network's own classes for one pair."""
         return self._classes.postprocess(row, item, options)
 
