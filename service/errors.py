@@ -14,6 +14,7 @@ ZooError                       its message is written by Zoo and safe to send to
 │   └── TooLate                it has not passed, but the answer would come after it; has when to try again
 ├── IllegalMove                the state of the model or job does not allow the change
 │   └── Damaged                its files cannot be read; it can be deleted
+├── CannotPull                 Zoo cannot serve the network, or it does not give the answers of its makers
 ├── AlreadyExists              another object has this name
 ├── Unauthenticated            no token, or none that is valid
 ├── PermissionDenied           the token does not permit the call
