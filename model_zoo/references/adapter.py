@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from transformers.models.auto import modeling_auto
+
 from model_zoo import strict_json
 from model_zoo.cards.weight_source import ADAPTER_FOLDER
 from model_zoo.errors import NotDerivable
@@ -23,12 +25,12 @@ ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetens
 MOST_ADAPTER_BYTES = 1 << 30
 
 _CLASSES = {
-    "SEQ_CLS": "ForSequenceClassification",
-    "TOKEN_CLS": "ForTokenClassification",
-    "CAUSAL_LM": "ForCausalLM",
-    "SEQ_2_SEQ_LM": "ForConditionalGeneration",
+    "SEQ_CLS": "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES",
+    "TOKEN_CLS": "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES",
+    "CAUSAL_LM": "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
+    "SEQ_2_SEQ_LM": "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES",
 }
-"""Tasks of peft → the ending of the class of transformers that its adapters belong to."""
+"""Tasks of peft → the table of transformers with the class of network, by type of model, that its adapters belong to."""
 
 _KNOWN = frozenset(
     {
@@ -60,7 +62,6 @@ _KNOWN = frozenset(
 """Fields of a configuration that decide how its tensors are merged, or nothing. Any other must be empty."""
 
 _HEADS = re.compile(r"(^|\.)(classifier|score|classifier\.out_proj)\.weight$")
-_PREFIX = re.compile(r"^(.*?)(Model|For[A-Z]\w*|LMHeadModel|WithLMHead\w*|DoubleHeadsModel)$")
 
 
 def is_adapter(repository: Repository) -> bool:
@@ -141,12 +142,13 @@ class AdaptedRepository:
         if wanted not in _CLASSES:
             tasks = ", ".join(_CLASSES)
             raise NotDerivable(self.name, f"its adapter is for the task {wanted[:40]!r} of peft; Zoo has {tasks}")
-        named = config.get("architectures")
-        kind = str(named[0]) if isinstance(named, list) and named else ""
-        end = _CLASSES[wanted]
-        if not kind.endswith(end):
-            found = _PREFIX.match(kind)
-            config["architectures"] = [(found[1] if found else "") + end]
+        kind = str(config.get("model_type"))
+        named = dict(getattr(modeling_auto, _CLASSES[wanted])).get(kind)
+        if named is None:
+            raise NotDerivable(
+                self.name, f"transformers has no network of the type {kind[:80]!r} for the task {wanted} of peft"
+            )
+        config["architectures"] = [named if isinstance(named, str) else named[0]]
         if wanted in ("SEQ_CLS", "TOKEN_CLS"):
             config |= self._classes(config)
         return config

@@ -19,8 +19,8 @@ class LibraryRequest(BaseModel):
     """The repository's files in their own layout."""
     adapter: str | None = None
     """The folder of an adapter of peft for this network."""
-    classes: int | None = None
-    """Of the network with the adapter."""
+    labels: tuple[str, ...] = ()
+    """Names of the classes in the order of the logits, which the repository may not say; empty for a network without classes."""
     task: str
     max_tokens: int | None = None
     generation: dict[str, Any] | None = None

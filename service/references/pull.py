@@ -201,7 +201,7 @@ def _verified(card: Card, files: Materialised, plan: CardPlan, place: Place) -> 
         library=plan.library,
         folder=str(place.folder),
         adapter=str(place.adapter_folder) if place.adapter_folder else None,
-        classes=len(card.class_names) or None,
+        labels=card.class_names,
         task=card.task,
         max_tokens=getattr(card.recipe, "max_tokens", None),
         generation=card.architecture.arguments.get("generation"),

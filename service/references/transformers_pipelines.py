@@ -22,6 +22,8 @@ def answers(request: LibraryRequest, raw: list[Any]) -> list[Any]:
     if request.adapter is not None:
         given = {"model": adapted_network(request, AUTO_CLASSES[request.task]), "tokenizer": request.folder}
     pipe: Any = pipeline(request.task, **given, device="cpu", trust_remote_code=False)
+    if request.labels:
+        pipe.model.config.id2label = dict(enumerate(request.labels))
     answer = ANSWERS[request.task]
     with torch.inference_mode():
         return [answer(pipe, request, one) for one in raw]
@@ -35,7 +37,7 @@ def adapted_network(request: LibraryRequest, auto_class: str) -> Any:
 
     library: Any = transformers  # untyped upstream
     offline = {"local_files_only": True, "trust_remote_code": False}
-    classes = {} if request.classes is None else {"num_labels": request.classes}
+    classes = {"num_labels": len(request.labels)} if request.labels else {}
     network = getattr(library, auto_class).from_pretrained(
         request.folder, dtype=torch.float32, use_safetensors=True, **classes, **offline
     )
@@ -145,7 +147,11 @@ def at_rate(raw: Any, rate: int) -> Any:
     return samples if came == rate else soxr.resample(samples, came, rate)
 
 
-AUTO_CLASSES = {"text-classification": "AutoModelForSequenceClassification"}
+AUTO_CLASSES = {
+    "text-classification": "AutoModelForSequenceClassification",
+    "token-classification": "AutoModelForTokenClassification",
+    "zero-shot-classification": "AutoModelForSequenceClassification",
+}
 """Of tasks whose networks may have an adapter."""
 
 ANSWERS: Mapping[str, Answer] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from service.runtime.network import NetworkRuntime
 from service.tasks.table import task_for
 from service.types import Item, TextInstance
 from tests.support.references.stand_in_hub import HostedRepository, stand_in_hub
-from tests.support.references.tiny_adapters import base_network, text_adapter
+from tests.support.references.tiny_adapters import base_network, text_adapter, writing_adapter
+from tests.support.references.tiny_generation import gpt2, llama
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # peft calls what transformers has renamed
 LABELS = ("bad", "fair", "good")
@@ -105,6 +107,27 @@ def test_adapter_on_a_hub_is_pinned_with_its_network(
         # An adapter of this machine for a network on the hub.
         mixed = pull_reference(parse_reference(f"local:{hosted}"), home, name="mixed", given=GIVEN)
         assert mixed.files.digest == pulled.files.digest
+
+
+def test_adapter_for_spans_of_tokens_is_pulled(base: Path, tmp_path: Path) -> None:
+    """The comparison of a pull is with peft, the adapter not merged."""
+    folder = text_adapter(tmp_path / "spans", base, task="TOKEN_CLS")
+    card = pulled_from(folder, tmp_path / "home", Given(labels=("O", "B-PER", "I-PER"))).card
+    assert (card.task, card.verification is not None) == ("token-classification", True)
+
+
+@pytest.mark.parametrize(("make", "modules"), [(llama, ["q_proj", "v_proj"]), (gpt2, ["c_attn"])])
+def test_adapter_of_a_network_that_writes_text_is_pulled(
+    make: Callable[[Path], Path], modules: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "base").mkdir()
+    base = make(tmp_path / "base")
+    card = pulled_from(writing_adapter(tmp_path / "adapter", base, modules), tmp_path / "home", Given()).card
+    assert (card.task, card.verification is not None) == ("text-generation", True)
+    plain = pulled_from(base, tmp_path / "home", Given()).card
+    assert [case.expect for case in plain.golden] != [case.expect for case in card.golden], (
+        "the adapter changes the text"
+    )
 
 
 @pytest.mark.parametrize(

@@ -34,11 +34,39 @@ def base_network(folder: Path, **config: Any) -> Path:
 
 
 def text_adapter(
-    folder: Path, base: Path, named: str = "", classes: int = 3, changes: Mapping[str, Any] | None = None
+    folder: Path,
+    base: Path,
+    named: str = "",
+    classes: int = 3,
+    changes: Mapping[str, Any] | None = None,
+    task: str = "SEQ_CLS",
 ) -> Path:
-    """A LoRA adapter with a head for classes. `named`: the base in its configuration; `changes`: further fields of it."""
-    network: Any = transformers.AutoModelForSequenceClassification.from_pretrained(base, num_labels=classes)
-    settings = peft.LoraConfig(task_type="SEQ_CLS", r=4, lora_alpha=16, target_modules=["query", "value"])
+    """A LoRA adapter with a head for classes of texts or, for `TOKEN_CLS`, of tokens. `named`: the base in its configuration;
+    `changes`: further fields of it."""
+    library: Any = transformers
+    auto = (
+        library.AutoModelForTokenClassification if task == "TOKEN_CLS" else library.AutoModelForSequenceClassification
+    )
+    network: Any = auto.from_pretrained(base, num_labels=classes)
+    settings = peft.LoraConfig(task_type=task, r=4, lora_alpha=16, target_modules=["query", "value"])
+    return _saved(folder, network, settings, named or str(base), changes)
+
+
+def writing_adapter(folder: Path, base: Path, modules: list[str]) -> Path:
+    """A LoRA adapter, scaled by the root of its rank, for a causal network."""
+    network: Any = transformers.AutoModelForCausalLM.from_pretrained(base)
+    settings = peft.LoraConfig(
+        task_type="CAUSAL_LM",
+        r=4,
+        lora_alpha=8,
+        target_modules=modules,
+        use_rslora=True,
+        fan_in_fan_out="c_attn" in modules,
+    )
+    return _saved(folder, network, settings, str(base), None)
+
+
+def _saved(folder: Path, network: Any, settings: Any, named: str, changes: Mapping[str, Any] | None) -> Path:
     adapted: Any = peft.get_peft_model(network, settings)
     torch.manual_seed(12)
     for name, parameter in adapted.named_parameters():
@@ -47,6 +75,6 @@ def text_adapter(
     adapted.save_pretrained(folder)
     path = folder / "adapter_config.json"
     written = json.loads(path.read_text("utf-8"))
-    path.write_text(json.dumps({**written, "base_model_name_or_path": named or str(base), **(changes or {})}), "utf-8")
+    path.write_text(json.dumps({**written, "base_model_name_or_path": named, **(changes or {})}), "utf-8")
     write_page(folder, "text-classification")
     return folder
