@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from model_zoo.cards.card import Card
@@ -32,6 +32,21 @@ class Footprint:
     """In memory while it is converted: the network, and beside it the file of its weights, unless a library maps that file."""
     memory: int
     """In memory while it serves in fp32, without what a batch takes."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a pull may use.
+
+    Attributes:
+        memory: bytes that this machine or container has.
+        budget: bytes of memory that the settings allow to all models together; 0 for no limit.
+        limit: called with the prediction before anything is fetched; may bound the memory of this process.
+    """
+
+    memory: int = 1 << 62
+    budget: int = 0
+    limit: Callable[[Footprint], None] = lambda needed: None
 
 
 def footprint(plan: CardPlan, files: Mapping[str, ListedFile]) -> Footprint:
@@ -71,23 +86,21 @@ def check_size(shown: str, plan: CardPlan, files: Mapping[str, ListedFile]) -> N
         raise NotDerivable(shown, f"by its config.json it has {figures}")
 
 
-def check_room(shown: str, needed: Footprint, free_disk: int, memory: int, budget: int) -> None:
+def check_room(shown: str, needed: Footprint, free_disk: int, room: Room) -> None:
     """Raises NotDerivable with the figures where a network does not fit.
 
     Args:
         shown: the repository, for messages.
         free_disk: free bytes of the disk of the home.
-        memory: bytes that the machine or the container has.
-        budget: bytes of memory that the settings allow to all models together; 0 for no limit.
     """
     if needed.pull_disk > free_disk:
         figures = f"it needs {_gb(needed.pull_disk)} of disk while it is pulled, and {_gb(free_disk)} are free"
         raise NotDerivable(shown, figures)
-    if needed.pull_memory > memory:
-        figures = f"it needs {_gb(needed.pull_memory)} of memory while it is pulled, and there are {_gb(memory)}"
+    if needed.pull_memory > room.memory:
+        figures = f"it needs {_gb(needed.pull_memory)} of memory while it is pulled, and there are {_gb(room.memory)}"
         raise NotDerivable(shown, figures)
-    if budget and needed.memory > budget:
-        figures = f"it needs {_gb(needed.memory)} of memory, and ZOO_MEMORY_BUDGET_MIB allows {_gb(budget)}"
+    if room.budget and needed.memory > room.budget:
+        figures = f"it needs {_gb(needed.memory)} of memory, and ZOO_MEMORY_BUDGET_MIB allows {_gb(room.budget)}"
         raise NotDerivable(shown, figures)
 
 

@@ -38,9 +38,8 @@ from model_zoo.sources.artifact_source import Progress
 from model_zoo.sources.digest import sha256_of_file
 from model_zoo.sources.hub import snapshot_folder
 from model_zoo.store import Store
-from service.references.footprint import check_room, footprint_of_card
+from service.references.footprint import Room, check_room, footprint_of_card
 from service.references.publishing import Pulled, publish_card
-from service.references.pull import Room
 from service.runtime.network import NetworkRuntime
 from service.runtime.onnx_session import OnnxRuntime
 from service.settings import HOME_LOCK
@@ -96,7 +95,7 @@ def _pull(card: Card, home: Path, offline: bool, room: Room, progress: Progress 
     if offline and found is None and any(place.repository for place in _places(card.source)):
         raise SourceUnavailable(card.reference, "its files are not on this machine, and ZOO_OFFLINE forbids a fetch")
     needed = footprint_of_card(card)
-    check_room(card.name, needed, shutil.disk_usage(home).free, room.memory, room.budget)
+    check_room(card.name, needed, shutil.disk_usage(home).free, room)
     room.limit(needed)
     try:
         made = _materialised(card, store, home, progress)

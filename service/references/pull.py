@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from model_zoo.sources.artifact_source import Progress
 from model_zoo.store import Store
 from model_zoo.versions import Versions
 from service.references.agreement import agreed, zoo_items
-from service.references.footprint import Footprint, check_room, check_size, footprint, megabytes
+from service.references.footprint import Room, check_room, check_size, footprint, megabytes
 from service.references.library_answers import library_version
 from service.references.library_process import library_answers
 from service.references.library_request import LibraryRequest
@@ -38,21 +37,6 @@ from service.runtime.network import NetworkRuntime
 from service.settings import HOME_LOCK
 from service.tasks.table import task_for
 from service.verification.probes import alone, invariance_problem
-
-
-@dataclass(frozen=True)
-class Room:
-    """What a pull may use.
-
-    Attributes:
-        memory: bytes that this machine or container has.
-        budget: bytes of memory that the settings allow to all models together; 0 for no limit.
-        limit: called with the prediction before anything is fetched; may bound the memory of this process.
-    """
-
-    memory: int = 1 << 62
-    budget: int = 0
-    limit: Callable[[Footprint], None] = lambda needed: None
 
 
 @dataclass(frozen=True)
@@ -76,7 +60,7 @@ def pull_reference(
     name: str = "",
     given: Given = Given(),  # noqa: B008 - frozen
     offline: bool = False,
-    room: Room = Room(),
+    room: Room = Room(),  # noqa: B008 - frozen
     progress: Progress | None = None,
     say: Say = lambda line: None,
 ) -> Pulled:
@@ -119,7 +103,15 @@ def _pull(asked: _Request) -> Pulled:
         return Pulled(known, found or Store(home).materialise(known, asked.progress), found is not None)
     if reference.kind == "onnx":
         return pull_onnx(
-            reference, store, home, name, asked.given, offline=asked.offline, progress=asked.progress, say=asked.say
+            reference,
+            store,
+            home,
+            name,
+            asked.given,
+            offline=asked.offline,
+            room=asked.room,
+            progress=asked.progress,
+            say=asked.say,
         )
     place = place_of(reference, home, offline=asked.offline)
     plan = _planned(place, asked)
@@ -183,7 +175,7 @@ def _planned(place: Place, asked: _Request) -> CardPlan:
     check_size(repository.name, plan, repository.files)
     needed = footprint(plan, repository.files)
     asked.home.mkdir(parents=True, exist_ok=True)
-    check_room(repository.name, needed, shutil.disk_usage(asked.home).free, asked.room.memory, asked.room.budget)
+    check_room(repository.name, needed, shutil.disk_usage(asked.home).free, asked.room)
     sizes = (
         f"{megabytes(needed.fetched)} to read, {megabytes(needed.disk)} on disk, {megabytes(needed.memory)} in memory"
     )

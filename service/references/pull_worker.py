@@ -20,7 +20,7 @@ from types import FrameType
 from model_zoo import strict_json
 from model_zoo.errors import ConversionFailed, ZooModelError
 from service.observability.standard_streams import protect
-from service.references.footprint import Footprint, megabytes
+from service.references.footprint import Footprint, Room, megabytes
 from service.references.pull_messages import PullOrder, PullReport
 
 MARGIN = 1.3
@@ -67,7 +67,7 @@ def pull(order: PullOrder, reports: Reports) -> PullReport:
     from model_zoo.references.card_plan import Given
     from model_zoo.references.reference import parse_reference
     from service.references.locked_pull import pull_locked
-    from service.references.pull import Room, pull_reference
+    from service.references.pull import pull_reference
 
     predicted: Footprint | None = None
 

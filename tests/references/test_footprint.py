@@ -12,8 +12,8 @@ from model_zoo.references.derive import derive
 from model_zoo.references.local import LocalRepository
 from model_zoo.references.reference import parse_reference
 from model_zoo.store import Store
-from service.references.footprint import FP32_BYTES, Footprint, footprint, megabytes
-from service.references.pull import Room, pull_reference
+from service.references.footprint import FP32_BYTES, Footprint, Room, footprint, megabytes
+from service.references.pull import pull_reference
 from service.runtime.network import NetworkRuntime
 from tests.support.model_zoo.real_models import or_skip
 from tests.support.references.tiny_repositories import (

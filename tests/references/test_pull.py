@@ -26,8 +26,9 @@ from model_zoo.network import load_network
 from model_zoo.references.card_plan import Given
 from model_zoo.references.reference import parse_reference
 from model_zoo.store import Store
+from service.references.footprint import Room
 from service.references.library_answers import answer
-from service.references.pull import Pulled, Room, pull_reference
+from service.references.pull import Pulled, pull_reference
 from service.references.verification_inputs import verification_inputs
 from service.runtime.network import NetworkRuntime
 from service.tasks.table import read_labels, task_for

@@ -25,6 +25,7 @@ from model_zoo.references.onnx.tensors_card import (
 from model_zoo.references.reference import Reference
 from model_zoo.sources.artifact_source import Progress
 from model_zoo.store import Store
+from service.references.footprint import Footprint, Room, check_room
 from service.references.onnx.agreement import agreed, with_photos
 from service.references.onnx.file_process import read_facts, tried_out
 from service.references.onnx.located import FILE, LocatedFile, located
@@ -44,13 +45,14 @@ def pull_onnx(
     given: Given,
     *,
     offline: bool,
+    room: Room = Room(),  # noqa: B008 - frozen
     progress: Progress | None,
     say: Say,
 ) -> Pulled:
     """Makes an ONNX file a model of this home. Raises as `pull_reference`."""
     _check(reference.shown, given)
     with located(reference, home, given, offline=offline, progress=progress) as file:
-        return _pulled(reference, file, store, home, name, given, progress, say)
+        return _pulled(reference, file, store, home, name, given, room, progress, say)
 
 
 def _pulled(
@@ -60,12 +62,13 @@ def _pulled(
     home: Path,
     name: str,
     given: Given,
+    room: Room,
     progress: Progress | None,
     say: Say,
 ) -> Pulled:
     shown = file.shown
     facts = read_facts(shown, file.file)
-    stored_bytes = _check_room(shown, file.file, facts, home)
+    stored_bytes = _check_room(shown, file.file, facts, home, room)
     image = plan_image(shown, facts, given) if given.task == IMAGE_TASK else None
     facts = facts if image is None else image.facts
     others = (*(IMAGE_SETTINGS if image else ()), *((FILE,) if file.source["kind"] == "hub" else ()))
@@ -128,13 +131,13 @@ def _check(shown: str, given: Given) -> None:
         raise NotDerivable(shown, "a model of tensors has no labels")
 
 
-def _check_room(shown: str, path: Path, facts: OnnxFacts, home: Path) -> int:
-    """Bytes of all files of the network. Raises NotDerivable with the figures where the disk has no room for them."""
+def _check_room(shown: str, path: Path, facts: OnnxFacts, home: Path, room: Room) -> int:
+    """Bytes of all files of the network. Raises NotDerivable with the figures where they do not fit on the disk or in memory."""
     stored = path.stat().st_size + sum((path.parent / name).stat().st_size for name in facts.external)
+    needed = Footprint(fetched=stored, pull_disk=int(ROOM * stored), disk=stored, pull_memory=2 * stored, memory=stored)
     home.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(home).free
-    if ROOM * stored > free:
-        raise NotDerivable(shown, f"it needs {stored / 1e9:.1f} GB of disk, and {free / 1e9:.1f} GB are free")
+    check_room(shown, needed, shutil.disk_usage(home).free, room)
+    room.limit(needed)
     return stored
 
 

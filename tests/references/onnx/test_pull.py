@@ -20,6 +20,7 @@ from model_zoo.references.card_plan import Given
 from model_zoo.references.reference import parse_reference
 from model_zoo.store import Store
 from service.errors import NotReady
+from service.references.footprint import Room
 from service.references.onnx import agreement, file_process
 from service.references.onnx.trial import largest_difference
 from service.references.pull import Pulled, pull_reference
@@ -561,3 +562,17 @@ def test_golden_cases_notice_other_weights(tmp_path: Path, home: Path) -> None:
     forged = pulled(path, home, name="forged").card.model_copy(update={"golden": card.golden})
     with pytest.raises(NotReady, match="the golden check failed: case 1 of 3: the output 'logits' is off by"):
         loader(home).load(forged)
+
+
+@pytest.mark.parametrize(
+    ("room", "message"),
+    [
+        (Room(memory=500), r"GB of memory while it is pulled, and there are 5e-07 GB"),
+        (Room(budget=500), r"GB of memory, and ZOO_MEMORY_BUDGET_MIB allows 5e-07 GB"),
+    ],
+)
+def test_file_that_memory_has_no_room_for_is_refused_with_the_figures(room: Room, message: str, tmp_path: Path) -> None:
+    path = cnn_file(tmp_path / "tiny.onnx")
+    with pytest.raises(NotDerivable, match=message):
+        pull_reference(parse_reference(f"onnx:{path}"), tmp_path / "home", room=room)
+    assert not list((tmp_path / "home").rglob("*.yaml"))
