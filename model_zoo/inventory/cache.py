@@ -62,11 +62,10 @@ def remove_item(item: CacheItem) -> None:
 def _weights(home: Path, catalog: Catalog) -> Iterator[CacheItem]:
     pointed = _folders_of_cards(home, catalog)
     bases, unreadable = _bases_of_versions(home)
-    named = {
-        str(pointer.get("digest")): str(pointer.get("card"))
-        for path in _entries(home / "weights" / "by-card")
-        if (pointer := strict_json.read_object(path)) is not None
-    }
+    named: dict[str, list[str]] = {}  # several cards may have the same weights
+    for pointer in map(strict_json.read_object, _entries(home / "weights" / "by-card")):
+        if pointer is not None:
+            named.setdefault(str(pointer.get("digest")), []).append(str(pointer.get("card")))
     for path in _entries(home / "weights"):
         if path.name == "by-card" or path.name.startswith("."):
             continue
@@ -75,9 +74,9 @@ def _weights(home: Path, catalog: Catalog) -> Iterator[CacheItem]:
         if not users:
             users = [f"perhaps {one}, which cannot be read" for one in unreadable]
             users += [
-                f"perhaps {card}, whose card is damaged" for card in catalog.damaged if named.get(path.name) == card
+                f"perhaps {card}, whose card is damaged" for card in catalog.damaged if card in named.get(path.name, ())
             ]
-        name = next(iter(pointed.get(path.name, ())), named.get(path.name, path.name[:16]))
+        name = next(iter((*pointed.get(path.name, ()), *named.get(path.name, ()))), path.name[:16])
         yield CacheItem("weights", name, path, digest, _bytes(path), tuple(users))
 
 

@@ -12,7 +12,9 @@ from pydantic import ValidationError
 
 from model_zoo import strict_json
 from model_zoo.cards.card import Card
-from model_zoo.errors import InvalidLock
+from model_zoo.cards.weight_source import AdaptedSource, HubSource
+from model_zoo.errors import InvalidLock, InvalidReference
+from model_zoo.references.reference import HUB_PREFIX, parse_reference
 
 __all__ = ["LOCK_NAME", "difference", "read_lock", "text_of_lock"]
 
@@ -93,4 +95,25 @@ def _card(entry: Any, origin: str, number: int) -> Card:
         ) from error
     if card.source.kind not in ("hub", "local", "adapted") or not card.reference:
         raise InvalidLock(origin, f"{card.name} was not pulled by a reference")
+    try:
+        wanted = _repository_of(card.reference)
+    except InvalidReference as error:
+        raise InvalidLock(origin, f"{card.name}: {error.reason}") from error
+    if wanted and wanted != _repository_of_source(card):
+        raise InvalidLock(origin, f"{card.name}: its reference names another repository than its source")
     return card
+
+
+def _repository_of(reference: str) -> str:
+    """The repository of a hub that a reference names; empty for one of this machine."""
+    found = parse_reference(reference)
+    return found.repository.removeprefix(HUB_PREFIX) if found.is_on_hub else ""
+
+
+def _repository_of_source(card: Card) -> str:
+    match card.source:
+        case HubSource():
+            return card.source.repository
+        case AdaptedSource():
+            return card.source.adapter.repository
+    return ""

@@ -22,7 +22,7 @@ from model_zoo.references.repository import MOST_CONFIG_BYTES, ListedFile, Repos
 __all__ = ["ADAPTER_CONFIG", "AdaptedRepository", "base_of", "is_adapter"]
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-MOST_ADAPTER_BYTES = 1 << 30
+MOST_ADAPTER_BYTES = 512 << 20
 
 _CLASSES = {
     "SEQ_CLS": "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES",
@@ -61,6 +61,17 @@ _KNOWN = frozenset(
 )
 """Fields of a configuration that decide how its tensors are merged, or nothing. Any other must be empty."""
 
+_NAMES = (
+    "target_modules",
+    "exclude_modules",
+    "modules_to_save",
+    "layers_pattern",
+    "rank_pattern",
+    "alpha_pattern",
+)
+"""Fields of names of modules."""
+_NAME = re.compile(r"[A-Za-z0-9_.]{1,200}")
+MOST_NAMES = 10_000
 _HEADS = re.compile(r"(^|\.)(classifier|score|classifier\.out_proj)\.weight$")
 
 
@@ -83,12 +94,22 @@ def base_of(adapter: Repository) -> tuple[str, str]:
         raise NotDerivable(adapter.name, "its adapter_config.json asks for a class by name (auto_mapping)")
     if odd := sorted(name for name, value in config.items() if name not in _KNOWN and not _is_empty(value)):
         raise NotDerivable(adapter.name, f"its adapter_config.json sets {odd[0][:60]}, which Zoo does not have")
+    if wrong := next((name for name in _NAMES if not _is_names(config.get(name))), ""):
+        raise NotDerivable(adapter.name, f"{wrong} in its adapter_config.json is no list of names of modules")
     if ADAPTER_WEIGHTS not in adapter.files:
         raise NotDerivable(adapter.name, f"it has no {ADAPTER_WEIGHTS}, and Zoo reads weights from safetensors only")
     base = config.get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
         raise NotDerivable(adapter.name, "its adapter_config.json names no base (base_model_name_or_path)")
     return base, str(config.get("revision") or "")
+
+
+def _is_names(value: object) -> bool:
+    """Whether a field holds plain names. peft takes other texts for regular expressions, which can run for ever."""
+    if value is None or value == "all-linear":
+        return True
+    names = list(value) if isinstance(value, list | dict) else [value]
+    return len(names) <= MOST_NAMES and all(isinstance(name, str) and _NAME.fullmatch(name) for name in names)
 
 
 class AdaptedRepository:

@@ -84,15 +84,24 @@ def _check_sizes(repository: Repository, found: Any, path: str) -> None:
         for key, value in found.items():
             _check_sizes(repository, value, f"{path}.{key}" if path else str(key))
     elif isinstance(found, list):
+        if _counts_modules(path) and sum(value for value in found if isinstance(value, int)) > MOST_LAYERS:
+            raise NotDerivable(
+                repository.name, f"{path[:100]} in config.json adds up to more than {MOST_LAYERS:,} layers"
+            )
         for value in found:
             _check_sizes(repository, value, path)
     elif isinstance(found, int) and not isinstance(found, bool):
-        key = path.rpartition(".")[2]
-        most = MOST_LAYERS if any(word in key for word in ("layer", "depth", "blocks", "stages")) else MOST_SIZE
+        most = MOST_LAYERS if _counts_modules(path) else MOST_SIZE
         if abs(found) > most:
             raise NotDerivable(
                 repository.name, f"{path[:100]} in config.json is {str(found)[:20]}; expected at most {most:,}"
             )
+
+
+def _counts_modules(path: str) -> bool:
+    """Whether a field says how many parts of a network there are, each of which becomes an object."""
+    key = path.rpartition(".")[2]
+    return any(word in key for word in ("layer", "depth", "block", "stage", "group", "expert", "branch", "repeat"))
 
 
 def _is_cross_encoder(repository: Repository) -> bool:

@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import nn
 
-from model_zoo import strict_json
 from model_zoo.errors import NotDerivable
 from model_zoo.references.card_plan import Given
 from model_zoo.references.common_fields import positive
 from model_zoo.references.repository import Repository, config_of
+from model_zoo.references.transformers.tokenizer_file import tokenizer_of
 
 __all__ = ["TOKENIZER_FILES", "has_token_types", "mask_fields", "text_batching", "text_inputs", "text_recipe"]
 
@@ -24,7 +24,6 @@ TOKENIZER_FILES = (
 )
 """Files beside ``tokenizer.json`` that the makers' own tokenizer may read."""
 
-_MOST_TOKENIZER_BYTES = 64 << 20
 _UNLIMITED = 1_000_000
 """``model_max_length`` is some huge number where the tokenizer sets no limit."""
 _MOST_TOKENS = 8192
@@ -72,9 +71,7 @@ def text_recipe(
     path = f"{folder}tokenizer.json"
     if path not in repository.files:
         raise NotDerivable(repository.name, "it has no tokenizer.json, the file of a fast tokenizer")
-    tokenizer = strict_json.parsed_object(repository.read(path, _MOST_TOKENIZER_BYTES))
-    if tokenizer is None:
-        raise NotDerivable(repository.name, "tokenizer.json is not a JSON object")
+    tokenizer = tokenizer_of(repository, path)
     settings = config_of(repository, f"{folder}tokenizer_config.json")
     if settings.get("padding_side", "right") != "right":
         raise NotDerivable(repository.name, "its tokenizer pads on the left")
@@ -120,7 +117,7 @@ def _counts_after_padding(config: dict[str, Any]) -> bool:
 
 def mask_fields(repository: Repository, config: dict[str, Any]) -> dict[str, Any]:
     """The fields of a recipe for texts with masked tokens. Raises NotDerivable where no token stands for them."""
-    tokenizer = strict_json.parsed_object(repository.read("tokenizer.json", _MOST_TOKENIZER_BYTES)) or {}
+    tokenizer = tokenizer_of(repository, "tokenizer.json")
     settings = config_of(repository, "tokenizer_config.json")
     model = tokenizer.get("model") if isinstance(tokenizer.get("model"), dict) else {}
     assert isinstance(model, dict)

@@ -29,6 +29,8 @@ BESIDE = 2 << 30
 """Bytes beside the network: libraries that are imported later, threads, one batch."""
 PATIENCE_S = 5.0
 """Time to remove what is half done once the parent has ended."""
+MOST_CPU_S = 6 * 3600
+"""Of this process. A library that never ends would keep the home locked for ever."""
 OUT_OF_MEMORY = ("allocate memory", "MemoryError", "bad_alloc")
 """Parts of the errors of libraries that get no memory."""
 
@@ -55,6 +57,14 @@ def limit_memory(needed: Footprint) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
+def limit_before_prediction() -> None:
+    """Bounds the private memory of this process while configurations are read, until `limit_memory`."""
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    most = data_bytes() + BESIDE
+    if hard == resource.RLIM_INFINITY or most < hard:
+        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+
+
 def data_bytes() -> int:
     """Private memory of this process now, in use or set aside; 0 where the system does not say it."""
     with suppress(OSError, IndexError, ValueError):
@@ -79,6 +89,7 @@ def pull(order: PullOrder, reports: Reports) -> PullReport:
         predicted = needed
         limit_memory(needed)
 
+    limit_before_prediction()
     room = Room(order.memory, order.budget, limit)
     try:
         if order.locked is not None:
@@ -132,6 +143,7 @@ def main() -> None:
     order = strict_json.read_model(PullOrder, line)
     signal.signal(signal.SIGTERM, _stop)
     threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
+    resource.setrlimit(resource.RLIMIT_CPU, (MOST_CPU_S, MOST_CPU_S))
     reports = Reports(os.dup(1))
     os.dup2(2, 1)  # the output of libraries goes to the log
     protect()

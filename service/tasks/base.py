@@ -256,9 +256,10 @@ def check_labels(options: Options) -> None:
                 )
         if len(set(labels)) < len(labels):
             raise InvalidInput("options.candidate_labels", "expected each label once")
-    if template is not None and ("{}" not in template or len(template) > LONGEST_LABEL):
+    if template is not None and (template.count("{}") != 1 or len(template) > LONGEST_LABEL):
         raise InvalidInput(
-            "options.hypothesis_template", f"expected at most {LONGEST_LABEL:,} characters with {{}} for the label"
+            "options.hypothesis_template",
+            f"expected at most {LONGEST_LABEL:,} characters with {{}} once, for the label",
         )
 
 

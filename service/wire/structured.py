@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from types import NoneType
 from typing import Any
@@ -26,6 +26,8 @@ from service.types import ImageInstance, Instance, RecordInstance, RowInstance, 
 LONGEST_ROW = 1 << 18
 LONGEST_SERIES = 1 << 20
 """Bytes of JSON."""
+MOST_DOCUMENTS = 4096
+"""Of the rankings of one request, each of which is a row."""
 MOST_CELLS = 10_000
 """Of one row."""
 MOST_TOGETHER = 200_000
@@ -40,9 +42,13 @@ MOST_DIGITS = 308
 # ── zoo.v1 ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def check_rows(instances: Iterable[pb.Instance]) -> None:
-    """Raises InvalidInput where the rows of one request hold more cells than may be read at once."""
+def check_rows(instances: Sequence[pb.Instance]) -> None:
+    """Raises InvalidInput where the rows of one request hold more cells, or its rankings more documents, than may be read at
+    once."""
     _check_together(sum(map(_cells, instances)), "instances")
+    documents = sum(len(one.ranking.documents) for one in instances if one.WhichOneof("kind") == "ranking")
+    if documents > MOST_DOCUMENTS:
+        raise InvalidInput("instances", f"expected at most {MOST_DOCUMENTS:,} documents together, got {documents:,}")
 
 
 def _cells(instance: pb.Instance) -> int:

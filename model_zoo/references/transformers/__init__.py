@@ -6,6 +6,7 @@
 * ``extractor``       fields of networks that read sounds
 * ``whisper``         planner of networks that transcribe windows
 * ``ranker``          planner of networks that score pairs of texts
+* ``tokenizer_file``    examines the file of a tokenizer before it reads any text
 * ``text``, ``image``, ``detection``, ``segmentation``, ``generation``, ``sound``, ``speech``  planners of a family of tasks; each
   lists its ``PLANNERS`` and ``TASKS``
 """

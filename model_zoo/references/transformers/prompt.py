@@ -3,17 +3,16 @@
 import re
 from typing import Any
 
-from model_zoo import strict_json
 from model_zoo.errors import NotDerivable
 from model_zoo.references.card_plan import Given
 from model_zoo.references.common_fields import positive
 from model_zoo.references.repository import Repository, config_of
+from model_zoo.references.transformers.tokenizer_file import tokenizer_of
 
 __all__ = ["GENERATION", "generation_settings", "prompt_recipe", "token_numbers"]
 
 GENERATION = "generation_config.json"
 
-_MOST_TOKENIZER_BYTES = 64 << 20
 _UNLIMITED = 1_000_000
 """``model_max_length`` is some huge number where the tokenizer sets no limit."""
 _MOST_TOKENS = 2048
@@ -59,8 +58,7 @@ def prompt_recipe(
     """The recipe of a prompt. Raises NotDerivable where there is no fast tokenizer, or no limit of length."""
     if "tokenizer.json" not in repository.files:
         raise NotDerivable(repository.name, "it has no tokenizer.json, the file of a fast tokenizer")
-    if strict_json.parsed_object(repository.read("tokenizer.json", _MOST_TOKENIZER_BYTES)) is None:
-        raise NotDerivable(repository.name, "tokenizer.json is not a JSON object")
+    tokenizer_of(repository, "tokenizer.json")
     vocabulary = positive(repository, config.get("vocab_size"), "vocab_size in config.json")
     stops = token_numbers(generation.get("eos_token_id"))
     if max((generation["pad_token_id"], *stops)) >= vocabulary:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ class SegmentationAnswers:
     def postprocess(self, row: Tensors, item: Item, options: Options) -> Segmentation:
         """`[classes, h, w]` logits → a mask of the size of the image as it was sent.
 
-        Takes up to some seconds for a large image; the card's `max_pixels` bounds it.
+        Takes up to half a minute for a large image whose classes change from pixel to pixel; the card's `max_pixels` bounds it.
         """
         assert item.image_size is not None
         width, height = item.image_size
@@ -64,8 +64,10 @@ class SegmentationAnswers:
         return None
 
 
-def class_map(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.intp]:
+def class_map(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.uint16]:
     """`[classes, h, w]` logits → the likeliest class of each pixel, `[height, width]`, after bilinear interpolation.
+
+    Computed a strip of rows after another, so that memory is bounded beside the map itself.
 
     Pixels are aligned as `torch.nn.functional.interpolate` does it with `align_corners=False`. Between four logits with one
     likeliest class that class stays the likeliest, so that only the pixels along borders have to be computed.
@@ -74,17 +76,22 @@ def class_map(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.
     y0, y1, wy = _neighbours(size[0], h)
     x0, x1, wx = _neighbours(size[1], w)
     values = np.ascontiguousarray(logits.transpose(1, 2, 0))  # (h, w, classes): the logits of a pixel lie together
-    best = values.argmax(axis=2)
-    found: NDArray[np.intp] = best[y0[:, None], x0]
-    mixed = (found != best[y0[:, None], x1]) | (found != best[y1[:, None], x0]) | (found != best[y1[:, None], x1])
-    rows, columns = np.nonzero(mixed)
+    best = values.argmax(axis=2).astype(np.uint16)
+    found = np.empty(size, np.uint16)
+    strip = max(1, CHUNK_VALUES // size[1])
     step = max(1, CHUNK_VALUES // count)
-    for start in range(0, len(rows), step):
-        y, x = rows[start : start + step], columns[start : start + step]
-        right, below = wx[x][:, None], wy[y][:, None]
-        upper = values[y0[y], x0[x]] * (1 - right) + values[y0[y], x1[x]] * right
-        lower = values[y1[y], x0[x]] * (1 - right) + values[y1[y], x1[x]] * right
-        found[y, x] = (upper * (1 - below) + lower * below).argmax(axis=1)
+    for top in range(0, size[0], strip):
+        above, under = y0[top : top + strip, None], y1[top : top + strip, None]
+        part = best[above, x0]
+        mixed = (part != best[above, x1]) | (part != best[under, x0]) | (part != best[under, x1])
+        rows, columns = np.nonzero(mixed)
+        for start in range(0, len(rows), step):
+            y, x = rows[start : start + step] + top, columns[start : start + step]
+            right, below = wx[x][:, None], wy[y][:, None]
+            upper = values[y0[y], x0[x]] * (1 - right) + values[y0[y], x1[x]] * right
+            lower = values[y1[y], x0[x]] * (1 - right) + values[y1[y], x1[x]] * right
+            part[y - top, x] = (upper * (1 - below) + lower * below).argmax(axis=1)
+        found[top : top + strip] = part
     return found
 
 
@@ -95,7 +102,7 @@ def _neighbours(size: int, length: int) -> tuple[NDArray[np.intp], NDArray[np.in
     return first, np.minimum(first + 1, length - 1), (at - first).astype(np.float32)
 
 
-def png_of(classes: NDArray[np.intp], count: int) -> bytes:
+def png_of(classes: NDArray[np.integer[Any]], count: int) -> bytes:
     """A grey PNG whose pixels are classes, of 8 bits each, or of 16 where there are more than 256 classes."""
     written = io.BytesIO()
     Image.fromarray(classes.astype(np.uint8 if count <= MOST_8_BIT else np.uint16)).save(written, "PNG")

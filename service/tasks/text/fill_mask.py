@@ -35,6 +35,10 @@ SPACES = {
 """What transformers replaces, in this order, where its tokenizer cleans up the spaces before punctuation."""
 
 
+MOST_CANDIDATES = 200
+"""Of all masks of a text: each is an answer with the whole text."""
+
+
 @dataclass(frozen=True, slots=True)
 class MaskedItem(Item):
     """An item with the tokenizer that reads tokens back."""
@@ -77,6 +81,11 @@ class FillMaskAnswers:
         ids = item.tensors["input_ids"]
         places = np.flatnonzero(ids == self._recipe.mask_id)[: len(row[RANKED_IDS])]
         count = options.top_k or DEFAULT_TOP_K
+        if len(places) * count > MOST_CANDIDATES:
+            raise InvalidInput(
+                "options.top_k",
+                f"expected at most {MOST_CANDIDATES // len(places)} for a text with {len(places)} masks, got {count}",
+            )
         masks = []
         for place, tokens, scores in zip(places.tolist(), row[RANKED_IDS], row[self._scores], strict=True):
             best = zip(tokens[:count].tolist(), scores[:count].tolist(), strict=True)

@@ -7,6 +7,7 @@ from the text (Yin, Hay and Roth 2019, arXiv:1909.00161). Probabilities are thos
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -57,7 +58,7 @@ class ZeroShotAnswers:
             )
         longest_text_checked(instance.data, f"{path}.text")
         template = TEMPLATE if options.hypothesis_template is None else options.hypothesis_template
-        hypotheses = [template.replace("{}", label).encode() for label in options.candidate_labels]
+        hypotheses = _hypotheses(template, tuple(options.candidate_labels))
         return [TextPairInstance(instance.data, hypothesis) for hypothesis in hypotheses]
 
     def join(self, rows: Tensors, options: Options) -> Answer:
@@ -86,6 +87,12 @@ class ZeroShotAnswers:
     def golden_problem(self, expect: Expectation, answer: Answer, answer_of: Mapping[str, Answer]) -> str | None:
         """See `LabelAnswers`."""
         return self._classes.golden_problem(expect, answer, answer_of)
+
+
+@lru_cache(maxsize=8)
+def _hypotheses(template: str, labels: tuple[str, ...]) -> tuple[bytes, ...]:
+    """The sentences about the labels, which the texts of a request share."""
+    return tuple(template.replace("{}", label).encode() for label in labels)
 
 
 def entailment(labels: Sequence[str]) -> int:

@@ -119,7 +119,7 @@ def _read_instance(instance: pb.Instance, path: str) -> Instance:
         case "text_pair":
             return TextPairInstance(instance.text_pair.text.encode(), instance.text_pair.text_pair.encode())
         case "ranking":
-            return _read_ranking(instance.ranking, f"{path}.ranking")
+            return _read_ranking(instance.ranking)
         case "audio":
             return AudioInstance(instance.audio)
         case "samples":
@@ -141,11 +141,7 @@ def _read_instance(instance: pb.Instance, path: str) -> Instance:
     )
 
 
-def _read_ranking(message: pb.RankingQuery, path: str) -> RankingInstance:
-    if len(message.documents) > MAX_INSTANCES:
-        raise InvalidInput(
-            f"{path}.documents", f"expected at most {MAX_INSTANCES} documents, got {len(message.documents)}"
-        )
+def _read_ranking(message: pb.RankingQuery) -> RankingInstance:
     return RankingInstance(message.query.encode(), tuple(document.encode() for document in message.documents))
 
 

@@ -6,9 +6,8 @@ import pytest
 from typer.testing import Result
 
 from service.pb import models_pb2
-from tests.model_zoo.inventory.test_cache import add_card
-from tests.model_zoo.inventory.test_lock_file import pulled_card
 from tests.support.fake_zoo.server import FakeZoo
+from tests.support.model_zoo.pulled_cards import add_card, pulled_card
 
 Run = Callable[..., Result]
 

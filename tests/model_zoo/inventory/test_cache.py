@@ -6,32 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 
-from model_zoo.cards.card import Card
 from model_zoo.catalog import Catalog
 from model_zoo.inventory.cache import CacheItem, cache_items, remove_item
 from model_zoo.sources.hub import snapshot_folder
 from model_zoo.store import Store
-from tests.model_zoo.inventory.test_lock_file import COMMIT, pulled_card
-
-
-def add_weights(home: Path, card: Card, folder: str) -> Path:
-    """A folder of weights to which a card points."""
-    path = home / "weights" / folder
-    path.mkdir(parents=True, exist_ok=True)
-    (path / "model.safetensors").write_bytes(b"x" * 1000)
-    entry = {"name": "model.safetensors", "bytes": 1000, "sha256": "0" * 64}
-    (path / "manifest.json").write_text(json.dumps({"converter": 1, "files": {"weights": entry}}))
-    pointer = Store(home).pointer(card)
-    pointer.parent.mkdir(exist_ok=True)
-    pointer.write_text(json.dumps({"card": card.name, "digest": folder}))
-    return path
-
-
-def add_card(home: Path, card: Card) -> None:
-    (home / "cards").mkdir(parents=True, exist_ok=True)
-    (home / "cards" / f"{card.name}.yaml").write_text(yaml.safe_dump(card.model_dump(mode="json")))
+from tests.support.model_zoo.pulled_cards import COMMIT, add_card, add_weights, pulled_card
 
 
 def add_version(home: Path, number: int, base_digest: str) -> None:
@@ -96,6 +76,15 @@ def test_damaged_card_keeps_its_weights(tmp_path: Path) -> None:
     (tmp_path / "cards").mkdir()
     (tmp_path / "cards/tiny.yaml").write_text("name: [")
     assert unused(tmp_path) == {}
+
+
+@pytest.mark.parametrize("gone", ["aaa", "zzz"])
+def test_damaged_card_keeps_weights_that_a_removed_card_had_as_well(gone: str, tmp_path: Path) -> None:
+    add_weights(tmp_path, pulled_card(gone), "b" * 64)
+    add_weights(tmp_path, pulled_card(), "b" * 64)
+    (tmp_path / "cards").mkdir()
+    (tmp_path / "cards/tiny.yaml").write_text("name: [")
+    assert not any(path.startswith(f"weights/{'b' * 64}") for path in unused(tmp_path))
 
 
 def test_download_is_kept_for_a_model_that_is_not_here_yet(tmp_path: Path) -> None:

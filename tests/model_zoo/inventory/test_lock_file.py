@@ -9,20 +9,9 @@ from typing import Any
 
 import pytest
 
-from model_zoo.cards.card import Card
-from model_zoo.catalog import Catalog
 from model_zoo.errors import InvalidLock
 from model_zoo.inventory.lock_file import difference, read_lock, text_of_lock
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-def pulled_card(name: str = "tiny") -> Card:
-    card = Catalog.from_package().get("all_minilm_l6_v2")
-    files = {role: file.model_dump() for role, file in card.source.files.items()}
-    source = {"kind": "hub", "repository": "org/tiny", "commit": COMMIT, "files": files}
-    document = card.model_dump(mode="json") | {"name": name, "reference": "hf:org/tiny", "source": source}
-    return Card.model_validate(document)
+from tests.support.model_zoo.pulled_cards import COMMIT, pulled_card
 
 
 def test_locked_cards_are_read_as_they_were_written(tmp_path: Path) -> None:
@@ -72,6 +61,8 @@ def _entry_of(document: dict[str, Any]) -> dict[str, Any]:
         (lambda d: _entry_of(d)["source"]["files"]["weights"].update(sha256="x"), "sha256"),
         (lambda d: _entry_of(d).update(name="../tiny"), "name"),
         (lambda d: _entry_of(d).update(reference=""), "not pulled by a reference"),
+        (lambda d: _entry_of(d).update(reference="hf:org/other"), "tiny: its reference names another repository"),
+        (lambda d: _entry_of(d).update(reference="ftp:x"), "tiny: expected hf:ORG/NAME"),
         (lambda d: _entry_of(d)["card"].update(surprise=1), "surprise"),
     ],
 )

@@ -10,8 +10,7 @@ from model_zoo.catalog import Catalog
 from model_zoo.inventory.hub_catalog import HubEntry
 from model_zoo.inventory.search import Found, search
 from model_zoo.store import Store
-from tests.model_zoo.inventory.test_cache import add_weights
-from tests.model_zoo.inventory.test_lock_file import pulled_card
+from tests.support.model_zoo.pulled_cards import add_weights, pulled_card
 
 ENTRIES = (
     HubEntry("timm:test_resnet.x", "image-classification", "A small network.", "none"),

@@ -349,9 +349,8 @@ def test_query_and_labels_are_read() -> None:
 def test_too_many_labels_and_documents_are_refused_before_they_are_read() -> None:
     with pytest.raises(InvalidInput, match=r"options\.candidate_labels: expected 1 to 100 labels, got 101"):
         read(pb.Instance(text="a"), options=pb.PredictOptions(candidate_labels=["x"] * 101))
-    many = read(pb.Instance(ranking=pb.RankingQuery(query="q", documents=["d"] * 4097))).instances[0]
-    assert isinstance(many, InvalidInput)
-    assert many.field == "instances[0].ranking.documents"
+    with pytest.raises(InvalidInput, match="expected at most 4,096 documents together, got 4,097"):
+        read(pb.Instance(ranking=pb.RankingQuery(query="q", documents=["d"] * 4097)))
 
 
 def test_answers_to_texts_are_written_whole() -> None:
@@ -371,3 +370,9 @@ def test_answers_to_texts_are_written_whole() -> None:
     assert (candidate.token_id, candidate.token, candidate.score, candidate.sequence) == (7, "lamp", 0.5, "a lamp")
     assert not second.candidates
     assert [(one.index, one.score) for one in ranking.ranking.documents] == [(1, 0.5), (0, 0.25)]
+
+
+def test_documents_of_a_request_are_counted_together_before_they_are_read() -> None:
+    query = pb.Instance(ranking=pb.RankingQuery(query="q", documents=["d"] * 2049))
+    with pytest.raises(InvalidInput, match=r"instances: expected at most 4,096 documents together, got 4,098"):
+        read_request(pb.PredictRequest(model="m", instances=[query, query]), None)

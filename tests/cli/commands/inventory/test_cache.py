@@ -12,8 +12,7 @@ from typer.testing import Result
 
 from model_zoo.locking import shared_lock, try_lock
 from service.settings import HOME_LOCK
-from tests.model_zoo.inventory.test_cache import add_card, add_weights
-from tests.model_zoo.inventory.test_lock_file import pulled_card
+from tests.support.model_zoo.pulled_cards import add_card, add_weights, pulled_card
 
 Run = Callable[..., Result]
 
