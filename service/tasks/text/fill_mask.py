@@ -80,7 +80,7 @@ class FillMaskAnswers:
         assert isinstance(item, MaskedItem)
         ids = item.tensors["input_ids"]
         places = np.flatnonzero(ids == self._recipe.mask_id)[: len(row[RANKED_IDS])]
-        count = options.top_k or DEFAULT_TOP_K
+        count = min(options.top_k or DEFAULT_TOP_K, row[RANKED_IDS].shape[1])
         if len(places) * count > MOST_CANDIDATES:
             raise InvalidInput(
                 "options.top_k",

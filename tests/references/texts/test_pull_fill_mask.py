@@ -71,6 +71,13 @@ def test_outputs_have_the_masks_alone_whatever_the_padding(pulled: Pulled) -> No
     assert closeness(pulled.card, list(enumerate(rows)), alone).top1_agreement == 1.0
 
 
+def test_candidates_of_many_masks_are_bounded_together(pulled: Pulled) -> None:
+    task, items, rows = rows_of(pulled, ["[MASK] " * 8])
+    with pytest.raises(InvalidInput, match=r"options\.top_k: expected at most 25 for a text with 8 masks"):
+        task.postprocess(rows[0], items[0], Options(top_k=100))
+    assert len(task.postprocess(rows[0], items[0], Options(top_k=25)).masks) == 8
+
+
 def test_top_k_is_five_and_at_most_what_the_network_gives(pulled: Pulled) -> None:
     task, items, rows = rows_of(pulled, TEXTS[:1])
     given = pulled.card.signature.outputs[0].shape[-1]
