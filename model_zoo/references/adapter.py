@@ -4,7 +4,6 @@ Only adapters of LoRA that can be merged into the network's weights are taken. T
 https://huggingface.co/docs/peft.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -140,7 +139,7 @@ class AdaptedRepository:
         if path.startswith(ADAPTER_FOLDER):
             return self._adapter.read(path.removeprefix(ADAPTER_FOLDER), most)
         if path == "config.json":
-            return json.dumps(self._config()).encode()
+            return strict_json.text(self._config()).encode()
         return self._base.read(path, most)
 
     def planned(self, plan: CardPlan) -> CardPlan:

@@ -82,9 +82,9 @@ class RemotePulls:
             self._waiting -= 1
 
     def _order(self, request: PullRequest) -> PullOrder:
+        _check(request)
         if not self._allowed:
             raise PermissionDenied("this server pulls no models for its callers; its operator may set ZOO_ALLOW_PULL")
-        _check(request)
         try:
             reference = parse_reference(request.reference)
         except InvalidReference as error:

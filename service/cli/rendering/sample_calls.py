@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from model_zoo import strict_json
 from service.addresses import is_unix
 from service.cli.options import DEFAULT_SERVER, EXAMPLES
 
@@ -109,7 +109,7 @@ def _grpcurl(model: ModelInfo | LocalModel, server: str, tls: bool) -> str:
             instance = {"tensors": {"tensors": {tensor.name: "…" for tensor in model.inputs}}}
     message: dict[str, Any] = {"model": model.name, "instances": [instance]}
     options = {_camel(name): value for name, value in OPTIONS.get(model.task, {}).items()}
-    text = json.dumps({**message, **({"options": options} if options else {})})
+    text = strict_json.text({**message, **({"options": options} if options else {})})
     where = f"-unix {shlex.quote(server.removeprefix('unix:'))}" if is_unix(server) else shlex.quote(server)
     call = f"grpcurl {'' if tls else '-plaintext '}-d @ {where} zoo.v1.Prediction/Predict"
     if not files:  # a photo would be too long for an argument of a command, but not for the shell's own printf
@@ -127,12 +127,12 @@ def _tritonclient(model: ModelInfo | LocalModel, server: str, tls: bool) -> str:
         case "text":
             value = f"{_text(model)!r}.encode()"
         case "row":
-            value = f"json.dumps({_row(model)!r}).encode()"
+            value = f"strict_json.text({_row(model)!r}).encode()"
         case "series":
-            value = f"json.dumps({_series(model, as_list=True)}).encode()"
+            value = f"strict_json.text({_series(model, as_list=True)}).encode()"
         case "record":
             image = f"base64.b64encode(Path({FILES['image']!r}).read_bytes()).decode()"
-            value = f"json.dumps({{'image': {image}, 'row': {_row(model)!r}}}).encode()"
+            value = f"strict_json.text({{'image': {image}, 'row': {_row(model)!r}}}).encode()"
         case _:
             value = ""
     modules = [f"import {module}" for module in ("base64", "json") if f"{module}." in value]
@@ -196,7 +196,7 @@ def _zeros(tensor: TensorSpec, rows: bool) -> str:
 
 def _escaped_twice(character: str) -> str:
     """A character beyond ASCII as it is in JSON, with the backslash doubled."""
-    return json.dumps(character).strip('"').replace("\\", "\\\\")
+    return strict_json.text(character).strip('"').replace("\\", "\\\\")
 
 
 def _camel(name: str) -> str:

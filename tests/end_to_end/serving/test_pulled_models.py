@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 
 from model_zoo.golden.golden_case import golden_path
+from model_zoo.references.reference import parse_reference
 from service.pb import open_inference_pb2
 from service.references.library_answers import answer
 from service.references.library_request import LibraryRequest
+from service.references.pull import pull_reference
 from service.references.verification_inputs import PHOTOS, TEXTS, verification_inputs
 from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess, run_zoo
 from tests.support.end_to_end.stubs import Stubs, ask, expect_error, infer, outputs, stubs_of
@@ -38,7 +41,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def pulled(folders: dict[str, Path], home: Path) -> Iterator[Stubs]:
-    """A server that was started with references, and has nothing else."""
+    """A server that was started with references, and has nothing else. It pulls the first one; the others were pulled here, since
+    a process of its own for each takes ten seconds."""
+    with mock.patch("service.references.pull.library_answers", lambda _, asked: answer(asked)):
+        for folder in list(folders.values())[1:]:
+            pull_reference(parse_reference(f"local:{folder}"), home)
     wanted = [word for folder in folders.values() for word in ("--model", f"local:{folder}")]
     with ServerProcess(*wanted, ZOO_HOME=str(home)) as server, stubs_of(server.ready()) as stubs:
         yield stubs

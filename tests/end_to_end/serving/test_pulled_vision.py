@@ -8,13 +8,17 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from model_zoo.golden.golden_case import golden_path
+from model_zoo.references.reference import parse_reference
 from service.pb import prediction_pb2 as pb
+from service.references.library_answers import answer
+from service.references.pull import pull_reference
 from service.references.verification_inputs import PHOTOS
 from tests.support.end_to_end.server_process import ServerProcess, run_zoo
 from tests.support.end_to_end.stubs import Stubs, ask, expect_error, infer, outputs, stubs_of
@@ -40,9 +44,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(folders: dict[str, Path], home: Path) -> Iterator[ServerProcess]:
-    """A server that was started with references, and has nothing else."""
-    wanted = [word for folder in folders.values() for word in ("--model", f"local:{folder}")]
-    with ServerProcess(*wanted, ZOO_HOME=str(home)) as started:
+    """A server with the pulled networks, and nothing else."""
+    with mock.patch("service.references.pull.library_answers", lambda _, asked: answer(asked)):
+        for folder in folders.values():  # here: a process of its own for each takes ten seconds
+            pull_reference(parse_reference(f"local:{folder}"), home)
+    with ServerProcess(*(word for name in folders for word in ("--model", name)), ZOO_HOME=str(home)) as started:
         yield started.ready()
 
 
