@@ -52,6 +52,14 @@ def _shown(spec: TensorSpec) -> tuple[str, str, list[int]]:
     return spec.name, spec.datatype, list(spec.shape)
 
 
+def _other_inputs(card: Card) -> dict[str, str]:
+    """What a caller may send in place of the inputs that a model shows: its tensors, or its raw input."""
+    if card.canonical == "raw":
+        listed = [f"{spec.name} {spec.datatype} {list(spec.shape)}" for spec in card.signature.inputs]
+        return {"tensor_inputs": ", ".join(listed)}
+    return {"raw_input": f"{card.raw_input} BYTES [-1, 1]"} if card.raw_input else {}
+
+
 def metadata(status: ModelStatus) -> pb.ModelMetadataResponse:
     """A model's versions and tensors; shapes begin with -1 for the rows."""
     tensor = pb.ModelMetadataResponse.TensorMetadata
@@ -67,7 +75,7 @@ def metadata(status: ModelStatus) -> pb.ModelMetadataResponse:
 def config(status: ModelStatus) -> pb.ModelConfig:
     """How a model is batched and where it runs. Dims leave out the rows axis, which `max_batch_size` > 0 implies."""
     card = status.card
-    parameters = {"family": card.family, "task": card.task}
+    parameters = {"family": card.family, "task": card.task, **_other_inputs(card)}
     if (pixels := pixels_input(card)) is not None:  # no input of the config: tools send every input that they see
         spec = pixels.spec
         parameters["alternative_input"] = (
