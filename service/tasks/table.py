@@ -23,7 +23,7 @@ from model_zoo.cards.recipes import (
 )
 from model_zoo.materialised import Materialised
 from service.tasks.audio.ctc_recognition import CtcRecognition
-from service.tasks.audio.sound_input import sound_classification
+from service.tasks.audio.sound_input import sound_task
 from service.tasks.audio.spectrogram import SpectrogramInput
 from service.tasks.audio.voice_activity_detection import VoiceActivityDetection
 from service.tasks.audio.window_recognition import WindowRecognition
@@ -77,7 +77,7 @@ TASKS: dict[tuple[str, type], TaskFactory] = {
     ("text-generation", PromptRecipe): PromptedGeneration,
     ("text2text-generation", PromptRecipe): PromptedGeneration,
     ("automatic-speech-recognition", SoundRecipe): _recognition,
-    ("audio-classification", SoundRecipe): sound_classification,
+    ("audio-classification", SoundRecipe): partial(sound_task, LabelAnswers),
     ("audio-classification", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, LabelAnswers),
     ("tabular-classification", RowRecipe): partial(TabularPrediction, LabelAnswers),
     ("tabular-regression", RowRecipe): partial(TabularPrediction, NumberAnswers),
@@ -86,6 +86,7 @@ TASKS: dict[tuple[str, type], TaskFactory] = {
     ("regression", ImageRecipe): partial(ComposedTask, ImageInput, NumberAnswers),
     ("regression", TextRecipe): partial(SequenceTask, TokenInput, NumberAnswers),
     ("regression", CharacterRecipe): partial(SequenceTask, CharacterInput, NumberAnswers),
+    ("regression", SoundRecipe): partial(sound_task, NumberAnswers),
     ("regression", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, NumberAnswers),
     ("other", TensorsRecipe): TensorsTask,
 }

@@ -37,6 +37,8 @@ class TrainingJob:
     hparams: Hyperparameters
     left_out: dict[int, str] = field(default_factory=dict)
     """Examples that the job cannot use, by index, with the reason. Training adds to it as it meets them."""
+    truncated: set[int] = field(default_factory=set)
+    """Examples that are longer than the network reads, by index. Training adds to it as it meets them."""
 
     @property
     def info(self) -> DatasetInfo:

@@ -33,6 +33,7 @@ RAW_INPUTS: dict[str, Literal["image", "text", "audio", "row", "series", "record
     "text": "text",
     "characters": "text",
     "audio": "audio",
+    "sound": "audio",
     "spectrogram": "audio",
     "row": "row",
     "series": "series",

@@ -12,7 +12,7 @@ from torch import nn
 from model_zoo.cards.card import Card
 from model_zoo.golden.held_out import HeldOut
 from service.training.artifacts.finalize import TrainedModel, finish
-from service.training.data.accounting import send_left_out
+from service.training.data.accounting import send_left_out, send_truncated
 from service.training.data.prepared import PreparedExamples, predict
 from service.training.data.targets import SplitTargets
 from service.training.evaluation.conformal import with_interval
@@ -79,7 +79,9 @@ def fit_supervised(
 ) -> None:
     """Trains the network, measures it on held-out data, and writes the result."""
     job.left_out.update(data.prepared.left_out)
+    job.truncated.update(data.prepared.truncated)
     send_left_out(job, send)
+    send_truncated(job, send)
     output = card.signature.outputs[0].name
     device, hparams = job.order.device, job.hparams
 
