@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from model_zoo.architectures.generation import TextGenerator
+from model_zoo.architectures.image_text import ImageTextMatcher
 from model_zoo.architectures.mask_filler import MaskFiller
 from model_zoo.architectures.sound import SoundClassifier, SoundFrames
 from model_zoo.architectures.window_transcriber import WindowTranscriber
@@ -176,5 +177,6 @@ WRAPPERS: Mapping[str, Callable[[nn.Module, Card], Network]] = {
     "AutoModelForSpeechSeq2Seq": _window_transcriber,
     "AutoModelForSequenceClassification": _sequence_classifier,
     "AutoModelForTokenClassification": lambda backbone, card: TransformersTextClassifier(backbone),
+    "AutoModelForZeroShotImageClassification": lambda backbone, card: ImageTextMatcher(backbone),
 }
 """By automatic class, which is one of `transformers_auto.AUTO_CLASSES`."""

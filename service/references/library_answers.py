@@ -106,7 +106,7 @@ def _raw(inputs: Sequence[GoldenInput]) -> list[Any]:
 
 
 def _raw_input(one: GoldenInput) -> Any:
-    """A text, a pair of texts, a photo, or the mono samples of a sound with their rate."""
+    """A text, a pair of texts, a photo, a photo with labels, or the mono samples of a sound with their rate."""
     from PIL import Image
 
     if one.noise is not None or (one.file or "").endswith(".flac"):
@@ -116,7 +116,8 @@ def _raw_input(one: GoldenInput) -> Any:
         assert isinstance(sound, AudioInstance)
         return decode_audio(sound.data, LONGEST_S, one.file or "")
     if one.file is not None:
-        return Image.open(golden_path(one.file)).convert("RGB")
+        image = Image.open(golden_path(one.file)).convert("RGB")
+        return {"image": image, "candidate_labels": list(one.candidate_labels)} if one.candidate_labels else image
     return one.text if one.text_pair is None else {"text": one.text, "text_pair": one.text_pair}
 
 

@@ -195,7 +195,7 @@ def _verified(card: Card, files: Materialised, plan: CardPlan, place: Place) -> 
         adapter=str(place.adapter_folder) if place.adapter_folder else None,
         labels=card.class_names,
         task=card.task,
-        max_tokens=getattr(card.recipe, "max_tokens", None),
+        max_tokens=getattr(getattr(recipe, "text", recipe), "max_tokens", None),
         generation=card.architecture.arguments.get("generation"),
         first_timestamp=getattr(getattr(card.recipe, "windows", None), "first_timestamp", None),
         inputs=tuple(inputs),

@@ -118,6 +118,23 @@ def _hypothesis_classes(pipe: Any, request: LibraryRequest, raw: Any) -> list[fl
     return list(torch.softmax(pipe.forward(model_inputs)["logits"][0], dim=-1).tolist())
 
 
+def _labelled_image(pipe: Any, request: LibraryRequest, raw: Any) -> dict[str, Any]:
+    """Probabilities of the labels in their order, the logits and embeddings behind them, and the factor of the logits."""
+    labels = raw["candidate_labels"]
+    limits = {"truncation": True, "max_length": request.max_tokens}  # CLIP's pipeline fails for a longer text
+    inputs = pipe.preprocess(raw["image"], candidate_labels=labels, tokenizer_kwargs=limits)
+    outputs = pipe.model(**inputs["text_inputs"][0], pixel_values=inputs["pixel_values"])
+    answer = pipe.postprocess({"candidate_labels": labels, "logits": outputs.logits_per_image})
+    scores = {one["label"]: one["score"] for one in answer}
+    return {
+        "probabilities": [scores[label] for label in labels],
+        "logits": outputs.logits_per_image[0].tolist(),
+        "scale": float(pipe.model.logit_scale.exp()),
+        "image_embeds": outputs.image_embeds[0].tolist(),
+        "text_embeds": outputs.text_embeds.tolist(),
+    }
+
+
 def _sound_classes(pipe: Any, request: LibraryRequest, raw: Any) -> list[float]:
     """Probabilities in the order of the classes."""
     import torch
@@ -165,4 +182,5 @@ ANSWERS: Mapping[str, Answer] = {
     "text-classification": _text_classes,
     "token-classification": _spans,
     "zero-shot-classification": _hypothesis_classes,
+    "zero-shot-image-classification": _labelled_image,
 }

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 OPTIONS: dict[str, dict[str, Any]] = {
     "text-generation": {"max_new_tokens": 20},
     "zero-shot-classification": {"candidate_labels": ["sports", "weather"]},
+    "zero-shot-image-classification": {"candidate_labels": ["cat", "dog"]},
 }
 """Options that a call of a task is shown with, by their names in `PredictOptions`."""
 FILES = {"image": "photo.jpg", "audio": "speech.wav"}
 TEXT, QUERY = "any sentence", "a question"
 SECOND = {"text-ranking": TEXT, "zero-shot-classification": "This example is sports."}
 """The second text of models that read nothing but two together, by task."""
+LABELLED_IMAGES = "zero-shot-image-classification"
 FLAGS = {"candidate_labels": "label"}
 """Options whose flag has another name."""
 _CONTENT = "\ue000"
@@ -145,6 +147,12 @@ def _tritonclient(model: ModelInfo | LocalModel, server: str, tls: bool) -> str:
             f"given.set_data_from_numpy(np.array([[{value}]], dtype=object))",
             "inputs = [given]",
         ]
+        if model.task == LABELLED_IMAGES:
+            texts = [f"This is a photo of {label}." for label in OPTIONS[model.task]["candidate_labels"]]
+            lines += [
+                f"inputs.append(triton.InferInput('text', [1, {len(texts)}], 'BYTES'))",
+                f"inputs[-1].set_data_from_numpy(np.array([[text.encode() for text in {texts!r}]], dtype=object))",
+            ]
         if model.task in SECOND:
             lines += [
                 "inputs.append(triton.InferInput('text_pair', [1, 1], 'BYTES'))",

@@ -10,7 +10,7 @@ from service.observability.statistics import BatchStatistics, ModelStatisticsSna
 from service.pb import open_inference_pb2 as pb
 from service.registry.states import ModelState
 from service.tasks.image.pixels import pixels_input
-from service.wire.open_inference.requests import TEXT_PAIR, needs_pairs, takes_pairs
+from service.wire.open_inference.raw_inputs import LABEL_TEXTS, TEXT_PAIR, needs_pairs, takes_label_texts, takes_pairs
 
 if TYPE_CHECKING:
     from model_zoo.cards.card import Card
@@ -44,7 +44,8 @@ def shown_inputs(card: Card) -> list[tuple[str, str, list[int]]]:
     """Name, datatype and shape of the inputs a model shows: its raw input or its tensors, as the card prefers."""
     if card.canonical == "raw":
         names = [card.raw_input, TEXT_PAIR] if needs_pairs(card) else [card.raw_input]
-        return [(name, "BYTES", [-1, 1]) for name in names]
+        texts = [(LABEL_TEXTS, "BYTES", [-1, -1])] if takes_label_texts(card) else []
+        return [*((name, "BYTES", [-1, 1]) for name in names), *texts]
     return [_shown(spec) for spec in card.signature.inputs]
 
 
