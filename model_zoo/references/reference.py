@@ -11,26 +11,22 @@ from model_zoo.errors import InvalidReference
 
 __all__ = ["HUB_KINDS", "HUB_PREFIX", "Reference", "is_reference", "parse_reference", "with_digest"]
 
-_KINDS = ("hf", "timm", "local", "onnx")
+_KINDS = ("hf", "timm", "torchvision", "local", "onnx")
 HUB_KINDS = ("hf", "timm")
 """Kinds of references whose files come from a model hub."""
 HUB_PREFIX = "hf:"
 """Before the repository of a hub that holds an ONNX file."""
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
 _TIMM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+_TORCHVISION_NAME = re.compile(r"[A-Za-z0-9_]{1,80}_Weights\.[A-Za-z0-9_]{1,80}")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
 _URL = re.compile(r"(https?)://", re.IGNORECASE)
 _DIGEST = "sha256="
 _HIDDEN = "onnx:https://…"
 """Shown in place of an address that may hold a secret."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_FORMS = (
-    "hf:ORG/NAME, hf:ORG/NAME@REVISION, timm:NAME, local:FOLDER, onnx:FILE, onnx:hf:ORG/NAME or onnx:https://HOST/PATH"
-)
+_FORMS = "hf:ORG/NAME, hf:ORG/NAME@REVISION, timm:NAME, torchvision:WEIGHTS, local:FOLDER, onnx:FILE, onnx:hf:ORG/NAME or onnx:https://HOST/PATH"
 _NEEDS_DIGEST = "an address needs the sha256 of its file, so that it cannot change: #sha256= and 64 hex digits after it"
-_NO_TORCHVISION = (
-    "its weights are in no repository; timm has most of its networks: try timm:resnet50.tv_in1k and the like"
-)
 
 
 @dataclass(frozen=True)
@@ -38,15 +34,16 @@ class Reference:
     """A network and where it is.
 
     Attributes:
-        kind: ``hf`` for a model hub, ``timm`` for timm's repositories there, ``local`` for a folder of this machine, ``onnx`` for
+        kind: ``hf`` for a model hub, ``timm`` for timm's repositories there, ``torchvision`` for
+            weights that torchvision publishes, ``local`` for a folder of this machine, ``onnx`` for
             an ONNX file.
-        place: ``ORG/NAME``, the name that timm gives a pretrained network, or the absolute path of the folder or file;
-            ``hf:ORG/NAME`` for an ONNX file of a hub, and the address of one of the web.
+        place: ``ORG/NAME``, the name that timm gives a pretrained network or torchvision its weights, or the absolute path of the
+            folder or file; ``hf:ORG/NAME`` for an ONNX file of a hub, and the address of one of the web.
         revision: branch, tag or commit of a hub; empty for its main branch.
         sha256: of the file at an address of the web; empty elsewhere.
     """
 
-    kind: Literal["hf", "timm", "local", "onnx"]
+    kind: Literal["hf", "timm", "torchvision", "local", "onnx"]
     place: str
     revision: str = ""
     sha256: str = ""
@@ -104,8 +101,6 @@ def parse_reference(text: str) -> Reference:
     kind, _, rest = text.partition(":")
     if _URL.match(text):
         raise InvalidReference(_HIDDEN.removeprefix("onnx:"), f"expected {_FORMS}")
-    if kind == "torchvision":
-        raise InvalidReference(text, _NO_TORCHVISION)
     if kind not in _KINDS:
         raise InvalidReference(text, f"expected {_FORMS}")
     if not rest:
@@ -115,6 +110,12 @@ def parse_reference(text: str) -> Reference:
         return Reference("onnx", f"{HUB_PREFIX}{place}", revision)
     if kind == "onnx" and _URL.match(rest):
         return _of_web(rest)
+    if kind == "torchvision":
+        if not _TORCHVISION_NAME.fullmatch(rest):
+            raise InvalidReference(
+                text, "expected the name of weights, such as torchvision:ResNet50_Weights.IMAGENET1K_V2"
+            )
+        return Reference("torchvision", rest)
     if kind in ("local", "onnx"):
         try:
             return Reference(

@@ -153,6 +153,16 @@ def test_digest_is_for_an_address_alone(text: str) -> None:
         with_digest(text, DIGEST)
 
 
-def test_weights_of_torchvision_are_refused_with_a_hint_to_timm() -> None:
-    with pytest.raises(InvalidReference, match="timm:resnet50"):
-        parse_reference("torchvision:ResNet50_Weights.IMAGENET1K_V2")
+def test_reference_names_weights_of_torchvision() -> None:
+    found = parse_reference("torchvision:ResNet50_Weights.IMAGENET1K_V2")
+    assert found == Reference("torchvision", "ResNet50_Weights.IMAGENET1K_V2")
+    assert (str(found), found.shown) == ("torchvision:ResNet50_Weights.IMAGENET1K_V2",) * 2
+    assert (found.model_name, found.is_on_hub) == ("resnet50_weights_imagenet1k_v2", False)
+
+
+@pytest.mark.parametrize(
+    "text", ["resnet50", "ResNet50_Weights", "ResNet50_Weights.", "../x_Weights.V1", "X_Weights.V1 "]
+)
+def test_other_names_are_no_weights_of_torchvision(text: str) -> None:
+    with pytest.raises(InvalidReference, match="expected the name of weights, such as torchvision:ResNet50_Weights"):
+        parse_reference(f"torchvision:{text}")
