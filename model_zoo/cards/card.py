@@ -40,6 +40,7 @@ class Architecture(CardPart):
 
     builder: Literal[
         "timm",
+        "torchvision",
         "transformers",
         "transformers_auto",
         "silero_vad",

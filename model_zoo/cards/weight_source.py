@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from model_zoo.cards.part import CardPart, FileName, Sha256
+from model_zoo.cards.web_address import address_problem
 
 __all__ = [
     "ADAPTER_FOLDER",
@@ -18,6 +19,7 @@ __all__ = [
     "SourceFile",
     "TrainedColumns",
     "TunedSource",
+    "UrlSource",
     "WeightSource",
     "WeightsRecipe",
 ]
@@ -112,6 +114,27 @@ class AdaptedSource(_RepositorySource):
     adapter: RepositoryPlace
 
 
+class UrlSource(CardPart):
+    """One file at an address of the web: https, or http of this machine."""
+
+    kind: Literal["url"]
+    url: str
+    """Without user name, password and query: see ``web_address``."""
+    files: dict[str, SourceFile]
+    """The role ``weights`` alone; its path is the name of the file."""
+
+    @model_validator(mode="after")
+    def _is_one_file(self) -> "UrlSource":
+        if problem := address_problem(self.url):
+            raise ValueError(problem)
+        if [*self.files] != ["weights"]:
+            raise ValueError("files must hold the role 'weights' alone")
+        path = self.files["weights"].path
+        if path != PurePosixPath(path).name or "\\" in path:
+            raise ValueError("the path must be the name of a file")
+        return self
+
+
 class TrainedColumns(CardPart):
     """The columns of the training table by their meaning; empty if there is none."""
 
@@ -149,7 +172,8 @@ class InitialSource(CardPart):
 
 
 WeightSource = Annotated[
-    PypiSource | HubSource | LocalSource | AdaptedSource | TunedSource | InitialSource, Field(discriminator="kind")
+    PypiSource | HubSource | LocalSource | AdaptedSource | UrlSource | TunedSource | InitialSource,
+    Field(discriminator="kind"),
 ]
 
 

@@ -20,6 +20,7 @@ from model_zoo.golden.golden_case import GoldenInput, golden_path
 from service.observability.standard_streams import protect
 from service.processes import end_with_parent
 from service.references import transformers_pipelines
+from service.references.library.torchvision_classes import torchvision_classes
 from service.references.library.writing import SPEECH, transcribed, written
 from service.references.library_request import LibraryRequest
 from service.tasks.audio.audio_input import decode_audio
@@ -43,6 +44,8 @@ def answer(request: LibraryRequest) -> list[Any]:
     match request.library:
         case "timm":
             return _timm(request)
+        case "torchvision":
+            return torchvision_classes(request, _raw(request.inputs))
         case "sentence-transformers" if request.task == "text-ranking":
             return _cross_encoder(request)
         case "sentence-transformers":

@@ -14,9 +14,11 @@ class LibraryRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    library: Literal["timm", "transformers", "sentence-transformers"]
+    library: Literal["timm", "torchvision", "transformers", "sentence-transformers"]
     folder: str
     """The repository's files in their own layout."""
+    published: str = ""
+    """Of torchvision: the name that it gives its weights."""
     adapter: str | None = None
     """The folder of an adapter of peft for this network."""
     labels: tuple[str, ...] = ()

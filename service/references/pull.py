@@ -192,6 +192,7 @@ def _verified(card: Card, files: Materialised, plan: CardPlan, place: Place) -> 
     request = LibraryRequest(
         library=plan.library,
         folder=str(place.folder),
+        published=place.repository.name.removeprefix("torchvision:") if plan.library == "torchvision" else "",
         adapter=str(place.adapter_folder) if place.adapter_folder else None,
         labels=card.class_names,
         task=card.task,

@@ -147,7 +147,7 @@ def _load_eager(job: TrainingJob) -> tuple[Network, Task]:
     """The backbone in fp32, and the task that prepares examples for it."""
     assert job.files is not None
     network, task = load_network(job.base, job.files).to(job.order.device), features_task(job.base, job.files)
-    if job.base.architecture.builder == "timm":
+    if job.base.architecture.builder in ("timm", "torchvision"):
         network = network.to(memory_format=torch.channels_last)
     return network, task
 

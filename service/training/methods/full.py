@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model_zoo.architectures.torchvision_classifier import TorchvisionClassifier
 from model_zoo.architectures.tuned import (
     Head,
     TunedNetwork,
@@ -84,7 +85,7 @@ def train_network(order: WorkOrder, folder: Path, send: SendMessage, stop: StopS
     if checkpoints.last() is None:  # otherwise the checkpoint holds the head
         start_from_probe(network, prepared, data.splits["train"], data.targets.for_training("train"), hparams, stop)
     add_feature_dropout(network.head, hparams.dropout)
-    if isinstance(base, ImageClassifier | ImageEncoder):
+    if isinstance(base, ImageClassifier | ImageEncoder | TorchvisionClassifier):
         network.to(memory_format=torch.channels_last)  # trains convolutions a third faster, on a CPU too
     fit_supervised(job, data, network, training_batches(job, data), checkpoints, send, stop, card=card)
 
