@@ -105,6 +105,8 @@ class TextRecipe(CardPart):
     pairs: bool = False
     """Whether a second text may come with a text. The tokenizer joins them; `token_type_ids`, where the network has them, tell
     them apart."""
+    pairs_only: bool = False
+    """Whether a text alone is refused, as by a network that has learned from pairs."""
     truncation: Literal["longest_first", "only_first"] = "longest_first"
     """Which text of a pair is cut where both together are too long."""
     mask_token: str = Field(default="", max_length=100)

@@ -147,6 +147,9 @@ class TrainedColumns(CardPart):
     channels: tuple[str, ...] = ()
     """Of a series: its columns of numbers, in the order of the network's channels."""
     ignored: tuple[str, ...] = ()
+    text_pair: str = ""
+    label_separator: str = ""
+    """No column: the text between the classes of a row that has several."""
 
 
 class TunedSource(CardPart):

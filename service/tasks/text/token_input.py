@@ -88,6 +88,8 @@ class TokenInput:
     def _texts(self, instance: Instance, path: str) -> tuple[str, ...]:
         if isinstance(instance, TextPairInstance) and self._recipe.pairs:
             return decode_utf8(instance.text, f"{path}.text"), decode_utf8(instance.text_pair, f"{path}.text_pair")
+        if isinstance(instance, TextInstance) and self._recipe.pairs_only:
+            raise InvalidInput(path, "expected a text_pair, whose texts this model reads together, got text alone")
         return (decode_text(self._card, instance, path),)
 
     def _item(self, encoding: Encoding, texts: Sequence[str], path: str) -> Item:

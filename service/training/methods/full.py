@@ -33,6 +33,7 @@ from service.tasks.table import task_for
 from service.tasks.tabular.row_input import columns_width
 from service.training.artifacts.finalize import preparation_files
 from service.training.artifacts.tuned_card import NO_DIGEST, tuned_card
+from service.training.data.feature_inputs import check_pairs, pair_recipe
 from service.training.data.prepared import PreparedBatches, PreparedExamples
 from service.training.data.rows import record_recipe
 from service.training.heads.linear_probe import start_from_probe
@@ -51,6 +52,7 @@ def train_network(order: WorkOrder, folder: Path, send: SendMessage, stop: StopS
     job = open_job(order, folder)
     send(Progress(phase="training", ratio=0.0))
     hparams = job.hparams
+    check_pairs(job.base, job.files, job.info)
     base = pretrained_backbone(job)
     recipe = record_recipe(job)
     width = feature_width(job, base)
@@ -72,9 +74,10 @@ def train_network(order: WorkOrder, folder: Path, send: SendMessage, stop: StopS
         order,
         task=job.task,
         labels=job.labels,
+        multi_label=job.multi_label,
         head=head,
         adapter=adapter,
-        recipe=recipe,
+        recipe=recipe or pair_recipe(job.base, job.info),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         base_digest=job.files.digest if job.files else NO_DIGEST,
     )

@@ -37,6 +37,8 @@ TEXT_PAIR = "text_pair"
 
 def needs_pairs(card: Card) -> bool:
     """Whether a model reads nothing but two texts together."""
+    if isinstance(card.recipe, TextRecipe) and card.recipe.pairs_only:
+        return True
     return card.task in ("text-ranking", "zero-shot-classification")
 
 
