@@ -44,6 +44,13 @@ class Published:
     own_card: bool = False
 
 
+def _transformers() -> Any:
+    """The library, which is untyped upstream."""
+    import transformers
+
+    return transformers
+
+
 def _files(name: str, store: Store) -> Materialised:
     found = store.find(Catalog.from_package().get(name))
     if found is None:
@@ -93,8 +100,7 @@ def write_resnet50(folder: Path, store: Store) -> None:
 
 def write_vit(folder: Path, store: Store) -> None:
     """ViT-S/16 with a thousand classes, random weights."""
-    import transformers
-
+    transformers = _transformers()
     torch.manual_seed(SEED)
     names = {number: f"class {number}" for number in range(1000)}
     config = transformers.ViTConfig(
@@ -106,8 +112,9 @@ def write_vit(folder: Path, store: Store) -> None:
 
 def write_encoder(folder: Path, store: Store) -> None:
     """MiniLM with its published weights, in the layout of sentence-transformers."""
-    import transformers
     from safetensors.torch import load_file
+
+    transformers = _transformers()
 
     files = _files(ENCODER, store)
     config = transformers.BertConfig(
@@ -124,8 +131,7 @@ def write_encoder(folder: Path, store: Store) -> None:
 
 def write_bert(folder: Path, store: Store) -> None:
     """BERT-base for two classes, random weights."""
-    import transformers
-
+    transformers = _transformers()
     torch.manual_seed(SEED)
     config = transformers.BertConfig(id2label=LABELS, label2id=_turned(LABELS))
     transformers.BertForSequenceClassification(config).eval().save_pretrained(folder)
@@ -134,8 +140,7 @@ def write_bert(folder: Path, store: Store) -> None:
 
 def write_wav2vec2(folder: Path, store: Store) -> None:
     """A classifier of sounds of the size of wav2vec2-base, with normalisation that batches keep; random weights."""
-    import transformers
-
+    transformers = _transformers()
     torch.manual_seed(SEED)
     config = transformers.Wav2Vec2Config(
         id2label=LABELS, label2id=_turned(LABELS), feat_extract_norm="layer", do_stable_layer_norm=True

@@ -21,6 +21,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -102,7 +103,7 @@ class Library:
     """One network of a library, and the measurements of it."""
 
     def __init__(self, library: str, folder: str) -> None:
-        self._open = lambda: open_library(library, folder)
+        self._open = partial(open_library, library, folder)
         self._raw = raw_inputs(library)
         self._call = self._open()
 
@@ -135,7 +136,8 @@ class Library:
     def _times(self, rows: int, seconds: float) -> list[float]:
         turns = itertools.cycle(self._raw)
         self._call([next(turns) for _ in range(rows)])
-        times, end = [], time.perf_counter() + seconds
+        times: list[float] = []
+        end = time.perf_counter() + seconds
         while not times or time.perf_counter() < end:
             batch = [next(turns) for _ in range(rows)]
             began = time.perf_counter()
