@@ -328,6 +328,22 @@ def test_repository_that_makes_no_card_is_refused_with_the_reason(change: Any, r
         pulled_here(make, tmp_path / "tiny", tmp_path / "home")
 
 
+def test_settings_of_images_may_lie_in_the_file_of_a_processor_for_both(tmp_path: Path) -> None:
+    """Releases of the library from 5 on write it in place of the other file."""
+
+    def make(folder: Path) -> Path:
+        clip(folder)
+        given = json.loads((folder / "preprocessor_config.json").read_text())
+        (folder / "preprocessor_config.json").unlink()
+        written = {"image_processor": given, "processor_class": "CLIPProcessor"}
+        (folder / "processor_config.json").write_text(json.dumps(written))
+        return folder
+
+    recipe = pulled_here(make, tmp_path / "tiny", tmp_path / "home").pulled.card.recipe
+    assert isinstance(recipe, LabelledImageRecipe)
+    assert recipe.image.size == (64, 64)
+
+
 def test_other_answers_than_the_library_gives_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def make(folder: Path) -> Path:

@@ -6,7 +6,7 @@ from typing import Any
 from model_zoo.architectures.image_text import IMAGES, TEXTS
 from model_zoo.references.card_plan import CardPlan
 from model_zoo.references.image_fields import IMAGE_BATCHING, image_signature
-from model_zoo.references.image_processor import PROCESSOR, image_recipe
+from model_zoo.references.image_processor import image_recipe, processor_file
 from model_zoo.references.repository import config_of
 from model_zoo.references.text_fields import TOKENIZER_FILES, text_batching, text_inputs, text_recipe, tokenizer_class
 from model_zoo.references.transformers.network_class import NetworkClass
@@ -139,8 +139,9 @@ def _plan(network: NetworkClass, fields: dict[str, Any], *, images: bool = False
     roles = {**weight_files(network.repository), "config": "config.json"}
     if texts:
         roles["tokenizer"] = "tokenizer.json"
-    others = (PROCESSOR, "tokenizer.json", *TOKENIZER_FILES, "spiece.model")
-    needed = (PROCESSOR,) if images else ()
+    processor = processor_file(network.repository)
+    others = (processor, "tokenizer.json", *TOKENIZER_FILES, "spiece.model")
+    needed = (processor,) if images else ()
     extra = tuple(dict.fromkeys([*needed, *(name for name in others if name in files)]))
     return CardPlan("transformers", fields, roles, extra)
 
