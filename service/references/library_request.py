@@ -24,6 +24,8 @@ class LibraryRequest(BaseModel):
     labels: tuple[str, ...] = ()
     """Names of the classes in the order of the logits, which the repository may not say; empty for a network without classes."""
     task: str
+    part: Literal["", "image", "text"] = ""
+    """Of a network for images and texts: the encoder that the task is about, if it is one of the two."""
     max_tokens: int | None = None
     generation: dict[str, Any] | None = None
     """Of a network that writes text: fields of the library's GenerationConfig."""

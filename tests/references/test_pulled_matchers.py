@@ -13,9 +13,13 @@ import torch
 import transformers
 from PIL import Image
 
+from model_zoo.architectures.tuned import Head, TunedNetwork
 from model_zoo.cards.recipes import LabelledImageRecipe
+from model_zoo.cards.tuned_parts import HeadSpec
 from model_zoo.errors import NotDerivable, NotEqual
 from model_zoo.golden.golden_case import golden_path
+from model_zoo.network import build_network
+from model_zoo.references.card_plan import Given
 from service.errors import InvalidInput
 from service.references.verification_inputs import LABELS
 from service.tasks.image.zero_shot_image_classification import TEMPLATE, labelled
@@ -238,6 +242,59 @@ def test_network_is_no_base_for_fine_tuning(model: RunningModel) -> None:
         check_before_upload(model.pulled.card, JobSpec(base="tiny", dataset_id="", model="mine"))
 
 
+# ── one encoder alone ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def towers(model: RunningModel) -> dict[str, RunningModel]:
+    """The encoders of the same repository."""
+    home, make = model.folder.parent / "home", MATCHERS[model.folder.name]
+    return {
+        name: pulled_here(make, model.folder, home, Given(task=task), name)
+        for name, task in (("images", "image-feature-extraction"), ("texts", "feature-extraction"))
+    }
+
+
+def test_encoders_alone_give_embeddings_in_the_space_of_both(
+    model: RunningModel, towers: dict[str, RunningModel]
+) -> None:
+    both = model.alone(item(model, "cat.jpg", LABELS))
+    (image,) = towers["images"].task.preprocess([ImageInstance(photo("cat.jpg"))], ["p"])
+    assert isinstance(image, Item)
+    np.testing.assert_allclose(towers["images"].alone(image)["embedding"], both["image_embeds"], atol=1e-5)
+    sentences = [TextInstance(text) for text in labelled(b"", LABELS, TEMPLATE).texts]
+    texts = [one for one in towers["texts"].task.preprocess(sentences, ["p"] * 5) if isinstance(one, Item)]
+    for together in (rows(towers["texts"], texts), [towers["texts"].alone(one) for one in texts]):
+        found = np.stack([row["embedding"] for row in together])
+        np.testing.assert_allclose(found, both["text_embeds"], atol=1e-5)
+
+
+def test_encoders_alone_are_verified_and_share_their_weights(
+    model: RunningModel, towers: dict[str, RunningModel]
+) -> None:
+    assert {tower.pulled.files.digest for tower in towers.values()} == {model.pulled.files.digest}
+    for tower in towers.values():
+        verification = tower.pulled.card.verification
+        assert verification is not None
+        assert verification.max_difference <= verification.bound
+        assert golden_problem(tower.task, tower.runtime) is None
+
+
+@pytest.mark.parametrize("name", ["images", "texts"])
+def test_head_on_an_encoder_drops_the_other_one(towers: dict[str, RunningModel], name: str) -> None:
+    network = build_network(towers[name].pulled.card)
+    width = towers[name].pulled.card.signature.outputs[0].shape[1]
+    tuned = TunedNetwork(network, Head(HeadSpec(kind="linear", inputs=width, outputs=3, output="logits")))
+    kept = {key.split(".")[2] for key in tuned.state_dict() if key.startswith("base.backbone.")}
+    assert kept <= ({"vision_model", "visual_projection"} if name == "images" else {"text_model", "text_projection"})
+    inputs = (
+        {"pixel_values": torch.zeros(2, 3, 64, 64)}
+        if name == "images"
+        else {"input_ids": torch.ones(2, 5, dtype=torch.long), "attention_mask": torch.ones(2, 5, dtype=torch.long)}
+    )
+    assert tuned(**inputs)["logits"].shape == (2, 3)
+
+
 # ── repositories that are refused ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -269,6 +326,22 @@ def test_repository_that_makes_no_card_is_refused_with_the_reason(change: Any, r
 
     with pytest.raises(NotDerivable, match=reason):
         pulled_here(make, tmp_path / "tiny", tmp_path / "home")
+
+
+def test_settings_of_images_may_lie_in_the_file_of_a_processor_for_both(tmp_path: Path) -> None:
+    """Releases of the library from 5 on write it in place of the other file."""
+
+    def make(folder: Path) -> Path:
+        clip(folder)
+        given = json.loads((folder / "preprocessor_config.json").read_text())
+        (folder / "preprocessor_config.json").unlink()
+        written = {"image_processor": given, "processor_class": "CLIPProcessor"}
+        (folder / "processor_config.json").write_text(json.dumps(written))
+        return folder
+
+    recipe = pulled_here(make, tmp_path / "tiny", tmp_path / "home").pulled.card.recipe
+    assert isinstance(recipe, LabelledImageRecipe)
+    assert recipe.image.size == (64, 64)
 
 
 def test_other_answers_than_the_library_gives_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
