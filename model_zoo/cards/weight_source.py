@@ -143,7 +143,7 @@ class AdaptedSource(_RepositorySource):
 
 
 class UrlSource(CardPart):
-    """One file at an address of the web: https, or http of this machine."""
+    """One file at an address: https, http of this machine, or an object of S3 (`s3://`) or Google Cloud Storage (`gs://`)."""
 
     kind: Literal["url"]
     url: str
