@@ -1,13 +1,19 @@
-"""Addresses of files that a card may name: https, or http of this machine, without anything that could be a secret."""
+"""Addresses of files that a card may name: https, http of this machine, or an object of S3 or Google Cloud Storage; without
+anything that could be a secret."""
 
 import ipaddress
 import re
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["address_problem", "file_name_of", "is_allowed"]
+__all__ = ["OBJECT_SCHEMES", "address_problem", "file_name_of", "is_allowed", "is_object"]
+
+OBJECT_SCHEMES = ("s3", "gs")
+"""S3, and Google Cloud Storage."""
 
 _LONGEST = 2000
 _PRINTABLE_ASCII = re.compile(r"[!-~]+")
+_OBJECT = re.compile(r"(s3|gs)://[a-z0-9][a-z0-9._-]{1,253}[a-z0-9](/[A-Za-z0-9._+=,()~$&'@!-]+)+")
+"""A bucket and a key. Characters that a library would read as a pattern or as a list of several files are left out."""
 
 
 def address_problem(url: str) -> str:
@@ -30,9 +36,16 @@ def address_problem(url: str) -> str:
         return "the address has a query, which may hold a key that cards and messages would show"
     if "#" in url:
         return "the address has a fragment"
+    if is_object(url):
+        return "" if _OBJECT.fullmatch(url) else "expected s3://BUCKET/KEY or gs://BUCKET/KEY"
     if not host or parts.path in ("", "/") or not is_allowed(url):
         return "expected https://HOST/PATH; plain http is for this machine only"
     return ""
+
+
+def is_object(url: str) -> bool:
+    """Whether an address is of an object of S3 or Google Cloud Storage."""
+    return url.lower().startswith(tuple(f"{scheme}://" for scheme in OBJECT_SCHEMES))
 
 
 def is_allowed(url: str, asked: str = "") -> bool:

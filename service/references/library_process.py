@@ -14,6 +14,7 @@ from model_zoo.errors import NotEqual
 from service.processes import ChildProcess
 from service.references.library_answers import OFFLINE
 from service.references.library_request import LibraryRequest
+from service.references.pull_process import SECRETS
 
 WORKER = (sys.executable, "-m", "service.references.library_answers")
 TIMEOUT_S = 1800.0
@@ -51,7 +52,8 @@ def reply_of(worker: Sequence[str], line: bytes, timeout_s: float) -> dict[str, 
 def _environment() -> Mapping[str, str]:
     here = str(Path(__file__).resolve().parents[2])
     known = os.environ.get("PYTHONPATH")
-    return {**os.environ, **OFFLINE, "PYTHONPATH": f"{here}{os.pathsep}{known}" if known else here}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(SECRETS)}
+    return {**kept, **OFFLINE, "PYTHONPATH": f"{here}{os.pathsep}{known}" if known else here}
 
 
 def _log() -> int | None:

@@ -16,7 +16,7 @@ from model_zoo.references.hub import HubRepository
 from model_zoo.references.local import LocalRepository
 from model_zoo.references.reference import HUB_KINDS, Reference, parse_reference
 from model_zoo.references.repository import Repository
-from model_zoo.references.torchvision_card import TorchvisionWeights
+from model_zoo.references.torchvision.published import TorchvisionWeights
 from model_zoo.sources.artifact_source import Progress
 from model_zoo.sources.download import ExpectedFile
 from model_zoo.sources.hub import fetch_file, snapshot_folder

@@ -21,6 +21,8 @@ GRACE_S = 10.0
 WORKER = (sys.executable, "-m", "service.references.pull_worker")
 SECRETS = ("AWS_", "MLFLOW_", "OTEL_", "ZOO_DATABASE_URL", "ZOO_ADMIN_TOKEN", "ZOO_TOKEN")
 """Beginnings of environment variables that a process which opens files of strangers must not have. Those of the hub stay."""
+OF_S3 = "AWS_"
+"""Beginning of those that a pull from a bucket of S3 needs. The processes that it starts do not have them."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,9 @@ class PullProcess:
         """The pulled model. `say` and `progress` are called in this thread. Raises PullRefused."""
         with tempfile.TemporaryDirectory(prefix="zoo-") as empty:
             # An empty working directory: a file in another one could be imported in place of a library.
-            process = self._process = ChildProcess.start(WORKER, env=_environment(), cwd=Path(empty), stderr=_log())
+            process = self._process = ChildProcess.start(
+                WORKER, env=_environment(self._order), cwd=Path(empty), stderr=_log()
+            )
             try:
                 if self._stopped:
                     process.terminate()
@@ -84,8 +88,14 @@ class PullProcess:
         return None
 
 
-def _environment() -> Mapping[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(SECRETS)}
+def _environment(order: PullOrder) -> Mapping[str, str]:
+    address = order.locked.source.url if order.locked and order.locked.source.kind == "url" else order.reference
+    from_s3 = address.removeprefix("onnx:").lower().startswith("s3://")
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(SECRETS) or (from_s3 and name.startswith(OF_S3))
+    }
     here = str(Path(__file__).resolve().parents[2])
     known = kept.get("PYTHONPATH")
     return {**kept, "PYTHONPATH": f"{here}{os.pathsep}{known}" if known else here}

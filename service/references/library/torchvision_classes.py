@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from model_zoo.references.torchvision_card import network_name
+from model_zoo.references.torchvision.published import network_name
 from service.references.library_request import LibraryRequest
 
 

@@ -90,6 +90,8 @@ def test_caller_pulls_loads_and_asks_a_network(running: Running) -> None:
         ("local:/etc", {}, "PERMISSION_DENIED", "not from files of the server"),
         (f"onnx:http://127.0.0.1/a.onnx#sha256={'0' * 64}", {}, "PERMISSION_DENIED", "or other addresses"),
         (f"onnx:https://models.example/a.onnx#sha256={'0' * 64}", {}, "PERMISSION_DENIED", "or other addresses"),
+        (f"onnx:s3://bucket/a.onnx#sha256={'0' * 64}", {}, "PERMISSION_DENIED", "or other addresses"),
+        ("torchvision:ResNet18_Weights.IMAGENET1K_V1", {}, "PERMISSION_DENIED", "or other addresses"),
         ("onnx:https://models.example/a.onnx", {}, "INVALID_ARGUMENT", "needs the sha256"),
         ("onnx:http://169.254.169.254/latest", {}, "INVALID_ARGUMENT", "plain http"),
     ],

@@ -15,6 +15,8 @@ from model_zoo.cards.web_address import address_problem, file_name_of, is_allowe
         "http://127.0.0.1:8000/net.onnx",
         "http://localhost/net.onnx",
         "http://[::1]:80/net.onnx",
+        "s3://bucket/a/net-1.onnx",
+        "gs://bucket.of.mine/net.onnx",
     ],
 )
 def test_address_of_https_or_of_this_machine_is_good(url: str) -> None:
@@ -40,6 +42,13 @@ def test_address_of_https_or_of_this_machine_is_good(url: str) -> None:
         ("https://models.example/x?token=hunter2", "query"),
         ("https://models.example/x?", "query"),
         ("https://models.example/x#hunter2", "fragment"),
+        ("s3://bucket", "expected s3://BUCKET/KEY"),
+        ("s3://bucket/", "expected s3://BUCKET/KEY"),
+        ("s3://bucket/a*", "expected s3://BUCKET/KEY"),
+        ("s3://bucket/a//b", "expected s3://BUCKET/KEY"),
+        ("S3://bucket/a", "expected s3://BUCKET/KEY"),
+        ("s3://key:hunter2@bucket/a", "user name or a password"),
+        ("s3://bucket/a?versionId=1", "query"),
         ("https://models.example/a b", "printable"),
         ("https://models.example/a\nb", "printable"),
         ("https://models.example\\@evil.example/x", "printable"),

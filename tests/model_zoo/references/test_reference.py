@@ -123,6 +123,8 @@ def test_onnx_reference_names_a_file_of_the_web_with_its_digest() -> None:
     assert found.shown == "onnx:https://models.example/a/Net-1.onnx"
     assert (found.is_of_web, found.is_on_hub) == (True, False)
     assert parse_reference(text.replace(DIGEST, DIGEST.upper())) == found
+    bucket = parse_reference(f"onnx:s3://models/a/Net-1.onnx#sha256={DIGEST}")
+    assert (bucket.place, bucket.is_of_web, bucket.is_on_hub) == ("s3://models/a/Net-1.onnx", True, False)
     assert with_digest("onnx:https://models.example/a/Net-1.onnx", DIGEST.upper()) == text
 
 
@@ -137,6 +139,8 @@ def test_onnx_reference_names_a_file_of_the_web_with_its_digest() -> None:
         (f"onnx:http://models.example/a.onnx#sha256={DIGEST}", "plain http is for this machine"),
         (f"onnx:https://ann:hunter2@models.example/a.onnx#sha256={DIGEST}", "user name or a password"),
         (f"onnx:HTTPS://ann:hunter2@models.example/a.onnx#sha256={DIGEST}", "user name or a password"),
+        ("onnx:s3://models/a.onnx", "needs the sha256 of its file"),
+        (f"onnx:s3://models/a.onnx?key=hunter2#sha256={DIGEST}", "query"),
         (f"onnx:https://models.example/a.onnx?key=hunter2#sha256={DIGEST}", "query"),
         ("https://ann:hunter2@models.example/a.onnx", "expected hf:ORG/NAME"),
     ],

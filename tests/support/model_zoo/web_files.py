@@ -47,15 +47,18 @@ class WebFiles:
             handler.send_header("Content-Length", "0")
             handler.end_headers()
             return
-        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
-        handler.send_response(HTTPStatus.PARTIAL_CONTENT if start else HTTPStatus.OK)
-        if start:
-            handler.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        first, _, last = (asked or "bytes=0-").removeprefix("bytes=").partition("-")
+        start, content = int(first), content[: int(last) + 1] if last else content
+        handler.send_response(HTTPStatus.PARTIAL_CONTENT if start or last else HTTPStatus.OK)
+        handler.send_header("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")
+        if start or last:
+            handler.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(self.files[path])}")
         if (length := self.stated.get(path, len(content) - start)) is not None:
             handler.send_header("Content-Length", str(length))
         handler.end_headers()
         cut = self.cut_after.pop(0) if self.cut_after and handler.command == "GET" else None
-        handler.wfile.write(content[start:][:cut])
+        if handler.command == "GET":
+            handler.wfile.write(content[start:][:cut])
 
 
 @contextmanager
@@ -67,6 +70,9 @@ def web_files() -> Iterator[WebFiles]:
         def do_GET(self) -> None:
             with suppress(ConnectionError):  # a caller that wants the size alone reads no content
                 served.answer(self)
+
+        def do_HEAD(self) -> None:
+            served.answer(self)
 
         def log_message(self, *_: object) -> None:
             pass
