@@ -136,8 +136,8 @@ def _build_base(card: Card) -> Network:
             recipe = card.recipe
             return SentenceEncoder(backbone, normalize=isinstance(recipe, TextRecipe) and recipe.normalize)
         case "transformers_auto":
-            from model_zoo.architectures.transformers_auto import build
-            from model_zoo.architectures.transformers_wrappers import WRAPPERS
+            from model_zoo.architectures.transformers.auto_classes import build
+            from model_zoo.architectures.transformers.network_wrappers import WRAPPERS
 
             return WRAPPERS[arguments["auto_class"]](build(arguments), card)
         case "silero_vad":

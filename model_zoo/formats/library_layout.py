@@ -29,7 +29,7 @@ def state_dict_of(card: Card, contents: Mapping[str, bytes], scratch: Path) -> d
     Raises:
         ConversionFailed: the files do not fit the configuration; the first tensors are named.
     """
-    from model_zoo.architectures import transformers_auto
+    from model_zoo.architectures.transformers import auto_classes
 
     with tempfile.TemporaryDirectory(prefix=".staging-source-", dir=scratch) as folder:
         for role in contents:
@@ -38,7 +38,7 @@ def state_dict_of(card: Card, contents: Mapping[str, bytes], scratch: Path) -> d
             path.write_bytes(contents[role])
         try:
             root = Path(folder) / Path(card.source.files["weights"].path).parent
-            network, problems = transformers_auto.read(card.architecture.arguments, root)
+            network, problems = auto_classes.read(card.architecture.arguments, root)
             if ADAPTER in contents:
                 network, given = merged(network, (Path(folder) / card.source.files[ADAPTER].path).parent)
                 problems = {name: problem for name, problem in problems.items() if name not in given}
@@ -56,10 +56,10 @@ def state_dict_of(card: Card, contents: Mapping[str, bytes], scratch: Path) -> d
 
 def _stored_once(network: torch.nn.Module, card: Card) -> dict[str, torch.Tensor]:
     """The tensors of a network, without further names of those that every network of the card has under several."""
-    from model_zoo.architectures import transformers_auto
+    from model_zoo.architectures.transformers import auto_classes
 
     with torch.device("meta"):
-        usual = tied_names(transformers_auto.build(card.architecture.arguments))
+        usual = tied_names(auto_classes.build(card.architecture.arguments))
     here = tied_names(network)  # a file may hold two tensors where the configuration ties them
     return {
         name: tensor

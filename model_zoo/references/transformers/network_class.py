@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from model_zoo.architectures import transformers_auto
+from model_zoo.architectures.transformers import auto_classes
 from model_zoo.errors import NotDerivable
 from model_zoo.references.card_plan import CardPlan, Given
 from model_zoo.references.common_fields import common_fields, family_of, parameters_of
@@ -70,7 +70,7 @@ def architecture_fields(repository: Repository, auto_class: str, config: Mapping
     kept = {name: value for name, value in config.items() if name not in _NOT_NEEDED}
     arguments = {"auto_class": auto_class, "config": kept}
     try:
-        transformers_auto.config_of(arguments)
+        auto_classes.config_of(arguments)
     except Exception as error:  # its checks of fields raise errors of their own
         kind = str(config.get("model_type"))[:80]
         raise NotDerivable(repository.name, f"transformers cannot read its config.json of the type {kind!r}") from error
@@ -81,7 +81,7 @@ def built(repository: Repository, arguments: dict[str, Any]) -> torch.nn.Module:
     """The network without memory for its weights. Raises NotDerivable if the library cannot build it."""
     try:
         with torch.device("meta"):
-            return transformers_auto.build(arguments)
+            return auto_classes.build(arguments)
     except Exception as error:  # a contradiction may show anywhere in the library
         raise NotDerivable(repository.name, "transformers cannot build the network by its config.json") from error
 

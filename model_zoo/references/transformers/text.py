@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from model_zoo.architectures.mask_filler import MOST_CANDIDATES, SCORES
+from model_zoo.architectures.transformers.mask_filler import MOST_CANDIDATES, SCORES
 from model_zoo.cards.recipes import TextRecipe
 from model_zoo.cards.signature import RANKED_IDS
 from model_zoo.references.card_plan import CardPlan

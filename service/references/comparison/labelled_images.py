@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from model_zoo.architectures.image_text import IMAGES, TEXTS
+from model_zoo.architectures.transformers.image_text import IMAGES, TEXTS
 from model_zoo.golden.golden_case import ClassificationExpectation
 from service.references.comparison.compared import AnswerComparison, ComparedAnswers
 from service.references.comparison.vectors import (

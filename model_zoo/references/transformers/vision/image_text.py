@@ -3,7 +3,7 @@
 import importlib.util
 from typing import Any
 
-from model_zoo.architectures.image_text import IMAGES, TEXTS
+from model_zoo.architectures.transformers.image_text import IMAGES, TEXTS
 from model_zoo.references.card_plan import CardPlan
 from model_zoo.references.image_fields import IMAGE_BATCHING, image_signature
 from model_zoo.references.image_processor import image_recipe, processor_file

@@ -8,7 +8,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from model_zoo.architectures.generation import GreedyText
+from model_zoo.architectures.transformers.generation import GreedyText
 from model_zoo.architectures.wrappers import Network
 from model_zoo.cards.recipes import WindowDecoding
 

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model_zoo.architectures.generation import TextGenerator
-from model_zoo.architectures.image_text import ImageTextMatcher, ImageTower, TextTower
-from model_zoo.architectures.mask_filler import MaskFiller
-from model_zoo.architectures.sound import SoundClassifier, SoundFrames
-from model_zoo.architectures.window_transcriber import WindowTranscriber
+from model_zoo.architectures.transformers.generation import TextGenerator
+from model_zoo.architectures.transformers.image_text import ImageTextMatcher, ImageTower, TextTower
+from model_zoo.architectures.transformers.mask_filler import MaskFiller
+from model_zoo.architectures.transformers.sound import SoundClassifier, SoundFrames
+from model_zoo.architectures.transformers.window_transcriber import WindowTranscriber
 from model_zoo.architectures.wrappers import Network, SentenceEncoder, masked_mean
 from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import ImageRecipe, SoundRecipe, TextRecipe
@@ -189,4 +189,4 @@ WRAPPERS: Mapping[str, Callable[[nn.Module, Card], Network]] = {
     "AutoModelForTokenClassification": lambda backbone, card: TransformersTextClassifier(backbone),
     "AutoModelForZeroShotImageClassification": _image_text,
 }
-"""By automatic class, which is one of `transformers_auto.AUTO_CLASSES`."""
+"""By automatic class, which is one of `auto_classes.AUTO_CLASSES`."""
