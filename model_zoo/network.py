@@ -27,6 +27,7 @@ from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import TextRecipe
 from model_zoo.cards.tuned_parts import AdapterSpec
 from model_zoo.errors import ConversionFailed
+from model_zoo.formats.shared_tensors import with_tied
 from model_zoo.materialised import Materialised
 from model_zoo.shared_weights import shared_weights
 
@@ -89,6 +90,7 @@ def _load_backbone(network: Network, backbone: nn.Module, files: Materialised, s
     if share:
         network.shared = shared_weights(files.digest, files.weights)
     stored = network.shared.tensors if network.shared is not None else load_file(files.weights)
+    stored = with_tied(stored, backbone)
     if isinstance(network, TunedNetwork):
         stored = {name: stored[name] for name in backbone.state_dict()}
     backbone.load_state_dict(stored, strict=True, assign=share)

@@ -67,6 +67,8 @@ class TextPairInstance:
 
     text: bytes
     text_pair: bytes
+    fields: tuple[str, str] | None = field(default=None, compare=False, repr=False)
+    """The fields of the request that they come from, for errors, where the caller sent no pair."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from model_zoo import strict_json
 from model_zoo.cards.weight_source import SourceFile
 from model_zoo.errors import NotDerivable, SourceUnavailable
 from model_zoo.references.adapter import ADAPTER_CONFIG
-from model_zoo.references.card_plan import CardPlan, Given
+from model_zoo.references.card_plan import TASKS, CardPlan, Given
 from model_zoo.references.repository import Repository, config_of
 from model_zoo.references.sentence_transformers_card import plan_sentence_transformers
 from model_zoo.references.timm_card import plan_timm
@@ -18,12 +18,7 @@ from model_zoo.references.torchvision.published import TorchvisionWeights
 from model_zoo.references.transformers import card as transformers_card
 from model_zoo.references.transformers.ranker import CROSS_ENCODER
 
-__all__ = ["TASKS", "derive"]
-
-TASKS = tuple(
-    sorted({"feature-extraction", "image-classification", "image-feature-extraction", *transformers_card.TASKS})
-)
-"""Tasks of the networks that can be pulled by reference."""
+__all__ = ["derive"]
 
 MOST_LAYERS, MOST_SIZE = 1_000, 100_000_000
 """Greatest numbers of a configuration: of its layers, and of anything else. Some length limits are a hundred million."""

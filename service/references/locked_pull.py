@@ -32,7 +32,7 @@ from model_zoo.errors import (
     ZooModelError,
 )
 from model_zoo.inventory.lock_file import difference
-from model_zoo.locking import exclusive_lock, shared_lock
+from model_zoo.locking import passing_lock, shared_lock
 from model_zoo.materialised import Materialised
 from model_zoo.network import load_network
 from model_zoo.sources.artifact_source import Progress
@@ -65,7 +65,7 @@ def pull_locked(
         SourceUnavailable, ConversionFailed, StoreUnusable: see `model_zoo.errors`.
     """
     try:
-        with shared_lock(home / HOME_LOCK), exclusive_lock(home / CARDS / f".{card.name}.lock"):
+        with shared_lock(home / HOME_LOCK), passing_lock(home / CARDS / f".{card.name}.lock"):
             return _pull(card, home, offline, room, progress)
     except OSError as error:
         raise StoreUnusable(error.strerror or type(error).__name__) from error

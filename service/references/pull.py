@@ -16,7 +16,7 @@ from typing import Literal
 from model_zoo.cards.card import Card
 from model_zoo.catalog import CARDS, Catalog
 from model_zoo.errors import InvalidReference, NotDerivable, SourceUnavailable, StoreUnusable
-from model_zoo.locking import exclusive_lock, shared_lock
+from model_zoo.locking import passing_lock, shared_lock
 from model_zoo.materialised import Materialised
 from model_zoo.network import load_network
 from model_zoo.references.card_plan import CardPlan, Given
@@ -84,7 +84,7 @@ def pull_reference(
             str(reference), f"{name[:80]!r} is no name of a model (a to z, 0 to 9, _); give one by --name"
         )
     try:
-        with shared_lock(home / HOME_LOCK), exclusive_lock(home / CARDS / f".{name}.lock"):
+        with shared_lock(home / HOME_LOCK), passing_lock(home / CARDS / f".{name}.lock"):
             return _pull(_Request(reference, home, name, given, offline, room, progress, say))
     except OSError as error:
         raise StoreUnusable(error.strerror or type(error).__name__) from error

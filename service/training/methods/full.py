@@ -26,6 +26,7 @@ from model_zoo.cards.recipes import (
 from model_zoo.cards.tuned_parts import (
     HeadSpec,
 )
+from model_zoo.formats.shared_tensors import with_tied
 from model_zoo.network import (
     build_network,
 )
@@ -98,7 +99,7 @@ def pretrained_backbone(job: TrainingJob) -> Network:
     assert job.files is not None
     base = build_network(job.base)
     base.drop_own_head()
-    stored = load_file(job.files.weights)
+    stored = with_tied(load_file(job.files.weights), base.backbone)
     base.backbone.load_state_dict({name: stored[name] for name in base.backbone.state_dict()}, strict=True)
     return base.eval()
 
