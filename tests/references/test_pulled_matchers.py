@@ -20,7 +20,10 @@ from model_zoo.errors import NotDerivable, NotEqual
 from model_zoo.golden.golden_case import golden_path
 from model_zoo.network import build_network
 from model_zoo.references.card_plan import Given
+from model_zoo.references.reference import parse_reference
 from service.errors import InvalidInput
+from service.references.library_answers import answer
+from service.references.pull import pull_reference
 from service.references.verification_inputs import LABELS
 from service.tasks.image.zero_shot_image_classification import TEMPLATE, labelled
 from service.training.compatibility import check_before_upload
@@ -37,6 +40,7 @@ from service.types import (
 )
 from service.verification.golden_check import golden_problem
 from tests.support.references.pulled import RunningModel, photo, pulled_here
+from tests.support.references.stand_in_hub import HostedRepository, stand_in_hub
 from tests.support.references.tiny_image_text import MATCHERS, clip, siglip
 
 PHOTOS = ("cat.jpg", "coffee.jpg")
@@ -293,6 +297,23 @@ def test_head_on_an_encoder_drops_the_other_one(towers: dict[str, RunningModel],
         else {"input_ids": torch.ones(2, 5, dtype=torch.long), "attention_mask": torch.ones(2, 5, dtype=torch.long)}
     )
     assert tuned(**inputs)["logits"].shape == (2, 3)
+
+
+def test_repository_of_a_hub_becomes_up_to_three_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.references.pull.library_answers", lambda _, asked: answer(asked))
+    (tmp_path / "tiny").mkdir()
+    tasks = ("", "image-feature-extraction", "feature-extraction")
+    with stand_in_hub() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        hub.repositories["org/tiny-clip"] = HostedRepository(clip(tmp_path / "tiny"), card={"license": "mit"})
+        reference = parse_reference("hf:org/tiny-clip")
+        found = [
+            pull_reference(reference, tmp_path / "home", name=f"clip_{i}", given=Given(task=task))
+            for i, task in enumerate(tasks)
+        ]
+    assert [pulled.card.task for pulled in found] == ["zero-shot-image-classification", *tasks[1:]]
+    assert all(pulled.card.source.kind == "hub" for pulled in found)
+    assert all(pulled.card.licence.weights == "mit" for pulled in found)
 
 
 # ── repositories that are refused ────────────────────────────────────────────────────────────────────────────────────
