@@ -123,6 +123,10 @@ def _build_base(card: Card) -> Network:
                 raise ValueError(f"a card may not give timm the argument {wrong}")
             module = timm.create_model(arguments.pop("model_name"), pretrained=False, **arguments)
             return ImageEncoder(module) if arguments.get("num_classes") == 0 else ImageClassifier(module)
+        case "torchvision":
+            from model_zoo.architectures import torchvision_classifier
+
+            return torchvision_classifier.TorchvisionClassifier(torchvision_classifier.build(arguments))
         case "transformers":
             import transformers
 

@@ -34,9 +34,16 @@ class LineTooLong(ValueError):
     """A child wrote a line over the limit. The line is dropped; the next one can be read."""
 
 
-def environment_without_secrets(**added: str) -> dict[str, str]:
-    """The environment of a child that opens files of strangers. It finds the code of this project from any working directory."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(SECRETS)}
+def environment_without_secrets(*needed: str, **added: str) -> dict[str, str]:
+    """The environment of a child that opens files of strangers. It finds the code of this project from any working directory.
+
+    `needed`: beginnings of variables with secrets that this child must have.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(SECRETS) or (needed and name.startswith(needed))
+    }
     here = str(Path(__file__).resolve().parents[1])
     known = kept.get("PYTHONPATH")
     return {**kept, **added, "PYTHONPATH": f"{here}{os.pathsep}{known}" if known else here}

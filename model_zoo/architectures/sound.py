@@ -5,23 +5,71 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model_zoo.architectures.wrappers import Network
+from model_zoo.architectures.wrappers import Network, masked_mean
+from model_zoo.cards.signature import FEATURES
 
 __all__ = ["SoundClassifier", "SoundFrames", "run_sounds"]
 
 
 class SoundClassifier(Network):
-    """A classifier of sounds."""
+    """A classifier of sounds: an encoder whose frames are pooled, and the layers behind it."""
 
     def __init__(self, backbone: nn.Module, masked: bool) -> None:
         """``masked``: whether the network keeps padding out of its answers."""
         super().__init__()
         self.backbone = backbone
         self._masked = masked
+        _train_without_gaps(self._encoder)
+
+    @property
+    def _encoder(self) -> Any:
+        backbone: Any = self.backbone
+        return backbone.encoder if hasattr(backbone, "encoder") else backbone.base_model
+
+    def features(self, **inputs: Tensor) -> Tensor:
+        """The inputs of the extractor → the frames of the encoder, pooled as its makers do it (B, D)."""
+        mask = inputs.get("attention_mask")
+        if mask is None or self._masked:
+            return self._pooled(inputs, mask)
+        rows = zip(inputs["input_values"], mask, strict=True)
+        return torch.cat([self._pooled({"input_values": row[kept.bool()][None]}) for row, kept in rows])
+
+    def _pooled(self, inputs: dict[str, Tensor], mask: Tensor | None = None) -> Tensor:
+        encoder, weights = self._encoder, getattr(self.backbone, "layer_weights", None)
+        if weights is None:
+            found = encoder(**inputs)
+            pooled: Tensor | None = getattr(found, "pooler_output", None)
+            if pooled is not None:
+                return pooled
+            frames: Tensor = found.last_hidden_state
+        else:  # the makers have learned how much each layer counts
+            layers = torch.stack(
+                encoder(**inputs, output_hidden_states=True).hidden_states, dim=-1
+            )  # (B, F, D, layers)
+            frames = layers @ torch.softmax(weights, dim=-1).to(layers.dtype)
+        if mask is None:
+            return frames.mean(dim=1)
+        return masked_mean(frames, encoder._get_feature_vector_attention_mask(frames.shape[1], mask))
+
+    def drop_own_head(self) -> None:
+        """Remove the layers behind the pooled frames."""
+        backbone: Any = self.backbone
+        backbone.projector, backbone.classifier = None, None
 
     def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
-        """The inputs of the extractor → ``logits`` (B, classes)."""
-        return {"logits": torch.cat(run_sounds(self.backbone, inputs, self._masked))}
+        """The inputs of the extractor → ``logits`` (B, classes), and the features (B, D) behind them."""
+        backbone: Any = self.backbone
+        features = self.features(**inputs)
+        # The mean of projected frames is the projection of their mean.
+        projector = getattr(backbone, "projector", None)
+        projected = features if projector is None else projector(features)
+        return {"logits": backbone.classifier(projected), FEATURES: features}
+
+
+def _train_without_gaps(encoder: Any) -> None:
+    """No layer is left out and no frames are masked at random while the network is trained: a short sound has fewer frames than a
+    mask, and data sets of users are small."""
+    encoder.config.apply_spec_augment, encoder.config.layerdrop, encoder.layerdrop = False, 0.0, 0.0
 
 
 class SoundFrames(Network):

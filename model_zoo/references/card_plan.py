@@ -9,7 +9,7 @@ from model_zoo.cards.weight_source import SourceFile
 
 __all__ = ["TASKS", "CardPlan", "Given"]
 
-Library = Literal["timm", "transformers", "sentence-transformers"]
+Library = Literal["timm", "torchvision", "transformers", "sentence-transformers"]
 
 TASKS = (
     "audio-classification",

@@ -13,6 +13,8 @@ from model_zoo.references.card_plan import TASKS, CardPlan, Given
 from model_zoo.references.repository import Repository, config_of
 from model_zoo.references.sentence_transformers_card import plan_sentence_transformers
 from model_zoo.references.timm_card import plan_timm
+from model_zoo.references.torchvision.card import plan_torchvision
+from model_zoo.references.torchvision.published import TorchvisionWeights
 from model_zoo.references.transformers import card as transformers_card
 from model_zoo.references.transformers.ranker import CROSS_ENCODER
 from model_zoo.references.weight_files import onnx_instead
@@ -35,6 +37,20 @@ def derive(repository: Repository, given: Given = Given()) -> CardPlan:  # noqa:
     """
     if given.task and given.task not in TASKS:
         raise NotDerivable(repository.name, f"Zoo does not have the task {given.task!r}; it has {', '.join(TASKS)}")
+    match repository:
+        case TorchvisionWeights():
+            plan = plan_torchvision(repository, given)
+        case _:
+            plan = _plan(repository, given)
+    task = str(plan.fields["task"])
+    if given.task and given.task != task:
+        raise NotDerivable(repository.name, f"its network is for {task}, not for {given.task}")
+    _check(repository, plan)
+    return plan
+
+
+def _plan(repository: Repository, given: Given) -> CardPlan:
+    """The plan by the configuration of a repository. Raises as `derive`."""
     config = config_of(repository, "config.json")
     if "auto_map" in config:
         raise NotDerivable(repository.name, "its config.json asks to run code of the repository (auto_map)")
@@ -42,7 +58,7 @@ def derive(repository: Repository, given: Given = Given()) -> CardPlan:  # noqa:
         raise NotDerivable(repository.name, "it is an adapter (peft) without its base")
     _check_sizes(repository, config, "")
     try:
-        plan = _planner(repository, config)(repository, config, given)
+        return _planner(repository, config)(repository, config, given)
     except (NotDerivable, SourceUnavailable):
         raise
     except Exception as error:  # a file of another form than its library writes
@@ -50,11 +66,6 @@ def derive(repository: Repository, given: Given = Given()) -> CardPlan:  # noqa:
         raise NotDerivable(
             repository.name, f"its files have another form than their library writes ({kind})"
         ) from error
-    task = str(plan.fields["task"])
-    if given.task and given.task != task:
-        raise NotDerivable(repository.name, f"its network is for {task}, not for {given.task}")
-    _check(repository, plan)
-    return plan
 
 
 def _check(repository: Repository, plan: CardPlan) -> None:

@@ -30,11 +30,10 @@ from service.registry.registry import Registry
 from service.runtime.heads import FeatureHead
 from service.tasks.base import Task
 from service.training.data.feature_cache import (
-    EXACT,
-    REDUCED,
     FeatureCache,
     features_folder,
     gaps,
+    row_state,
 )
 from service.training.data.feature_inputs import base_instance, features_task
 from service.types import Item, Row
@@ -111,7 +110,7 @@ class FeatureExtraction:
             return
         examples = await self._in_pool(open_dataset, self._home, dataset_id)
         cache = FeatureCache(features_folder(self._home, files.digest, dataset_id), len(examples))
-        task = await self._in_pool(features_task, card, files)
+        task = await self._in_pool(features_task, card, files, examples.info)
         try:
             await self._fill(base, task, examples, cache, on_progress)
         except* (_NoAnswer, ZooError) as errors:
@@ -174,8 +173,8 @@ class FeatureExtraction:
                 on_done(min(finished, len(indices) - 1))
         width = len(next(iter(rows.values()))[0]) if rows else 0
         features, ok = np.zeros((len(indices), width), np.float32), np.zeros(len(indices), np.uint8)
-        for number, (row, precision) in rows.items():
-            features[number - indices.start], ok[number - indices.start] = row, precision
+        for number, (row, state) in rows.items():
+            features[number - indices.start], ok[number - indices.start] = row, state
         return features, ok
 
     async def _prepare_batch(self, task: Task, examples: Examples, batch: range) -> list[Item | ZooError]:
@@ -186,7 +185,7 @@ class FeatureExtraction:
         return [outcome for part in found for outcome in part]
 
     async def _ask(self, base: str, items: Sequence[Item], others: _OtherRows) -> list[tuple[NDArray[np.float32], int]]:
-        """Rows of features, in order, each with EXACT or REDUCED.
+        """Rows of features, in order, each with its `row_state`.
 
         Raises _NoAnswer where the base does not answer, ZooError where it is no longer loaded.
         """
@@ -209,11 +208,8 @@ class FeatureExtraction:
         if len(rows) < len(items):
             raise _NoAnswer("the base did not answer")
         return [
-            (
-                np.asarray(row.tensors[FeatureHead.OUTPUT], np.float32),
-                EXACT if row.batch.precision == "fp32" else REDUCED,
-            )
-            for row in rows
+            (np.asarray(row.tensors[FeatureHead.OUTPUT], np.float32), row_state(item, row.batch.precision == "fp32"))
+            for row, item in zip(rows, items, strict=True)
         ]
 
     async def _in_pool(self, work: Callable[[Unpack[Arguments]], T], *arguments: *Arguments) -> T:

@@ -17,6 +17,8 @@ from service.references.pull_messages import PullOrder, PullReport
 GRACE_S = 10.0
 """Time for a process to remove what is half done."""
 WORKER = (sys.executable, "-m", "service.references.pull_worker")
+OF_S3 = "AWS_"
+"""Beginning of the variables that a pull from a bucket of S3 needs. The processes that it starts do not have them."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,10 @@ class PullProcess:
         with tempfile.TemporaryDirectory(prefix="zoo-") as empty:
             # An empty working directory: a file in another one could be imported in place of a library.
             process = self._process = ChildProcess.start(
-                WORKER, env=environment_without_secrets(), cwd=Path(empty), stderr=log_of_libraries()
+                WORKER,
+                env=environment_without_secrets(*_needed(self._order)),
+                cwd=Path(empty),
+                stderr=log_of_libraries(),
             )
             try:
                 if self._stopped:
@@ -80,3 +85,9 @@ class PullProcess:
                 case _:
                     return report
         return None
+
+
+def _needed(order: PullOrder) -> tuple[str, ...]:
+    """Beginnings of variables with secrets that the pull needs."""
+    address = order.locked.source.url if order.locked and order.locked.source.kind == "url" else order.reference
+    return (OF_S3,) if address.removeprefix("onnx:").lower().startswith("s3://") else ()

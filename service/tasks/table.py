@@ -11,6 +11,7 @@ from model_zoo.cards.recipes import (
     AudioRecipe,
     CharacterRecipe,
     ImageRecipe,
+    LabelledImageRecipe,
     PromptRecipe,
     RecordRecipe,
     RowRecipe,
@@ -23,7 +24,7 @@ from model_zoo.cards.recipes import (
 )
 from model_zoo.materialised import Materialised
 from service.tasks.audio.ctc_recognition import CtcRecognition
-from service.tasks.audio.sound_input import sound_classification
+from service.tasks.audio.sound_input import sound_task
 from service.tasks.audio.spectrogram import SpectrogramInput
 from service.tasks.audio.voice_activity_detection import VoiceActivityDetection
 from service.tasks.audio.window_recognition import WindowRecognition
@@ -36,6 +37,7 @@ from service.tasks.image.image_segmentation import SegmentationAnswers
 from service.tasks.image.image_tabular_regression import ImageTabularRegression
 from service.tasks.image.object_detection import DetectionAnswers
 from service.tasks.image.scaled_images import ScaledImages
+from service.tasks.image.zero_shot_image_classification import ZeroShotImageClassification
 from service.tasks.regression import NumberAnswers
 from service.tasks.series.time_series_forecasting import TimeSeriesForecasting
 from service.tasks.tabular.tabular_prediction import TabularPrediction
@@ -77,7 +79,7 @@ TASKS: dict[tuple[str, type], TaskFactory] = {
     ("text-generation", PromptRecipe): PromptedGeneration,
     ("text2text-generation", PromptRecipe): PromptedGeneration,
     ("automatic-speech-recognition", SoundRecipe): _recognition,
-    ("audio-classification", SoundRecipe): sound_classification,
+    ("audio-classification", SoundRecipe): partial(sound_task, LabelAnswers),
     ("audio-classification", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, LabelAnswers),
     ("tabular-classification", RowRecipe): partial(TabularPrediction, LabelAnswers),
     ("tabular-regression", RowRecipe): partial(TabularPrediction, NumberAnswers),
@@ -86,7 +88,9 @@ TASKS: dict[tuple[str, type], TaskFactory] = {
     ("regression", ImageRecipe): partial(ComposedTask, ImageInput, NumberAnswers),
     ("regression", TextRecipe): partial(SequenceTask, TokenInput, NumberAnswers),
     ("regression", CharacterRecipe): partial(SequenceTask, CharacterInput, NumberAnswers),
+    ("regression", SoundRecipe): partial(sound_task, NumberAnswers),
     ("regression", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, NumberAnswers),
+    ("zero-shot-image-classification", LabelledImageRecipe): ZeroShotImageClassification,
     ("other", TensorsRecipe): TensorsTask,
 }
 """Factories by the card's task, which is a Hugging Face id, and by the type of its recipe."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from model_zoo.cards.card import Card
 from model_zoo.cards.weight_source import InitialSource
@@ -15,7 +15,7 @@ from service.training.job_spec import JobSpec, Method
 
 RECIPE_KINDS: dict[DatasetKind, tuple[str, ...]] = {
     DatasetKind.IMAGE_FOLDER: ("image",),
-    DatasetKind.AUDIO_FOLDER: ("spectrogram",),
+    DatasetKind.AUDIO_FOLDER: ("spectrogram", "sound"),
     DatasetKind.TEXT: ("text", "characters"),
     DatasetKind.TABLE: ("row",),
     DatasetKind.IMAGE_TABLE: ("image",),
@@ -38,6 +38,7 @@ DATA_NAMES = {
 INPUT_NAMES = {
     "image": "pictures, or pictures with a table",
     "spectrogram": "sounds",
+    "sound": "sounds",
     "text": "texts",
     "characters": "texts, or plain text",
     "row": "a table",
@@ -46,7 +47,7 @@ INPUT_NAMES = {
 """For errors, by kind of recipe: the data that a base learns from. Bases with other recipes cannot be fine-tuned."""
 
 
-WITHOUT_FEATURES = frozenset({"fill-mask", "image-segmentation", "object-detection"})
+WITHOUT_FEATURES = frozenset({"automatic-speech-recognition", "fill-mask", "image-segmentation", "object-detection"})
 """Tasks whose networks give no vector for a whole input."""
 
 
@@ -58,6 +59,10 @@ def plan(base: Card, dataset: DatasetInfo, spec: JobSpec) -> JobSpec:
             does not fit the rest.
     """
     _check_base(base, dataset.kind)
+    if dataset.columns.text_pair and base.recipe.kind != "text":
+        raise InvalidInput(
+            "spec.base", f"{base.name!r} reads one text at a time, and the data set holds pairs of texts"
+        )
     task = _choose_task(dataset, spec.task)
     method = _choose_method(base, task, spec.method)
     resolve(method, task, base, dataset.report.examples, spec.hyperparameters)
@@ -155,7 +160,7 @@ def methods(base: Card, task: str) -> tuple[Method, ...]:
     if isinstance(base.source, InitialSource) or task == "text-generation":
         return (Method.FULL,)
     if base.architecture.builder in ("transformers", "transformers_auto") and base.family == "transformer":
-        return (Method.HEAD, Method.LORA, Method.FULL)
+        return (Method.HEAD, Method.FULL) if _reads_own_weights(base) else (Method.HEAD, Method.LORA, Method.FULL)
     return (Method.HEAD, Method.FULL)
 
 
@@ -168,10 +173,18 @@ def _choose_method(base: Card, task: str, requested: Method) -> Method:
             why = f"{base.name!r} has no trained weights to build on"
         elif task == "text-generation":
             why = "a language model has no head to train alone"
+        elif _reads_own_weights(base):
+            why = f"the attention of {base.name!r} reads its weights itself, past any low-rank updates beside them"
         else:
             why = f"{base.name!r} is no Transformer, whose linear layers low-rank updates are for"
         raise InvalidInput("spec.method", f"{why}; expected {_either([m.value for m in fits])}, got {requested.value}")
     return requested
+
+
+def _reads_own_weights(base: Card) -> bool:
+    """Whether the attention does not call its linear layers, so that updates beside them would change nothing."""
+    config = base.architecture.arguments.get("config")
+    return isinstance(config, Mapping) and config.get("model_type") == "wavlm"
 
 
 def _shown_name(text: str) -> str:

@@ -15,6 +15,9 @@ from service.training.job_spec import Method
 AUTO = "auto"
 """This value means the same as leaving the hyperparameter out."""
 
+SOUNDS = 4
+"""Sounds of one forward pass, of up to half a minute each."""
+
 MAX_LEARNING_RATE = 1e12
 """Users may try rates that are far too high: the training loop detects divergence and reports it."""
 
@@ -126,7 +129,7 @@ def default_values(method: Method, task: str, base: Card, examples: int) -> dict
             return {"epochs": 100, "batch_size": 32, "learning_rate": 3e-3, "patience": 15, "weight_decay": 1e-4}
         case _ if task == "text-generation":
             return {"epochs": 10, "batch_size": 32, "learning_rate": 2e-3, "patience": 3, "weight_decay": 0.0}
-        case "timm":
+        case "timm" | "torchvision":
             epochs = 15 if examples < 1_000 else 10 if examples < 10_000 else 5
             smoothing = 0.1 if task.endswith("classification") else 0.0
             # The head starts at its best linear solution, which larger steps would leave. The backbone changes little, least
@@ -147,7 +150,10 @@ def default_values(method: Method, task: str, base: Card, examples: int) -> dict
             epochs = 6 if examples < 1_000 else 4 if examples < 10_000 else 2
             rate = {"learning_rate": 2e-3} if method is Method.LORA else {"learning_rate": 1e-3, "backbone_rate": 0.05}
             decay = {} if method is Method.LORA else {"layer_decay": 0.9}
-            return {"epochs": epochs, "batch_size": batch, "dropout": 0.1, "patience": 3, **rate, **decay}
+            size: dict[str, Any] = {"batch_size": batch}
+            if base.recipe.kind == "sound":  # a second of sound takes as much memory as a long text
+                size = {"batch_size": SOUNDS, "accumulation": batch // SOUNDS}
+            return {"epochs": epochs, "dropout": 0.1, "patience": 3, **size, **rate, **decay}
     return {"epochs": 15, "batch_size": batch, "learning_rate": 2e-3, "backbone_rate": 0.2, "layer_decay": 0.8}
 
 

@@ -12,7 +12,7 @@ import pytest
 from model_zoo.catalog import Catalog
 from model_zoo.errors import PullRefused
 from model_zoo.store import Store
-from service.references import pull_worker
+from service.references import pull_process, pull_worker
 from service.references.footprint import Footprint
 from service.references.pull_messages import PullOrder
 from service.references.pull_process import PulledModel, PullProcess
@@ -106,6 +106,18 @@ def test_two_pulls_of_one_reference_make_one_model(folder: Path, tmp_path: Path)
     for thread in threads:
         thread.join()
     assert sorted(one.already for one in found) == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("reference", "needed"),
+    [
+        ("hf:org/tiny", ()),
+        (f"onnx:https://host/net.onnx#sha256={'0' * 64}", ()),
+        (f"onnx:s3://bucket/net.onnx#sha256={'0' * 64}", ("AWS_",)),
+    ],
+)
+def test_only_a_pull_from_a_bucket_has_the_keys_of_the_bucket(reference: str, needed: tuple[str, ...]) -> None:
+    assert pull_process._needed(PullOrder(reference=reference, home=Path("/"), memory=1)) == needed
 
 
 def test_memory_beyond_the_prediction_is_refused(folder: Path, tmp_path: Path) -> None:

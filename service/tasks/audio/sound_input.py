@@ -15,7 +15,6 @@ from model_zoo.golden.golden_case import GoldenInput
 from service.errors import InvalidInput, ZooError
 from service.tasks.audio.audio_input import mono_samples
 from service.tasks.base import NO_FILES, Task
-from service.tasks.classification import LabelAnswers
 from service.tasks.codecs import AnswerCodec
 from service.tasks.composed import ComposedTask, SequenceTask
 from service.tasks.instances import golden_recording, read_each
@@ -98,11 +97,6 @@ def sound_task(
     if len(card.signature.inputs) > 1:
         return SequenceTask(SoundInput, answers, card, labels, files)
     return ComposedTask(SoundInput, answers, card, labels, files)
-
-
-def sound_classification(card: Card, labels: Sequence[str] = (), files: Mapping[str, Path] = NO_FILES) -> Task:
-    """Classes of sounds."""
-    return sound_task(LabelAnswers, card, labels, files)
 
 
 def extractor(recipe: SoundRecipe) -> Any:

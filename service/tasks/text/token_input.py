@@ -91,6 +91,8 @@ class TokenInput:
         if isinstance(instance, TextPairInstance) and self._recipe.pairs:
             first, second = _fields(instance, path)
             return decode_utf8(instance.text, first), decode_utf8(instance.text_pair, second)
+        if isinstance(instance, TextInstance) and self._recipe.pairs_only:
+            raise InvalidInput(path, "expected a text_pair, whose texts this model reads together, got text alone")
         return (decode_text(self._card, instance, path),)
 
     def _item(self, encoding: Encoding, texts: Sequence[str], path: str) -> Item:

@@ -36,6 +36,8 @@ class Accounting:
     """Examples by reason, `left_out` in all."""
     first: tuple[tuple[str, str], ...]
     """(origin, reason) of the first examples that are left out."""
+    truncated: int = 0
+    """Used examples that are longer than the network reads."""
 
 
 def account_for_examples(job: TrainingJob, splits: Splits) -> Accounting:
@@ -55,6 +57,7 @@ def account_for_examples(job: TrainingJob, splits: Splits) -> Accounting:
         left_out=len(left_out),
         reasons=dict(reasons.most_common()),
         first=tuple((job.examples[i].origin, job.left_out.get(i, NOT_USED)) for i in left_out[:MAX_SHOWN]),
+        truncated=len(job.truncated & seen),
     )
 
 
@@ -73,6 +76,17 @@ def send_left_out(job: TrainingJob, send: SendMessage) -> None:
     why = "; ".join(f"{count} × {reason}" for reason, count in reasons.most_common(MAX_SHOWN))
     of = counted(len(job.examples), "example")
     send(Log(level="warning", text=f"left out {len(job.left_out)} of {of}: {why}"))
+
+
+def send_truncated(job: TrainingJob, send: SendMessage) -> None:
+    """Sends a warning that counts the examples that are longer than the network reads, and names the first ones."""
+    if not job.truncated:
+        return
+    named = ", ".join(job.examples[index].origin for index in sorted(job.truncated)[:MAX_SHOWN])
+    more = ", …" if len(job.truncated) > MAX_SHOWN else ""
+    of = counted(len(job.examples), "example")
+    text = f"{job.base.name!r} reads a part only of {len(job.truncated)} of {of}, which are longer than its input"
+    send(Log(level="warning", text=f"{text}: {named}{more}"))
 
 
 def _general(reason: str) -> str:

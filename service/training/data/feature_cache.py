@@ -6,8 +6,9 @@
     complete.json                      {"count": N, "width": D}, once every example is in a chunk
 
 Rows are in the order of the data set. `ok` is 0 for an example that cannot be preprocessed, whose features are zeros; `EXACT` if
-the backbone ran in fp32; `REDUCED` if the server's ran in a reduced precision. Files appear by rename, complete, so the server
-and a worker may write at the same time: the last one wins, with the same numbers.
+the backbone ran in fp32; `REDUCED` if the server's ran in a reduced precision; `TRUNCATED` is added if the network reads only a
+part of the example. Files appear by rename, complete, so the server and a worker may write at the same time: the last one wins,
+with the same numbers.
 """
 
 from __future__ import annotations
@@ -27,15 +28,16 @@ from safetensors.numpy import load_file, save_file
 from model_zoo import strict_json
 from service import __version__
 from service.datasets.dataset import FEATURES
+from service.types import Item
 
 COMPLETE = "complete.json"
-EXACT, REDUCED = 1, 2
-"""Values of `ok`."""
+EXACT, REDUCED, TRUNCATED = 1, 2, 4
+"""Bits of `ok`."""
 CHUNK = 256
 """Examples of one chunk: a crash loses at most these."""
 _CHUNK_NAME = re.compile(r"chunk-(\d{1,12})-(\d{1,12})\.safetensors")
 
-PREPARATION = 3
+PREPARATION = 4
 """Increase it when a task's preprocessing changes its tensors for the same example: earlier features are not used then."""
 
 
@@ -46,6 +48,11 @@ def features_folder(home: Path, base_digest: str, dataset_id: str) -> Path:
     """
     prepared = hashlib.sha256(f"{__version__} {PREPARATION}".encode()).hexdigest()[:8]
     return home / FEATURES / f"{base_digest[:16]}-{prepared}-{dataset_id}"
+
+
+def row_state(item: Item, exact: bool) -> int:
+    """The value of `ok` for an example with features."""
+    return (EXACT if exact else REDUCED) | (TRUNCATED if item.notes.get("truncated") else 0)
 
 
 class FeatureCache:

@@ -14,13 +14,15 @@ from model_zoo.architectures.wrappers import Network
 from model_zoo.network import load_network
 from service.errors import ZooError
 from service.tasks.base import Task
-from service.training.data.accounting import reason_of, send_left_out
+from service.training.data.accounting import reason_of, send_left_out, send_truncated
 from service.training.data.feature_cache import (
     EXACT,
     REDUCED,
+    TRUNCATED,
     FeatureCache,
     features_folder,
     gaps,
+    row_state,
 )
 from service.training.data.feature_inputs import base_instance, features_task
 from service.training.failures import CannotTrain
@@ -78,8 +80,10 @@ def backbone_features(job: TrainingJob, send: SendMessage, stop: StopSignal) -> 
         raise CannotTrain("the features on disk cannot be read back; delete them and run the job again")
     if not cache.complete:
         cache.finish(features.shape[1])
-    all_features = Features(features, ok != 0, ok == REDUCED)
+    all_features = Features(features, ok != 0, (ok & REDUCED) != 0)
+    job.truncated.update(np.flatnonzero(ok & TRUNCATED).tolist())
     _report_left_out(job, all_features, send)
+    send_truncated(job, send)
     if not all_features.ok.any():
         raise CannotTrain(f"not one of the {len(ok)} examples could be prepared for {job.base.name!r}")
     send(Progress(phase="features", ratio=FEATURES_SHARE, step=len(ok), steps=len(ok)))
@@ -134,7 +138,7 @@ def in_fp32(job: TrainingJob, features: Features, indices: Sequence[int], stop: 
     reduced = [position for position, index in enumerate(indices) if features.reduced[index]]
     if reduced:
         computed, ok = _compute(job, *_load_eager(job), [indices[position] for position in reduced], stop)
-        good = ok == EXACT
+        good = (ok & EXACT) != 0
         rows[np.array(reduced)[good]] = computed[good]
     return rows
 
@@ -142,8 +146,8 @@ def in_fp32(job: TrainingJob, features: Features, indices: Sequence[int], stop: 
 def _load_eager(job: TrainingJob) -> tuple[Network, Task]:
     """The backbone in fp32, and the task that prepares examples for it."""
     assert job.files is not None
-    network, task = load_network(job.base, job.files).to(job.order.device), features_task(job.base, job.files)
-    if job.base.architecture.builder == "timm":
+    network, task = load_network(job.base, job.files).to(job.order.device), features_task(job.base, job.files, job.info)
+    if job.base.architecture.builder in ("timm", "torchvision"):
         network = network.to(memory_format=torch.channels_last)
     return network, task
 
@@ -163,9 +167,10 @@ def _compute(
     items.sort(key=lambda pair: pair[1].length)
     features: NDArray[np.float32] | None = None
     ok = np.zeros(len(indices), np.uint8)
-    for at in range(0, len(items), BATCH_ROWS):
+    size = min(BATCH_ROWS, job.base.batching.max_batch_size)
+    for at in range(0, len(items), size):
         stop.check()
-        batch = items[at : at + BATCH_ROWS]
+        batch = items[at : at + size]
         arrays, _ = task.collate([item for _, item in batch])
         inputs = {name: torch.from_numpy(array).to(job.order.device) for name, array in arrays.items()}
         outputs = network.features(**inputs).float().cpu().numpy()  # (rows, D)
@@ -173,7 +178,8 @@ def _compute(
             features = np.zeros((len(indices), outputs.shape[1]), np.float32)
         rows = np.array([i for i, _ in batch])
         good = np.isfinite(outputs).all(axis=1)
-        features[rows[good]], ok[rows[good]] = outputs[good], EXACT
+        features[rows[good]] = outputs[good]
+        ok[rows[good]] = np.array([row_state(item, exact=True) for _, item in batch], np.uint8)[good]
     if features is None:
         features = np.zeros((len(indices), _width(network, task, job.order.device)), np.float32)
     return features, ok
@@ -190,7 +196,7 @@ def _report_left_out(job: TrainingJob, features: Features, send: SendMessage) ->
     if not bad:
         return
     assert job.files is not None
-    task = features_task(job.base, job.files)
+    task = features_task(job.base, job.files, job.info)
     for index in bad[MAX_REASONS:]:
         job.left_out[index] = "could not be prepared for the network"
     for index in bad[:MAX_REASONS]:

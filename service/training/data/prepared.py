@@ -35,9 +35,11 @@ class PreparedExamples:
         self._cached: dict[int, Item] = {}
         self.left_out: dict[int, str] = {}
         """Examples that the task cannot prepare, with the reason."""
+        self.truncated: set[int] = set()
+        """Examples that are longer than the network reads."""
 
     def usable(self, indices: Sequence[int], stop: StopSignal) -> tuple[int, ...]:
-        """The examples that the task can prepare. The others are added to `left_out`."""
+        """The examples that the task can prepare. The others are added to `left_out`, and long ones to `truncated`."""
         usable: list[int] = []
         for at in range(0, len(indices), CHUNK):
             stop.check()
@@ -47,6 +49,8 @@ class PreparedExamples:
                     self.left_out[index] = reason_of(outcome)
                 else:
                     usable.append(index)
+                    if outcome.notes.get("truncated"):
+                        self.truncated.add(index)
         return tuple(usable)
 
     def items(self, indices: Sequence[int]) -> list[Item]:

@@ -49,14 +49,17 @@ def parameter_depths(names: list[str]) -> dict[str, int | None]:
     deeper than it.
     """
     depths: dict[str, int | None] = {}
-    numbered: dict[tuple[int, int], int] = {}
+    numbered: dict[tuple[str, int, int], int] = {}
     for name in names:
         if name.startswith("head.") or ".lora_" in name:
             depths[name] = None
             continue
         match = NUMBERED_LAYER.search(name)
         if match is not None:
-            layer = int(match[1] or match[3]), int(match[2] or 0)
+            part = (
+                name[: match.start()] if match[1] else ""
+            )  # convolutions and attention may both count their layers from 0
+            layer = part, int(match[1] or match[3]), int(match[2] or 0)
             depths[name] = numbered.setdefault(layer, len(numbered) + 1)
         else:
             depths[name] = len(numbered) + 1 if numbered else 0

@@ -12,7 +12,7 @@ from torch import nn
 from model_zoo.cards.card import Card
 from model_zoo.golden.held_out import HeldOut
 from service.training.artifacts.finalize import TrainedModel, finish
-from service.training.data.accounting import send_left_out
+from service.training.data.accounting import send_left_out, send_truncated
 from service.training.data.prepared import PreparedExamples, predict
 from service.training.data.targets import SplitTargets
 from service.training.evaluation.conformal import with_interval
@@ -22,9 +22,11 @@ from service.training.failures import CannotTrain
 from service.training.heads.losses import balanced_class_weights
 from service.training.loop.checkpoint import Checkpoints
 from service.training.loop.criteria import (
+    binary_cross_entropy,
     classification_metrics,
     cross_entropy,
     in_units,
+    multi_label_metrics,
     regression_metrics,
     squared_error,
 )
@@ -79,7 +81,9 @@ def fit_supervised(
 ) -> None:
     """Trains the network, measures it on held-out data, and writes the result."""
     job.left_out.update(data.prepared.left_out)
+    job.truncated.update(data.prepared.truncated)
     send_left_out(job, send)
+    send_truncated(job, send)
     output = card.signature.outputs[0].name
     device, hparams = job.order.device, job.hparams
 
@@ -88,6 +92,8 @@ def fit_supervised(
 
     def validate() -> dict[str, float]:
         outputs, targets = outputs_of("validation"), data.targets.values["validation"]
+        if job.multi_label:
+            return multi_label_metrics(outputs, targets, weights)
         if data.targets.scale is None:
             return classification_metrics(outputs, targets, weights)
         return regression_metrics(outputs, targets, data.targets.scale)
@@ -95,7 +101,10 @@ def fit_supervised(
     weights = None
     if job.classifies:
         weights = balanced_class_weights(hparams, data.targets.for_training("train"), len(job.labels))
-    criterion = squared_error if data.targets.scale else cross_entropy(hparams, weights)
+    if job.multi_label:
+        criterion = binary_cross_entropy(hparams, weights)
+    else:
+        criterion = squared_error if data.targets.scale else cross_entropy(hparams, weights)
     network.to(device)
     state = train(network, batches, criterion, validate, hparams, checkpoints, send, stop, output=output, device=device)
 

@@ -5,12 +5,17 @@ from typing import Any
 
 import pytest
 
-from service.training.data.accounting import account_for_examples, send_left_out
+from service.training.data.accounting import account_for_examples, send_left_out, send_truncated
 from service.training.protocol import WorkerMessage
 
 
-def job(left_out: dict[int, str]) -> Any:
-    return SimpleNamespace(examples=[SimpleNamespace(origin=f"{i}.jpg") for i in range(10)], left_out=left_out)
+def job(left_out: dict[int, str], truncated: set[int] | None = None) -> Any:
+    return SimpleNamespace(
+        examples=[SimpleNamespace(origin=f"{i}.jpg") for i in range(10)],
+        left_out=left_out,
+        truncated=truncated or set(),
+        base=SimpleNamespace(name="ears"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -40,7 +45,19 @@ def test_reasons_that_differ_in_names_and_numbers_are_counted_as_one() -> None:
     assert texts[-1].startswith("left out 2 of 10 examples: 2 × expected at most")
 
 
-def test_no_warning_is_sent_if_nothing_is_left_out() -> None:
+def test_no_warning_is_sent_if_nothing_is_left_out_or_truncated() -> None:
     messages: list[WorkerMessage] = []
     send_left_out(job({}), messages.append)
+    send_truncated(job({}), messages.append)
     assert not messages
+
+
+def test_long_examples_are_counted_where_they_are_used_and_named_in_a_warning() -> None:
+    given = job({8: "is broken"}, {0, 1, 2, 3, 4, 5, 8})
+    assert account_for_examples(given, {"train": (0, 1, 2, 3, 4), "validation": (5,), "test": (7,)}).truncated == 6
+    messages: list[WorkerMessage] = []
+    send_truncated(given, messages.append)
+    (line,) = messages
+    assert line.text == (  # type: ignore[union-attr]
+        "'ears' reads a part only of 7 of 10 examples, which are longer than its input: 0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg, …"
+    )

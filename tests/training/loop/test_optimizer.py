@@ -3,7 +3,7 @@
 from torch import nn
 
 from service.training.hyperparameters import Hyperparameters
-from service.training.loop.optimizer import parameter_groups, schedule
+from service.training.loop.optimizer import parameter_depths, parameter_groups, schedule
 
 
 def test_lower_layers_have_lower_rates_and_biases_no_decay() -> None:
@@ -22,6 +22,16 @@ def test_lower_layers_have_lower_rates_and_biases_no_decay() -> None:
     assert rates["blocks.1.weight"] == (0.1, 0.3)
     assert rates["blocks.0.weight"] == (0.05, 0.3)
     assert rates["stem.weight"] == (0.025, 0.3)
+
+
+def test_convolutions_that_count_their_layers_too_lie_below_the_attention() -> None:
+    names = [
+        *(f"base.backbone.hubert.feature_extractor.conv_layers.{i}.conv.weight" for i in range(2)),
+        "base.backbone.hubert.feature_projection.weight",
+        *(f"base.backbone.hubert.encoder.layers.{i}.attention.q_proj.weight" for i in range(2)),
+        "head.out.weight",
+    ]
+    assert [*parameter_depths(names).values()] == [1, 2, 3, 3, 4, None]
 
 
 def test_schedule_rises_then_falls() -> None:
