@@ -11,7 +11,7 @@ import torch
 from service.runtime.onnx_session import OnnxRuntime
 from service.tasks.table import task_for
 from service.types import Item, TensorInstance
-from tests.support.references.dynamo_networks import FILES, MAKERS, network, rows
+from tests.support.references.dynamo.networks import FILES, MAKERS, network, rows
 from tests.support.references.onnx_models import pulled_here
 
 

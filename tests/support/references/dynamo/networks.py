@@ -1,8 +1,8 @@
-"""Networks whose files in `dynamo/` torch's newer exporter wrote (`torch.onnx.export(…, dynamo=True)`).
+"""Networks whose files in this folder torch's newer exporter wrote (`torch.onnx.export(…, dynamo=True)`).
 
 The exporter needs the package onnxscript, which the tests do not. To write the files again, in an environment that has it:
 
-    python -m tests.support.references.dynamo_networks
+    python -m tests.support.references.dynamo.networks
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-FILES = Path(__file__).with_name("dynamo")
+FILES = Path(__file__).parent
 
 
 class AttentiveNetwork(nn.Module):
@@ -78,7 +78,6 @@ def main() -> None:
     """Writes the files; that of photos has its weights in a file beside it, as the exporter does by default."""
     import onnx
 
-    FILES.mkdir(exist_ok=True)
     batch, length = torch.export.Dim("batch", min=1, max=64), torch.export.Dim("length", min=2, max=128)
     for name in MAKERS:
         given = rows(name, 2)
