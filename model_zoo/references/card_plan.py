@@ -26,6 +26,7 @@ TASKS = (
     "text2text-generation",
     "token-classification",
     "zero-shot-classification",
+    "zero-shot-image-classification",
 )
 """Tasks of the networks that can be pulled by reference: those of all planners. They are listed here as well, so that a command
 can tell them without importing a library of models."""

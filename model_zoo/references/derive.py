@@ -17,6 +17,7 @@ from model_zoo.references.torchvision.card import plan_torchvision
 from model_zoo.references.torchvision.published import TorchvisionWeights
 from model_zoo.references.transformers import card as transformers_card
 from model_zoo.references.transformers.ranker import CROSS_ENCODER
+from model_zoo.references.weight_files import onnx_instead
 
 __all__ = ["derive"]
 
@@ -124,5 +125,6 @@ def _planner(repository: Repository, config: dict[str, Any]) -> Planner:
         return transformers_card.plan_transformers
     raise NotDerivable(
         repository.name,
-        "it has neither modules.json nor a config.json of transformers or timm, so nothing says what it is",
+        "it has neither modules.json nor a config.json of transformers or timm, so nothing says what it is"
+        + onnx_instead(repository),
     )

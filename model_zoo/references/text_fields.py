@@ -10,7 +10,7 @@ from model_zoo.errors import NotDerivable
 from model_zoo.references.card_plan import Given
 from model_zoo.references.common_fields import positive
 from model_zoo.references.repository import Repository, config_of
-from model_zoo.references.transformers.tokenizer_file import tokenizer_of
+from model_zoo.references.transformers.tokenizer_file import require_tokenizer_file, tokenizer_of
 
 __all__ = [
     "TOKENIZER_FILES",
@@ -76,10 +76,8 @@ def text_recipe(
     Raises:
         NotDerivable: there is no fast tokenizer, it pads on the left, or there is no token for padding.
     """
-    path = f"{folder}tokenizer.json"
-    if path not in repository.files:
-        raise NotDerivable(repository.name, "it has no tokenizer.json, the file of a fast tokenizer")
-    tokenizer = tokenizer_of(repository, path)
+    require_tokenizer_file(repository, folder)
+    tokenizer = tokenizer_of(repository, f"{folder}tokenizer.json")
     settings = config_of(repository, f"{folder}tokenizer_config.json")
     if settings.get("padding_side", "right") != "right":
         raise NotDerivable(repository.name, "its tokenizer pads on the left")
@@ -125,6 +123,7 @@ def _counts_after_padding(config: dict[str, Any]) -> bool:
 
 def mask_fields(repository: Repository, config: dict[str, Any]) -> dict[str, Any]:
     """The fields of a recipe for texts with masked tokens. Raises NotDerivable where no token stands for them."""
+    require_tokenizer_file(repository)
     tokenizer = tokenizer_of(repository, "tokenizer.json")
     settings = config_of(repository, "tokenizer_config.json")
     model = tokenizer.get("model") if isinstance(tokenizer.get("model"), dict) else {}

@@ -4,13 +4,13 @@ from model_zoo import strict_json
 from model_zoo.errors import NotDerivable
 from model_zoo.references.repository import Repository
 
-__all__ = ["INDEX", "weight_files"]
+__all__ = ["INDEX", "onnx_instead", "weight_files"]
 
 INDEX = "weights_index"
 """Role of the list of several files."""
 
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
-_OTHERS = ("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "model.onnx")
+_OTHERS = ("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack")
 
 
 def weight_files(repository: Repository, folder: str = "") -> dict[str, str]:
@@ -29,9 +29,19 @@ def weight_files(repository: Repository, folder: str = "") -> dict[str, str]:
         return _sharded(repository, folder)
     found = [name for name in _OTHERS if f"{folder}{name}" in files]
     has = f"; it has {found[0]}" if found else ""
-    if found == ["model.onnx"]:
-        has += ", which a reference of its own takes (onnx:FILE)"
-    raise NotDerivable(repository.name, f"it has no {_SINGLE}{has}, and Zoo reads weights from safetensors only")
+    reason = f"it has no {_SINGLE}{has}, and Zoo reads weights from safetensors only"
+    raise NotDerivable(repository.name, f"{reason}{onnx_instead(repository)}")
+
+
+def onnx_instead(repository: Repository) -> str:
+    """What to do with a repository whose network is in ONNX files; empty where it has none."""
+    files = [path for path in repository.files if path.endswith(".onnx")]
+    if not files:
+        return ""
+    place = f"{repository.name} --set file={files[0]}" if len(files) > 1 else repository.name
+    if repository.name.startswith("local:"):
+        place = f"FOLDER/{files[0]}"
+    return f"; as a model of tensors, without its tokenizer: zoo pull onnx:{place[:300]}"
 
 
 def _sharded(repository: Repository, folder: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ from model_zoo.errors import NotDerivable
 from model_zoo.references.card_plan import Given
 from model_zoo.references.common_fields import positive
 from model_zoo.references.repository import Repository, config_of
-from model_zoo.references.transformers.tokenizer_file import tokenizer_of
+from model_zoo.references.transformers.tokenizer_file import require_tokenizer_file, tokenizer_of
 
 __all__ = ["GENERATION", "generation_settings", "prompt_recipe", "token_numbers"]
 
@@ -56,8 +56,7 @@ def prompt_recipe(
     repository: Repository, config: dict[str, Any], given: Given, generation: dict[str, Any], continues: bool
 ) -> dict[str, Any]:
     """The recipe of a prompt. Raises NotDerivable where there is no fast tokenizer, or no limit of length."""
-    if "tokenizer.json" not in repository.files:
-        raise NotDerivable(repository.name, "it has no tokenizer.json, the file of a fast tokenizer")
+    require_tokenizer_file(repository)
     tokenizer_of(repository, "tokenizer.json")
     vocabulary = positive(repository, config.get("vocab_size"), "vocab_size in config.json")
     stops = token_numbers(generation.get("eos_token_id"))

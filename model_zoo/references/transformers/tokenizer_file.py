@@ -11,13 +11,32 @@ from model_zoo import strict_json
 from model_zoo.errors import NotDerivable
 from model_zoo.references.repository import Repository
 
-__all__ = ["tokenizer_of"]
+__all__ = ["require_tokenizer_file", "tokenizer_of"]
 
 _MOST_BYTES = 64 << 20
 MOST_GROWTH = 16
 """Characters that all rules together may make of one. Published tokenizers replace one character by one."""
 MOST_ADDED = 64
 """Special tokens that a tokenizer may put around a text."""
+
+
+_SLOW = ("vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
+"""Vocabularies from which the library makes a fast tokenizer."""
+
+
+def require_tokenizer_file(repository: Repository, folder: str = "") -> None:
+    """Raises NotDerivable where there is no file of a fast tokenizer, and says how one is made from an earlier vocabulary.
+
+    Zoo does not make it: the card pins what the makers published, and no file of theirs would be what is served.
+    """
+    if f"{folder}tokenizer.json" in repository.files:
+        return
+    reason = "it has no tokenizer.json, the file of a fast tokenizer"
+    slow = next((name for name in _SLOW if f"{folder}{name}" in repository.files), "")
+    if slow:
+        reason += f"; transformers makes one of its {slow}, in a copy of the repository: "
+        reason += "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER), then zoo pull local:FOLDER"
+    raise NotDerivable(repository.name, reason)
 
 
 def tokenizer_of(repository: Repository, path: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from model_zoo.errors import NotDerivable
 from model_zoo.references.card_plan import TASKS, CardPlan, Given
 from model_zoo.references.derive import derive
+from model_zoo.references.local import LocalRepository
 from model_zoo.references.transformers import card as transformers_card
 from tests.support.references.fake_repository import FakeRepository
 
@@ -613,3 +615,34 @@ def test_listed_tasks_are_those_of_all_planners() -> None:
         "image-feature-extraction",
     }  # sentence-transformers and timm
     assert list(TASKS) == sorted({*others, *transformers_card.TASKS})
+
+
+@pytest.mark.parametrize("kind", ["BertForSequenceClassification", "BertForMaskedLM"])
+def test_earlier_vocabulary_is_refused_with_the_way_to_a_fast_tokenizer(kind: str) -> None:
+    contents = {**without(TEXT, "tokenizer.json"), "config.json": {**BERT, "architectures": [kind]}, "vocab.txt": b"a"}
+    reason = refusal(contents).reason
+    assert "transformers makes one of its vocab.txt" in reason
+    assert reason.endswith("then zoo pull local:FOLDER")
+    assert refusal(without(contents, "vocab.txt")).reason == "it has no tokenizer.json, the file of a fast tokenizer"
+
+
+@pytest.mark.parametrize(
+    ("files", "command"),
+    [
+        (("onnx/model.onnx",), "zoo pull onnx:hf:org/name"),
+        (("onnx/model.onnx", "onnx/model_quantized.onnx"), "zoo pull onnx:hf:org/name --set file=onnx/model.onnx"),
+    ],
+)
+def test_network_in_onnx_files_alone_is_refused_with_the_command_that_takes_it(
+    files: tuple[str, ...], command: str
+) -> None:
+    onnx = dict.fromkeys(files, b"graph")
+    reason = refusal({**without(TEXT, "model.safetensors"), **onnx}).reason
+    assert reason.endswith(f"; as a model of tensors, without its tokenizer: {command}")
+    assert refusal(onnx).reason.endswith(command)
+
+
+def test_network_in_an_onnx_file_of_a_folder_is_refused_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"graph")
+    with pytest.raises(NotDerivable, match=r"zoo pull onnx:FOLDER/model\.onnx$"):
+        derive(LocalRepository(tmp_path))

@@ -1,0 +1,1 @@
+"""Files of the newer exporter of torch, and the networks in them."""
