@@ -7,10 +7,10 @@ Locks spare a second process the same work. Correctness does not depend on them,
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["exclusive_lock", "shared_lock", "try_lock"]
+__all__ = ["exclusive_lock", "passing_lock", "shared_lock", "try_lock"]
 
 
 @contextmanager
@@ -18,12 +18,44 @@ def exclusive_lock(path: Path) -> Iterator[None]:
     """Hold the lock file ``path``; the file and its folder are made if absent. Blocks until the lock is free. Not reentrant."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as handle:
-        if sys.platform != "win32":
-            import fcntl
-
-            # flock, not lockf: its owner is the open file, so it also holds off another thread of this process.
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        _wait(handle.fileno())
         yield
+
+
+@contextmanager
+def passing_lock(path: Path) -> Iterator[None]:
+    """As ``exclusive_lock``, for a name that may never be used again: the file is removed when the lock is released.
+
+    All holders of such a file must take it by this function: one that waited for a file which was removed takes the new one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with path.open("ab") as handle:
+            _wait(handle.fileno())
+            if not _is_at(handle.fileno(), path):
+                continue
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    path.unlink()
+            return
+
+
+def _wait(descriptor: int) -> None:
+    if sys.platform != "win32":
+        import fcntl
+
+        # flock, not lockf: its owner is the open file, so it also holds off another thread of this process.
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file is still the one of this path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import TextRecipe
 from model_zoo.cards.tuned_parts import AdapterSpec
 from model_zoo.errors import ConversionFailed
+from model_zoo.formats.shared_tensors import with_tied
 from model_zoo.materialised import Materialised
 from model_zoo.shared_weights import shared_weights
 
@@ -89,6 +90,7 @@ def _load_backbone(network: Network, backbone: nn.Module, files: Materialised, s
     if share:
         network.shared = shared_weights(files.digest, files.weights)
     stored = network.shared.tensors if network.shared is not None else load_file(files.weights)
+    stored = with_tied(stored, backbone)
     if isinstance(network, TunedNetwork):
         stored = {name: stored[name] for name in backbone.state_dict()}
     backbone.load_state_dict(stored, strict=True, assign=share)
@@ -121,6 +123,10 @@ def _build_base(card: Card) -> Network:
                 raise ValueError(f"a card may not give timm the argument {wrong}")
             module = timm.create_model(arguments.pop("model_name"), pretrained=False, **arguments)
             return ImageEncoder(module) if arguments.get("num_classes") == 0 else ImageClassifier(module)
+        case "torchvision":
+            from model_zoo.architectures import torchvision_classifier
+
+            return torchvision_classifier.TorchvisionClassifier(torchvision_classifier.build(arguments))
         case "transformers":
             import transformers
 

@@ -25,21 +25,13 @@ from typing import Any
 
 from model_zoo import strict_json
 from model_zoo.cards.card import Card
-from model_zoo.cards.weight_source import (
-    AdaptedSource,
-    HubSource,
-    InitialSource,
-    LocalSource,
-    PypiSource,
-    SourceFile,
-    TunedSource,
-)
+from model_zoo.cards.weight_source import InitialSource, SourceFile, TunedSource
 from model_zoo.errors import ConversionFailed, StoreUnusable
 from model_zoo.locking import exclusive_lock
 from model_zoo.materialised import Materialised
 from model_zoo.sources.artifact_source import ArtifactSource, Progress
 from model_zoo.sources.digest import check_file, sha256_of_file
-from model_zoo.sources.source_table import source_for
+from model_zoo.sources.source_table import Published, source_for
 from model_zoo.versions import Versions
 
 __all__ = ["Store", "recipe_key"]
@@ -225,7 +217,7 @@ class _Contents(Mapping[str, bytes]):
         return len(self._files)
 
 
-def _published(card: Card) -> PypiSource | HubSource | LocalSource | AdaptedSource:
+def _published(card: Card) -> Published:
     if isinstance(card.source, InitialSource):
         raise ConversionFailed(card.name, "there are none; tune it on your data")
     if isinstance(card.source, TunedSource):

@@ -59,7 +59,7 @@ class FineTuning:
             limits=limits,
             leases=Leases(database),
             events=EventStore(database),
-            launcher=ProcessLauncher(prewarm_s=limits.prewarm_s),
+            launcher=ProcessLauncher(niceness=settings.job_niceness, prewarm_s=limits.prewarm_s),
             bases=BaseCatalog(catalog, store, settings.offline),
             registry=registry,
             features=FeatureExtraction(home, registry, store, pool, plan.lanes),

@@ -24,12 +24,34 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+SECRETS = ("AWS_", "MLFLOW_", "OTEL_", "ZOO_DATABASE_URL", "ZOO_ADMIN_TOKEN", "ZOO_TOKEN")
+"""Beginnings of environment variables that a process which opens files of strangers must not have. Those of a hub stay."""
 DEFAULT_LINE_LIMIT = 64 * 1024
 """Bytes of a line that `AsyncChildProcess.read_line` reads at most."""
 
 
 class LineTooLong(ValueError):
     """A child wrote a line over the limit. The line is dropped; the next one can be read."""
+
+
+def environment_without_secrets(*needed: str, **added: str) -> dict[str, str]:
+    """The environment of a child that opens files of strangers. It finds the code of this project from any working directory.
+
+    `needed`: beginnings of variables with secrets that this child must have.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(SECRETS) or (needed and name.startswith(needed))
+    }
+    here = str(Path(__file__).resolve().parents[1])
+    known = kept.get("PYTHONPATH")
+    return {**kept, **added, "PYTHONPATH": f"{here}{os.pathsep}{known}" if known else here}
+
+
+def log_of_libraries() -> int | None:
+    """Where a child writes the warnings of libraries: nowhere, unless ZOO_LOG_LEVEL asks for details."""
+    return None if os.environ.get("ZOO_LOG_LEVEL", "").lower() == "debug" else subprocess.DEVNULL
 
 
 class ChildProcess:

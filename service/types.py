@@ -45,6 +45,16 @@ class ImageInstance:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelledImageInstance:
+    """An encoded image, and the texts that it is compared with, as UTF-8 bytes."""
+
+    image: bytes
+    texts: tuple[bytes, ...]
+    labels: tuple[str, ...] = ()
+    """What the texts are called in the answer; empty where they are called by themselves."""
+
+
+@dataclass(frozen=True, slots=True)
 class TextInstance:
     """A text as UTF-8 bytes. The task decodes it and names the field if that fails."""
 
@@ -57,6 +67,8 @@ class TextPairInstance:
 
     text: bytes
     text_pair: bytes
+    fields: tuple[str, str] | None = field(default=None, compare=False, repr=False)
+    """The fields of the request that they come from, for errors, where the caller sent no pair."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +124,7 @@ class RecordInstance:
 
 Instance = (
     ImageInstance
+    | LabelledImageInstance
     | TextInstance
     | TextPairInstance
     | RankingInstance
@@ -187,6 +200,8 @@ class Item:
     """The scaling of a series that the task has scaled; None where the tensors are in the caller's units."""
     image_size: tuple[int, int] | None = None
     """Width and height of an image as it was sent, upright, in pixels; None where the row is no raw image."""
+    labels: tuple[str, ...] = ()
+    """Names of the classes of this row alone; empty where the model names them, or where there are none."""
 
 
 @dataclass(frozen=True, slots=True)

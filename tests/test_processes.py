@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from service.processes import AsyncChildProcess, ChildProcess, LineTooLong
+from service.processes import AsyncChildProcess, ChildProcess, LineTooLong, environment_without_secrets
 
 PATIENCE_S = 60.0
 ECHO = (sys.executable, "-c", "import sys\nfor line in sys.stdin: print('heard', line.strip(), flush=True)")
@@ -203,3 +203,23 @@ def test_child_that_ends_with_its_parent_takes_what_it_started_with_it() -> None
     parent.stdout.close()
     wait_until_gone(child)
     wait_until_gone(grandchild)
+
+
+# ── environment ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_secrets_of_the_server_do_not_reach_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_DATABASE_URL", "postgresql://someone:hunter2@host/db")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter3")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    needs_a_bucket = environment_without_secrets("AWS_")
+    assert needs_a_bucket["AWS_SECRET_ACCESS_KEY"] == "hunter3"
+    assert "hunter2" not in " ".join(needs_a_bucket.values())
+    environment = environment_without_secrets(HF_HUB_OFFLINE="1")
+    assert "hunter3" not in environment.values()
+    assert "hunter2" not in " ".join(environment.values())
+    assert (environment["HF_ENDPOINT"], environment["HF_HUB_OFFLINE"]) == ("http://127.0.0.1:1", "1")
+    first, _, rest = environment["PYTHONPATH"].partition(os.pathsep)
+    assert (Path(first) / "service").is_dir()
+    assert rest == "/elsewhere"

@@ -24,6 +24,7 @@ AUTO_CLASSES = (
     "AutoModelForSequenceClassification",
     "AutoModelForSpeechSeq2Seq",
     "AutoModelForTokenClassification",
+    "AutoModelForZeroShotImageClassification",
 )
 """Those that cards may name. No other class of the library can be built by a card."""
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from model_zoo.architectures.generation import TextGenerator
+from model_zoo.architectures.image_text import ImageTextMatcher, ImageTower, TextTower
 from model_zoo.architectures.mask_filler import MaskFiller
 from model_zoo.architectures.sound import SoundClassifier, SoundEncoder, SoundFrames
 from model_zoo.architectures.window_transcriber import WindowTranscriber
@@ -131,6 +132,16 @@ def _encoder(backbone: nn.Module, card: Card) -> Network:
     return SentenceEncoder(backbone, recipe.normalize, recipe.pooling == "cls")
 
 
+def _image_text(backbone: nn.Module, card: Card) -> Network:
+    recipe = card.recipe
+    if isinstance(recipe, ImageRecipe):
+        return ImageTower(backbone)
+    if isinstance(recipe, TextRecipe):
+        arguments = card.architecture.arguments
+        return TextTower(backbone, recipe.pad_id, arguments.get("tokens"), bool(arguments.get("masked")))
+    return ImageTextMatcher(backbone)
+
+
 def _sound_classifier(backbone: nn.Module, card: Card) -> Network:
     recipe = card.recipe
     assert isinstance(recipe, SoundRecipe)
@@ -178,5 +189,6 @@ WRAPPERS: Mapping[str, Callable[[nn.Module, Card], Network]] = {
     "AutoModelForSpeechSeq2Seq": _window_transcriber,
     "AutoModelForSequenceClassification": _sequence_classifier,
     "AutoModelForTokenClassification": lambda backbone, card: TransformersTextClassifier(backbone),
+    "AutoModelForZeroShotImageClassification": _image_text,
 }
 """By automatic class, which is one of `transformers_auto.AUTO_CLASSES`."""

@@ -14,7 +14,7 @@ from model_zoo.cards.part import CardPart, FileName
 from model_zoo.cards.recipes import RAW_OF, Recipe, TextRecipe
 from model_zoo.cards.signature import Signature
 from model_zoo.cards.tuned_parts import AdapterSpec, ForecastScale, HeadSpec, TargetScale
-from model_zoo.cards.weight_source import PypiSource, WeightSource, WeightsRecipe
+from model_zoo.cards.weight_source import DebianSource, NpmSource, PypiSource, WeightSource, WeightsRecipe
 from model_zoo.golden.golden_case import GoldenCase
 
 __all__ = [
@@ -40,6 +40,7 @@ class Architecture(CardPart):
 
     builder: Literal[
         "timm",
+        "torchvision",
         "transformers",
         "transformers_auto",
         "silero_vad",
@@ -199,7 +200,7 @@ class Card(CardPart):
             raise ValueError("batching.length_of must name an input of the signature whose axis 1 is -1")
         if self.task == "object-detection" and self.boxes is None:
             raise ValueError("boxes must say how a detector scores its boxes")
-        if not isinstance(self.source, PypiSource):
+        if not isinstance(self.source, PypiSource | NpmSource | DebianSource):
             return self
         if not self.golden:
             raise ValueError("golden must hold at least one case")

@@ -13,6 +13,7 @@ __all__ = [
     "CharacterRecipe",
     "CtcDecoding",
     "ImageRecipe",
+    "LabelledImageRecipe",
     "NumberColumn",
     "PromptRecipe",
     "Recipe",
@@ -104,6 +105,8 @@ class TextRecipe(CardPart):
     pairs: bool = False
     """Whether a second text may come with a text. The tokenizer joins them; `token_type_ids`, where the network has them, tell
     them apart."""
+    pairs_only: bool = False
+    """Whether a text alone is refused, as by a network that has learned from pairs."""
     truncation: Literal["longest_first", "only_first"] = "longest_first"
     """Which text of a pair is cut where both together are too long."""
     mask_token: str = Field(default="", max_length=100)
@@ -338,6 +341,22 @@ class RecordRecipe(CardPart):
     row: RowRecipe
 
 
+class LabelledImageRecipe(CardPart):
+    """An image with texts about labels → FP32 (3, height, width), and token ids of each text (labels, tokens)."""
+
+    kind: Literal["labelled_image"]
+    image: ImageRecipe
+    text: TextRecipe
+    """Of each text."""
+    vocabulary: int = Field(gt=0)
+    """Token ids of the network."""
+    fixed_length: bool = False
+    """Whether every text is padded to `max_tokens`, as for networks that take the features of the last place. Otherwise texts are
+    padded to the longest one of a batch."""
+    simplified: bool = False
+    """Whether texts lose their capitals and their ASCII punctuation first, as by the makers' own tokenizer of SigLIP."""
+
+
 class TensorsRecipe(CardPart):
     """No raw input: callers send the tensors of the signature."""
 
@@ -368,6 +387,7 @@ Recipe = Annotated[
     | RowRecipe
     | SeriesRecipe
     | RecordRecipe
+    | LabelledImageRecipe
     | TensorsRecipe,
     Field(discriminator="kind"),
 ]
@@ -375,6 +395,7 @@ Recipe = Annotated[
 
 RAW_OF = {
     "scaled_image": "image",
+    "labelled_image": "image",
     "spectrogram": "audio",
     "sound": "audio",
     "characters": "text",

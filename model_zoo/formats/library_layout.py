@@ -13,7 +13,7 @@ import torch
 from model_zoo.cards.card import Card
 from model_zoo.errors import ConversionFailed
 from model_zoo.formats.adapters import ADAPTER, AdapterUnfit, merged
-from model_zoo.formats.shared_tensors import without_views
+from model_zoo.formats.shared_tensors import tied_names, without_views
 
 __all__ = ["state_dict_of"]
 
@@ -51,4 +51,18 @@ def state_dict_of(card: Card, contents: Mapping[str, bytes], scratch: Path) -> d
         first = "; ".join(list(problems.values())[:3])
         more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise ConversionFailed(card.name, f"its files do not fit its configuration: {first}{more}")
-    return without_views(network.state_dict())
+    return without_views(_stored_once(network, card))
+
+
+def _stored_once(network: torch.nn.Module, card: Card) -> dict[str, torch.Tensor]:
+    """The tensors of a network, without further names of those that every network of the card has under several."""
+    from model_zoo.architectures import transformers_auto
+
+    with torch.device("meta"):
+        usual = tied_names(transformers_auto.build(card.architecture.arguments))
+    here = tied_names(network)  # a file may hold two tensors where the configuration ties them
+    return {
+        name: tensor
+        for name, tensor in network.state_dict().items()
+        if name not in here or here[name] != usual.get(name)
+    }

@@ -58,11 +58,13 @@ class Noise(CardPart):
 
 class GoldenInput(CardPart):
     """Exactly one of a file of ``model_zoo/golden/``, a text, generated noise, or the seed of random tensors. A second text may
-    come with a text."""
+    come with a text, and labels with a file."""
 
     file: str | None = None
     text: str | None = None
     text_pair: str | None = None
+    candidate_labels: tuple[str, ...] = ()
+    """Labels to choose from, for an image."""
     noise: Noise | None = None
     seed: int | None = Field(default=None, ge=0)
     """Of a row of the network's own tensors; see ``seeded_tensors``."""
@@ -73,6 +75,8 @@ class GoldenInput(CardPart):
             raise ValueError("give exactly one of file, text, noise and seed")
         if self.text_pair is not None and self.text is None:
             raise ValueError("text_pair comes with a text")
+        if self.candidate_labels and self.file is None:
+            raise ValueError("candidate_labels come with a file")
         return self
 
 

@@ -4,7 +4,8 @@ The file names examples of a data set and stores the outputs of the network for 
 after the data set is deleted, only the golden items of the version remain.
 
 Keys: ``indices`` int64 ``(n,)``, positions in the data set; ``targets`` float64 ``(n,)``, indices of classes or numbers in the
-units of the data; ``outputs`` float32 ``(n, k)``, rows of the network's first output. The metadata name the data set.
+units of the data, or ``(n, classes)``, 1 for each of several classes and 0 for the others; ``outputs`` float32 ``(n, k)``, rows
+of the network's first output. The metadata name the data set.
 """
 
 from dataclasses import dataclass
@@ -34,7 +35,8 @@ class HeldOut:
     indices: NDArray[np.int64]
     """Positions in the data set, ``(n,)``."""
     targets: NDArray[np.float64]
-    """Indices of classes, or numbers in the units of the data, ``(n,)``."""
+    """Indices of classes, or numbers in the units of the data, ``(n,)``; of several classes 1 for each and 0 for the others,
+    ``(n, classes)``."""
     outputs: NDArray[np.float32]
     """Rows of the network's first output in fp32, as the worker computed them, ``(n, k)``."""
 
@@ -69,7 +71,7 @@ def read_held_out(model: str, path: Path) -> HeldOut | None:
         with safe_open(path, framework="np") as file:
             dataset = str((file.metadata() or {})["dataset"])
             indices, targets, outputs = (file.get_tensor(name) for name in ("indices", "targets", "outputs"))
-        if not (indices.ndim == targets.ndim == 1 and len(indices) == len(targets) == len(outputs)):
+        if not (indices.ndim == 1 and targets.ndim in (1, 2) and len(indices) == len(targets) == len(outputs)):
             raise ValueError("lengths differ")
         return HeldOut(dataset, indices, targets, outputs.reshape(len(outputs), -1))
     except (OSError, KeyError, ValueError, SafetensorError) as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from model_zoo import strict_json
-from model_zoo.cards.weight_source import AdaptedSource, HubSource, PypiSource
+from model_zoo.cards.weight_source import InitialSource, LocalSource, TunedSource
 from model_zoo.catalog import CARDS, Catalog
 from model_zoo.sources.source_table import source_for
 from model_zoo.store import Store
@@ -95,7 +95,7 @@ def _downloads(home: Path, catalog: Catalog) -> Iterator[CacheItem]:
     store = Store(home)
     awaited: dict[str, list[str]] = {}
     for card in catalog:
-        if isinstance(card.source, PypiSource | HubSource | AdaptedSource) and store.find(card) is None:
+        if not isinstance(card.source, LocalSource | TunedSource | InitialSource) and store.find(card) is None:
             awaited.setdefault(source_for(card.source).key, []).append(card.name)
     for path in _entries(home / "downloads"):
         if path.name.startswith(".") and path.name.endswith(_LOCK_SUFFIX):

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from model_zoo import strict_json
 from model_zoo.cards.card import Card
-from model_zoo.cards.weight_source import AdaptedSource, HubSource
+from model_zoo.cards.weight_source import AdaptedSource, HubSource, UrlSource
 from model_zoo.errors import InvalidLock, InvalidReference
 from model_zoo.references.reference import HUB_PREFIX, parse_reference
 
@@ -61,7 +61,7 @@ def read_lock(path: Path) -> list[Card]:
 def difference(card: Card, locked: Card) -> str:
     """The first thing in which a model differs from what is locked, with both values; empty if they are equal."""
     ours, theirs = card.source.model_dump(mode="json"), locked.source.model_dump(mode="json")
-    for field in ("kind", "repository", "commit", "folder", "base", "adapter"):
+    for field in ("kind", "repository", "commit", "folder", "url", "base", "adapter"):
         if ours.get(field) != theirs.get(field):
             return f"its {field} is {ours.get(field, 'none')}, and locked is {theirs.get(field, 'none')}"
     digests, wanted = (
@@ -93,7 +93,7 @@ def _card(entry: Any, origin: str, number: int) -> Card:
         raise InvalidLock(
             origin, f"{known[:80]}: {'.'.join(str(step) for step in fault['loc'])}: {fault['msg']}"
         ) from error
-    if card.source.kind not in ("hub", "local", "adapted") or not card.reference:
+    if card.source.kind not in ("hub", "local", "adapted", "url") or not card.reference:
         raise InvalidLock(origin, f"{card.name} was not pulled by a reference")
     try:
         wanted = _repository_of(card.reference)
@@ -105,8 +105,10 @@ def _card(entry: Any, origin: str, number: int) -> Card:
 
 
 def _repository_of(reference: str) -> str:
-    """The repository of a hub that a reference names; empty for one of this machine."""
+    """The repository of a hub, or the file of the web, that a reference names; empty for one of this machine."""
     found = parse_reference(reference)
+    if found.is_of_web:
+        return f"{found.place}#{found.sha256}"
     return found.repository.removeprefix(HUB_PREFIX) if found.is_on_hub else ""
 
 
@@ -116,4 +118,6 @@ def _repository_of_source(card: Card) -> str:
             return card.source.repository
         case AdaptedSource():
             return card.source.adapter.repository
+        case UrlSource():
+            return f"{card.source.url}#{card.source.files['weights'].sha256}"
     return ""

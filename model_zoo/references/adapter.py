@@ -22,6 +22,7 @@ __all__ = ["ADAPTER_CONFIG", "AdaptedRepository", "base_of", "is_adapter"]
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MOST_ADAPTER_BYTES = 512 << 20
+"""An update of few ranks is a small part of its network; one that is larger is something else."""
 
 _CLASSES = {
     "SEQ_CLS": "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES",
@@ -97,6 +98,8 @@ def base_of(adapter: Repository) -> tuple[str, str]:
         raise NotDerivable(adapter.name, f"{wrong} in its adapter_config.json is no list of names of modules")
     if ADAPTER_WEIGHTS not in adapter.files:
         raise NotDerivable(adapter.name, f"it has no {ADAPTER_WEIGHTS}, and Zoo reads weights from safetensors only")
+    if (size := adapter.files[ADAPTER_WEIGHTS].size) > MOST_ADAPTER_BYTES:
+        raise NotDerivable(adapter.name, f"{ADAPTER_WEIGHTS} has {size:,} bytes, more than {MOST_ADAPTER_BYTES:,}")
     base = config.get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
         raise NotDerivable(adapter.name, "its adapter_config.json names no base (base_model_name_or_path)")
@@ -141,6 +144,12 @@ class AdaptedRepository:
         if path == "config.json":
             return strict_json.text(self._config()).encode()
         return self._base.read(path, most)
+
+    def start(self, path: str, count: int) -> bytes:
+        """See Repository."""
+        if path.startswith(ADAPTER_FOLDER):
+            return self._adapter.start(path.removeprefix(ADAPTER_FOLDER), count)
+        return self._base.start(path, count)
 
     def planned(self, plan: CardPlan) -> CardPlan:
         """The plan with the files of the adapter. Raises NotDerivable for a network of another library."""
@@ -188,10 +197,11 @@ class AdaptedRepository:
         return {"num_labels": count, "id2label": None, "label2id": None}
 
     def _shapes(self) -> dict[str, list[int]]:
-        """Shapes of the adapter's tensors, from the header of its file. Raises NotDerivable."""
-        content = self._adapter.read(ADAPTER_WEIGHTS, MOST_ADAPTER_BYTES)
-        length = int.from_bytes(content[:8], "little")
-        header = strict_json.parsed_object(content[8 : 8 + length]) if length <= MOST_CONFIG_BYTES else None
+        """Shapes of the adapter's tensors, from the header of its file, which alone is read. Raises NotDerivable."""
+        length = int.from_bytes(self._adapter.start(ADAPTER_WEIGHTS, 8), "little")
+        header = None
+        if length <= MOST_CONFIG_BYTES:
+            header = strict_json.parsed_object(self._adapter.start(ADAPTER_WEIGHTS, 8 + length)[8:])
         if header is None:
             raise NotDerivable(self.name, f"{ADAPTER_WEIGHTS} is no safetensors file")
         found = {name: entry.get("shape") for name, entry in header.items() if isinstance(entry, dict)}

@@ -7,9 +7,28 @@ from typing import Any, Literal
 from model_zoo.cards.card import Card
 from model_zoo.cards.weight_source import SourceFile
 
-__all__ = ["CardPlan", "Given"]
+__all__ = ["TASKS", "CardPlan", "Given"]
 
-Library = Literal["timm", "transformers", "sentence-transformers"]
+Library = Literal["timm", "torchvision", "transformers", "sentence-transformers"]
+
+TASKS = (
+    "audio-classification",
+    "automatic-speech-recognition",
+    "feature-extraction",
+    "fill-mask",
+    "image-classification",
+    "image-feature-extraction",
+    "image-segmentation",
+    "object-detection",
+    "text-classification",
+    "text-generation",
+    "text-ranking",
+    "text2text-generation",
+    "token-classification",
+    "zero-shot-classification",
+)
+"""Tasks of the networks that can be pulled by reference: those of all planners. They are listed here as well, so that a command
+can tell them without importing a library of models."""
 
 
 @dataclass(frozen=True)

@@ -9,19 +9,16 @@ from model_zoo import strict_json
 from model_zoo.cards.weight_source import SourceFile
 from model_zoo.errors import NotDerivable, SourceUnavailable
 from model_zoo.references.adapter import ADAPTER_CONFIG
-from model_zoo.references.card_plan import CardPlan, Given
+from model_zoo.references.card_plan import TASKS, CardPlan, Given
 from model_zoo.references.repository import Repository, config_of
 from model_zoo.references.sentence_transformers_card import plan_sentence_transformers
 from model_zoo.references.timm_card import plan_timm
+from model_zoo.references.torchvision.card import plan_torchvision
+from model_zoo.references.torchvision.published import TorchvisionWeights
 from model_zoo.references.transformers import card as transformers_card
 from model_zoo.references.transformers.ranker import CROSS_ENCODER
 
-__all__ = ["TASKS", "derive"]
-
-TASKS = tuple(
-    sorted({"feature-extraction", "image-classification", "image-feature-extraction", *transformers_card.TASKS})
-)
-"""Tasks of the networks that can be pulled by reference."""
+__all__ = ["derive"]
 
 MOST_LAYERS, MOST_SIZE = 1_000, 100_000_000
 """Greatest numbers of a configuration: of its layers, and of anything else. Some length limits are a hundred million."""
@@ -39,6 +36,20 @@ def derive(repository: Repository, given: Given = Given()) -> CardPlan:  # noqa:
     """
     if given.task and given.task not in TASKS:
         raise NotDerivable(repository.name, f"Zoo does not have the task {given.task!r}; it has {', '.join(TASKS)}")
+    match repository:
+        case TorchvisionWeights():
+            plan = plan_torchvision(repository, given)
+        case _:
+            plan = _plan(repository, given)
+    task = str(plan.fields["task"])
+    if given.task and given.task != task:
+        raise NotDerivable(repository.name, f"its network is for {task}, not for {given.task}")
+    _check(repository, plan)
+    return plan
+
+
+def _plan(repository: Repository, given: Given) -> CardPlan:
+    """The plan by the configuration of a repository. Raises as `derive`."""
     config = config_of(repository, "config.json")
     if "auto_map" in config:
         raise NotDerivable(repository.name, "its config.json asks to run code of the repository (auto_map)")
@@ -46,7 +57,7 @@ def derive(repository: Repository, given: Given = Given()) -> CardPlan:  # noqa:
         raise NotDerivable(repository.name, "it is an adapter (peft) without its base")
     _check_sizes(repository, config, "")
     try:
-        plan = _planner(repository, config)(repository, config, given)
+        return _planner(repository, config)(repository, config, given)
     except (NotDerivable, SourceUnavailable):
         raise
     except Exception as error:  # a file of another form than its library writes
@@ -54,11 +65,6 @@ def derive(repository: Repository, given: Given = Given()) -> CardPlan:  # noqa:
         raise NotDerivable(
             repository.name, f"its files have another form than their library writes ({kind})"
         ) from error
-    task = str(plan.fields["task"])
-    if given.task and given.task != task:
-        raise NotDerivable(repository.name, f"its network is for {task}, not for {given.task}")
-    _check(repository, plan)
-    return plan
 
 
 def _check(repository: Repository, plan: CardPlan) -> None:

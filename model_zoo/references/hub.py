@@ -12,7 +12,7 @@ import huggingface_hub
 from model_zoo.errors import NotDerivable, SourceUnavailable
 from model_zoo.references.model_page import NOT_STATED, ModelPage
 from model_zoo.references.repository import MOST_CONFIG_BYTES, ListedFile
-from model_zoo.sources.hub import fetch_file, hub_endpoint, hub_errors
+from model_zoo.sources.hub import fetch_file, fetch_start, hub_endpoint, hub_errors
 
 __all__ = ["HubRepository"]
 
@@ -81,6 +81,10 @@ class HubRepository:
         if len(content) > most:
             raise NotDerivable(self.name, f"{path} has more than {most:,} bytes")
         return content
+
+    def start(self, path: str, count: int) -> bytes:
+        """See Repository."""
+        return fetch_start(self.repository, self.commit, path, count)
 
 
 def _stays_inside(path: str) -> bool:

@@ -9,9 +9,11 @@ from typing import Any, TypeGuard
 from model_zoo.errors import NotDerivable
 from model_zoo.references.repository import Repository, config_of
 
-__all__ = ["PROCESSOR", "detection_recipe", "image_recipe"]
+__all__ = ["PROCESSOR", "detection_recipe", "image_recipe", "processor_file"]
 
 PROCESSOR = "preprocessor_config.json"
+_OF_SEVERAL, _IMAGE_PART = "processor_config.json", "image_processor"
+"""The file of a processor for images and texts together, as the library writes it from release 5 on, and its part for images."""
 _METHODS = {2: "bilinear", 3: "bicubic"}
 """Numbers of Pillow's resampling filters."""
 _FULL_CROP = 384
@@ -71,8 +73,17 @@ def detection_recipe(
     }
 
 
+def processor_file(repository: Repository) -> str:
+    """The file that says how images are prepared: that of a processor of images, or else of one for images and texts together."""
+    return _OF_SEVERAL if PROCESSOR not in repository.files and _OF_SEVERAL in repository.files else PROCESSOR
+
+
 def _processor(repository: Repository) -> dict[str, Any]:
-    found = config_of(repository, PROCESSOR)
+    path = processor_file(repository)
+    found = config_of(repository, path)
+    if path == _OF_SEVERAL:
+        part = found.get(_IMAGE_PART)
+        found = part if isinstance(part, dict) else {}
     if not found:
         raise NotDerivable(repository.name, f"it has no {PROCESSOR}, which says how images are resized")
     return found

@@ -68,8 +68,12 @@ class LocalRepository:
         """See Repository."""
         if self.files[path].size > most:
             raise NotDerivable(self.name, f"{path} has {self.files[path].size:,} bytes, more than {most:,}")
+        return self.start(path, most)
+
+    def start(self, path: str, count: int) -> bytes:
+        """See Repository."""
         try:
             with (self.folder / path).open("rb") as file:
-                return file.read(most)
+                return file.read(count)
         except OSError as error:
             raise SourceUnavailable(f"{path} of {self.name}", "it cannot be read") from error

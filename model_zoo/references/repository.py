@@ -53,6 +53,13 @@ class Repository(Protocol):
             SourceUnavailable: it cannot be read.
         """
 
+    def start(self, path: str, count: int) -> bytes:
+        """The first bytes of a file, which may be large and is not fetched for them.
+
+        Raises:
+            SourceUnavailable: it cannot be read.
+        """
+
 
 def config_of(repository: Repository, path: str) -> dict[str, Any]:
     """A JSON object of a repository; empty if there is no such file.

@@ -12,7 +12,15 @@ from model_zoo.references.common_fields import positive
 from model_zoo.references.repository import Repository, config_of
 from model_zoo.references.transformers.tokenizer_file import tokenizer_of
 
-__all__ = ["TOKENIZER_FILES", "has_token_types", "mask_fields", "text_batching", "text_inputs", "text_recipe"]
+__all__ = [
+    "TOKENIZER_FILES",
+    "has_token_types",
+    "mask_fields",
+    "text_batching",
+    "text_inputs",
+    "text_recipe",
+    "tokenizer_class",
+]
 
 TOKENIZER_FILES = (
     "tokenizer_config.json",
@@ -46,7 +54,7 @@ def has_token_types(repository: Repository, config: dict[str, Any], network: nn.
     settings = config_of(repository, "tokenizer_config.json")
     names: Any = settings.get("model_input_names")
     if not isinstance(names, list):
-        names = getattr(_tokenizer_class(config, settings), "model_input_names", ())
+        names = getattr(tokenizer_class(config, settings), "model_input_names", ())
     return "token_type_ids" in names
 
 
@@ -124,7 +132,7 @@ def mask_fields(repository: Repository, config: dict[str, Any]) -> dict[str, Any
     token = settings.get("mask_token") or config_of(repository, "special_tokens_map.json").get("mask_token")
     token = token.get("content") if isinstance(token, dict) else token
     if not token:
-        kind = _tokenizer_class(config, settings)
+        kind = tokenizer_class(config, settings)
         parameter = None if kind is None else inspect.signature(kind.__init__).parameters.get("mask_token")
         token = None if parameter is None else parameter.default
     vocabulary = model.get("vocab")
@@ -146,7 +154,7 @@ def _added_tokens(tokenizer: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _tokenizer_class(config: dict[str, Any], settings: dict[str, Any]) -> Any:
+def tokenizer_class(config: dict[str, Any], settings: dict[str, Any]) -> Any:
     """The library's class of a tokenizer; None if it has none of that name."""
     import transformers
 

@@ -10,24 +10,33 @@ import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import httpx
 
-from model_zoo.errors import DigestMismatch, SourceUnavailable
+from model_zoo.cards.web_address import is_allowed
+from model_zoo.errors import DigestMismatch, SourceNotFound, SourceUnavailable
 from model_zoo.sources.artifact_source import Progress
 from model_zoo.sources.digest import check_file
 
-__all__ = ["ExpectedFile", "download"]
+__all__ = ["ExpectedFile", "download", "remote_size", "small_file"]
+
+T = TypeVar("T")
 
 _TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TIMEOUT = httpx.Timeout(60.0, connect=15.0)  # seconds; 60 without a single byte
 _MAX_FAILED_ATTEMPTS = 4  # in a row; an attempt that received bytes does not count
+_MOST_REDIRECTS = 5
+
+
+def _pause(seconds: float) -> None:
+    time.sleep(seconds)
 
 
 class ExpectedFile:
-    """The expected file: its name, its exact size in bytes, its sha256."""
+    """The expected file: its name, its exact size in bytes, its sha256 or the first digits of it."""
 
     def __init__(self, name: str, size: int, sha256: str) -> None:
         self.name = name
@@ -44,7 +53,9 @@ def download(
     target: Path,
     expected: ExpectedFile,
     progress: Progress | None = None,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None] = _pause,
+    *,
+    secure: bool = False,
 ) -> None:
     """Fetch ``url`` into ``target``, resuming ``<target>.part`` if there is one.
 
@@ -57,6 +68,7 @@ def download(
         expected: the content that is accepted; a longer answer is cut off as soon as it exceeds the size.
         progress: called for every chunk.
         sleep: waits before another attempt, in seconds; tests replace it.
+        secure: whether the address, and every one to which it sends us, must be allowed by ``web_address``.
 
     Raises:
         SourceUnavailable: no connection, an error status, or a missing local file.
@@ -65,39 +77,101 @@ def download(
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     resumed = part.exists() and part.stat().st_size > 0
+    attempt = _Attempts(url, expected.name, sleep, secure)
     try:
-        _complete(url, part, expected, progress, sleep)
+        _complete(attempt, part, expected, progress)
         check_file(part, expected.sha256, expected.name)
     except DigestMismatch:
         # The bytes of an earlier run may be wrong rather than the source: try once more, from the first byte.
         if not resumed:
             raise
-        _complete(url, part, expected, progress, sleep)
+        _complete(attempt, part, expected, progress)
         check_file(part, expected.sha256, expected.name)
     part.replace(target)
 
 
-def _complete(
-    url: str, part: Path, expected: ExpectedFile, progress: Progress | None, sleep: Callable[[float], None]
-) -> None:
+def remote_size(url: str, name: str, sleep: Callable[[float], None] = _pause) -> int:
+    """Bytes of a file, as its server states them; the file itself is not read. Addresses must be allowed by ``web_address``.
+
+    Raises:
+        SourceUnavailable: no connection, an error status, or an answer that does not state its size.
+    """
+
+    def ask(client: httpx.Client) -> int:
+        with client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
+            _check_status(response, url, name)
+            stated = response.headers.get("Content-Length", "")
+        if response.status_code != 200 or not stated.isascii() or not stated.isdigit() or len(stated) > 18:
+            raise SourceUnavailable(name, f"{_host(url)} does not say how large it is")
+        return int(stated)
+
+    return _Attempts(url, name, sleep, secure=True).until(ask, received=lambda: 0)
+
+
+def small_file(url: str, name: str, most: int, *, secure: bool, sleep: Callable[[float], None] = _pause) -> bytes:
+    """The content of a small file of unknown digest, such as metadata.
+
+    Raises:
+        SourceUnavailable: no connection, an error status, or more than ``most`` bytes.
+    """
+
+    def read(client: httpx.Client) -> bytes:
+        content = bytearray()
+        with client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
+            _check_status(response, url, name)
+            for chunk in response.iter_raw():
+                content += chunk
+                if len(content) > most:
+                    raise SourceUnavailable(name, f"{_host(url)} answers with more than {most:,} bytes")
+        return bytes(content)
+
+    return _Attempts(url, name, sleep, secure).until(read, received=lambda: 0)
+
+
+class _Attempts:
+    """Repeats an attempt while the network fails."""
+
+    def __init__(self, url: str, name: str, sleep: Callable[[float], None], secure: bool) -> None:
+        self.url, self.name = url, name
+        self._sleep, self._secure = sleep, secure
+
+    def until(self, attempt: Callable[[httpx.Client], T], received: Callable[[], int]) -> T:
+        """The result of the first attempt that succeeds. ``received``: bytes that are here; more of them are progress."""
+        failed_attempts = 0
+        hooks = {"request": [self._check]} if self._secure else {}
+        with httpx.Client(
+            verify=_tls(), follow_redirects=True, max_redirects=_MOST_REDIRECTS, timeout=_TIMEOUT, event_hooks=hooks
+        ) as client:
+            while True:
+                before = received()
+                try:
+                    return attempt(client)
+                except httpx.TooManyRedirects as error:
+                    raise SourceUnavailable(self.name, f"{_host(self.url)} redirects again and again") from error
+                except (httpx.TransportError, _AttemptFailed) as error:
+                    failed_attempts = 0 if received() > before else failed_attempts + 1
+                    if failed_attempts >= _MAX_FAILED_ATTEMPTS:
+                        # The library's texts may hold the address to which we were sent, with keys in its query.
+                        own = isinstance(error, _AttemptFailed) or not self._secure
+                        reason = (str(error) if own else "") or type(error).__name__
+                        raise SourceUnavailable(self.name, f"{_host(self.url)} does not answer ({reason})") from error
+                    self._sleep(0.5 * 2**failed_attempts)
+
+    def _check(self, request: httpx.Request) -> None:
+        if not is_allowed(str(request.url), self.url):
+            raise SourceUnavailable(self.name, f"{_host(self.url)} redirects to an address that is not https")
+
+
+def _complete(attempts: _Attempts, part: Path, expected: ExpectedFile, progress: Progress | None) -> None:
     """Attempt until ``part`` has its full length, or the source has another file."""
+    url = attempts.url
     if urlsplit(url).scheme == "file":
         _copy(url, part, expected, progress)
         return
-    failed_attempts = 0
-    with httpx.Client(verify=_tls(), follow_redirects=True, timeout=_TIMEOUT) as client:
-        while True:
-            before = part.stat().st_size if part.exists() else 0
-            try:
-                _attempt(client, url, part, expected, progress)
-                return
-            except (httpx.TransportError, _AttemptFailed) as error:
-                now = part.stat().st_size if part.exists() else 0
-                failed_attempts = 0 if now > before else failed_attempts + 1
-                if failed_attempts >= _MAX_FAILED_ATTEMPTS:
-                    reason = str(error) or type(error).__name__
-                    raise SourceUnavailable(expected.name, f"{_host(url)} does not answer ({reason})") from error
-                sleep(0.5 * 2**failed_attempts)
+    attempts.until(
+        lambda client: _attempt(client, url, part, expected, progress),
+        received=lambda: part.stat().st_size if part.exists() else 0,
+    )
 
 
 def _attempt(client: httpx.Client, url: str, part: Path, expected: ExpectedFile, progress: Progress | None) -> None:
@@ -141,7 +215,7 @@ def _check_status(response: httpx.Response, url: str, name: str) -> None:
     if status in (401, 403, 407):
         raise SourceUnavailable(name, f"{_host(url)} refuses access (status {status})")
     if status in (404, 410):
-        raise SourceUnavailable(name, f"{_host(url)} does not have it (status {status})")
+        raise SourceNotFound(name, f"{_host(url)} does not have it (status {status})")
     if status not in (200, 206, 416):
         raise SourceUnavailable(name, f"{_host(url)} answered with status {status}")
 

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 from huggingface_hub import errors as hub
@@ -18,7 +19,7 @@ from model_zoo.errors import SourceNotFound, SourceUnavailable
 from model_zoo.sources.artifact_source import Progress
 from model_zoo.sources.folder_files import read_from_folder
 
-__all__ = ["HubRepositoryFiles", "fetch_file", "hub_endpoint", "hub_errors", "snapshot_folder"]
+__all__ = ["HubRepositoryFiles", "fetch_file", "fetch_start", "hub_endpoint", "hub_errors", "snapshot_folder"]
 
 
 class HubRepositoryFiles:
@@ -69,6 +70,22 @@ def fetch_file(repository: str, commit: str, path: str, folder: Path) -> Path:
             repository, path, revision=commit, local_dir=folder, endpoint=hub_endpoint()
         )
         return Path(found)
+
+
+def fetch_start(repository: str, commit: str, path: str, count: int) -> bytes:
+    """The first ``count`` bytes of a file, also from a hub that cannot send a part of it. Raises SourceUnavailable."""
+    found = b""
+    with hub_errors(f"{path} of hf:{repository}"):
+        address = huggingface_hub.hf_hub_url(repository, path, revision=commit, endpoint=hub_endpoint())
+        library: Any = huggingface_hub.utils  # untyped upstream
+        headers = {**library.build_hf_headers(), "Range": f"bytes=0-{count - 1}"}
+        with library.get_session().stream("GET", address, headers=headers) as response:
+            library.hf_raise_for_status(response)
+            for part in response.iter_bytes():
+                found += part
+                if len(found) >= count:
+                    break
+    return found[:count]
 
 
 def hub_endpoint() -> str | None:

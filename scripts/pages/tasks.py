@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any, get_args, get_type_hints
 
 from model_zoo.cards.recipes import RAW_OF
-from model_zoo.references.derive import TASKS as PULLED
+from model_zoo.references.card_plan import TASKS as PULLED
 from service import types
 from service.tasks.table import TASKS
 

@@ -6,7 +6,7 @@ from model_zoo.cards.card import Card
 from model_zoo.cards.weight_source import InitialSource
 from model_zoo.catalog import Catalog
 from model_zoo.inventory.hub_catalog import HubEntry, hub_catalog
-from model_zoo.references.derive import TASKS
+from model_zoo.references.card_plan import TASKS
 from service.cli.rendering.formatting import format_count
 
 from .source import one_line, table

@@ -57,7 +57,10 @@ def run_case(task: Task, case: GoldenCase, ask: Ask) -> CaseOutcome:
 
     texts = list(task.golden_texts(case.expect))
     inputs = [_value(task.golden_instance(case.input)), *texts]
-    results = ask(inputs, {name: value for name, value in asdict(task.golden_options()).items() if value is not None})
+    options = {name: value for name, value in asdict(task.golden_options()).items() if value is not None}
+    if case.input.candidate_labels:
+        options["candidate_labels"] = case.input.candidate_labels
+    results = ask(inputs, options)
     shown = _shown(case.input)
     for result in results:
         if isinstance(result, PredictionError):
@@ -88,6 +91,8 @@ def _value(instance: types.Instance) -> Any:
         return instance.data.decode()
     if isinstance(instance, types.ImageInstance | types.AudioInstance):
         return instance.data
+    if isinstance(instance, types.LabelledImageInstance):
+        return instance.image
     if isinstance(instance, types.SamplesInstance):
         return instance
     if isinstance(instance, types.TensorInstance):

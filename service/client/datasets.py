@@ -31,6 +31,10 @@ class Columns:
     """The name of the series, in a table of several."""
     ignored: tuple[str, ...] = ()
     """Columns that are not inputs."""
+    text_pair: str = ""
+    """The second of two texts that are read together."""
+    label_separator: str = ""
+    """No column: the text between the classes of a cell of the target, such as `|`, where a row may have several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,8 @@ class Dataset:
     """Whether the server had the dataset before this upload."""
     left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
     """Files of a folder that were not sent, with the reason. Only `upload_dataset` fills it."""
+    multi_label: bool = False
+    """Whether an example has any number of the classes, rather than one."""
     damaged: str = ""
     """One sentence that says which part cannot be read; empty if all can. A damaged dataset can be deleted and uploaded again."""
 
@@ -121,6 +127,8 @@ def write_columns(columns: Columns | Mapping[str, str]) -> pb.DatasetColumns:
         time=columns.time,
         series=columns.series,
         ignored=columns.ignored,
+        text_pair=columns.text_pair,
+        label_separator=columns.label_separator,
     )
 
 
@@ -142,6 +150,8 @@ def read_dataset(message: pb.Dataset, *, existed: bool = False) -> Dataset:
             columns.time,
             columns.series,
             tuple(columns.ignored),
+            columns.text_pair,
+            columns.label_separator,
         ),
         report=_report(message.report),
         created=utc_time(message, "create_time"),
@@ -149,6 +159,7 @@ def read_dataset(message: pb.Dataset, *, existed: bool = False) -> Dataset:
         owner=message.owner,
         existed=existed,
         damaged=message.damaged,
+        multi_label=message.multi_label,
     )
 
 

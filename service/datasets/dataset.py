@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from service.datasets.readers.columns.number_format import Notation
 from service.types import Instance
@@ -51,7 +51,17 @@ class Columns(_FrozenModel):
     split: str = ""
     time: str = ""
     series: str = ""
+    text_pair: str = ""
+    """The second of two texts that are read together."""
+    label_separator: str = ""
+    """No column: the text between the classes of the target, where a row of a CSV has several."""
     ignored: tuple[str, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_later_fields(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves out fields that came later where they are empty: ids of data sets are made of what is written here."""
+        written: dict[str, Any] = write(self)
+        return {name: value for name, value in written.items() if value or name not in _LATER_COLUMNS}
 
     def roles(self) -> dict[str, str]:
         """The column of each role except `ignored`; empty for a role without a column."""
@@ -62,7 +72,11 @@ class Columns(_FrozenModel):
             "split": self.split,
             "time": self.time,
             "series": self.series,
+            "text_pair": self.text_pair,
         }
+
+
+_LATER_COLUMNS = frozenset({"text_pair", "label_separator"})
 
 
 class Skipped(_FrozenModel):
@@ -129,6 +143,8 @@ class DatasetInfo(_FrozenModel):
     """As named or inferred."""
     labels: tuple[str, ...] = ()
     """Class names, sorted, if the target is a class; empty for a number."""
+    multi_label: bool = False
+    """Whether an example has any number of the classes, rather than one."""
     inputs: tuple[ColumnInfo, ...] = ()
     """Input columns of a table, in order."""
     channels: int = 1
@@ -138,14 +154,21 @@ class DatasetInfo(_FrozenModel):
     uri: str = ""
     owner: str = ""
 
+    @model_serializer(mode="wrap")
+    def _without_later_fields(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves out what came later where it is not needed, so that an earlier Zoo reads all other data sets."""
+        written: dict[str, Any] = write(self)
+        return {name: value for name, value in written.items() if value or name != "multi_label"}
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
     """One example; its input has the form in which a caller sends it to the served model."""
 
     instance: Instance
-    target: int | float | None
-    """Index into `labels`, or the number to learn; None for series and plain text, which are their own targets."""
+    target: int | float | tuple[int, ...] | None
+    """Index into `labels`, or several, ascending; or the number to learn; None for series and plain text, which are their own
+    targets."""
     split: str
     """`train`, `validation`, `test`, or empty if the data do not say."""
     digest: str

@@ -24,6 +24,7 @@ from service.types import (
     RowInstance,
     SeriesInstance,
     TextInstance,
+    TextPairInstance,
 )
 
 
@@ -32,7 +33,8 @@ class Outline:
     """The targets, splits and digests of all examples, for splits and metrics; building it reads no image or sound."""
 
     targets: NDArray[np.float64]
-    """Index of the class or the number, `[n]`; NaN for series and plain text."""
+    """Index of the class or the number, `[n]`; NaN for series and plain text. Of several classes, 1 for each of them and 0 for
+    the others, `[n, classes]`."""
     splits: tuple[str, ...]
     digests: tuple[str, ...]
 
@@ -57,7 +59,7 @@ class StoredExamples:
         values: dict[str, Any] = {name: self._table[name][index].as_py() for name in self._table.column_names}
         return Example(
             instance=self._instance(values),
-            target=self._index[values["label"]] if values["label"] is not None else values["number"],
+            target=self._target(values),
             split=values["split"],
             digest=values["digest"],
             origin=values["origin"],
@@ -66,12 +68,22 @@ class StoredExamples:
     def outline(self) -> Outline:
         """Targets, splits and digests of all examples, in order."""
         labels = self._table["label"].to_pylist()
-        if self.info.labels:
+        if self.info.multi_label:
+            targets = np.zeros((len(self), len(self.info.labels)), np.float64)
+            for row, names in enumerate(self._table["labels"].to_pylist()):
+                targets[row, [self._index[name] for name in names if name in self._index]] = 1.0
+        elif self.info.labels:
             targets = np.array([self._index[label] for label in labels], np.float64)
         else:
             numbers = self._table["number"].to_pylist()
             targets = np.array([np.nan if number is None else number for number in numbers], np.float64)
         return Outline(targets, tuple(self._table["split"].to_pylist()), tuple(self._table["digest"].to_pylist()))
+
+    def _target(self, values: Mapping[str, Any]) -> int | float | tuple[int, ...] | None:
+        if self.info.multi_label:
+            return tuple(sorted(self._index[name] for name in values["labels"] if name in self._index))
+        number: float | None = values["number"]
+        return number if values["label"] is None else self._index[values["label"]]
 
     def files(self) -> Iterator[Path]:
         """The paths of the images or sounds of all examples, each once; none for other kinds."""
@@ -84,6 +96,8 @@ class StoredExamples:
                 return ImageInstance(self._read(values["file"]))
             case DatasetKind.AUDIO_FOLDER:
                 return AudioInstance(self._read(values["file"]))
+            case DatasetKind.TEXT if "text_pair" in values:
+                return TextPairInstance(values["text"].encode(), values["text_pair"].encode())
             case DatasetKind.TEXT | DatasetKind.PLAIN_TEXT:
                 return TextInstance(values["text"].encode())
             case DatasetKind.TABLE:

@@ -33,6 +33,9 @@ UNLABELLED = {
 }
 """The task learned from each kind of data, by its Hugging Face id: for a class, a number, or no target."""
 
+MULTI_LABEL = (DatasetKind.IMAGE_FOLDER, DatasetKind.AUDIO_FOLDER, DatasetKind.TEXT)
+"""Kinds of data whose examples may have several classes each; their task is that of one class."""
+
 BY_TARGET = {TargetKind.CLASS: CLASSIFICATION, TargetKind.NUMBER: REGRESSION, TargetKind.NONE: UNLABELLED}
 
 

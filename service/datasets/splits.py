@@ -23,7 +23,8 @@ def split_examples(examples: Examples, seed: int, fractions: tuple[float, float,
     """Indices of the examples of `train`, `validation` and `test`.
 
     - Splits of the data are kept; missing ones are taken from their `train`.
-    - Otherwise examples are drawn within each class, or within each tenth of the numbers, so that all parts contain all of
+    - Otherwise examples are drawn within each class (of several, the rarest), or within each tenth of the numbers, so that all
+    parts contain all of
       them: a class of two different examples is in `train` and `test`, one of four or more in all three. `seed` separates
       `train` from `validation`. `test` depends on the data alone; otherwise one version would be measured on examples that
       another had learned.
@@ -76,7 +77,7 @@ def _outline(examples: Examples) -> Outline:
     if isinstance(examples, StoredExamples):
         return examples.outline()
     all_of = [examples[index] for index in range(len(examples))]
-    targets = [math.nan if example.target is None else float(example.target) for example in all_of]
+    targets = [math.nan if isinstance(e.target, tuple | None) else float(e.target) for e in all_of]
     return Outline(np.array(targets), tuple(e.split for e in all_of), tuple(e.digest for e in all_of))
 
 
@@ -102,7 +103,7 @@ def _drawn(
     groups: dict[str, list[int]] = defaultdict(list)
     for index in indices:
         groups[outline.digests[index]].append(index)
-    stratum = _bins(groups, outline) if numbers else {d: outline.targets[members[0]] for d, members in groups.items()}
+    stratum = _strata(groups, outline, numbers=numbers)
     strata: dict[float, list[str]] = defaultdict(list)
     for digest in groups:
         strata[stratum[digest]].append(digest)
@@ -119,6 +120,19 @@ def _drawn(
         found["validation"] = found["test"][1::2]
         found["test"] = found["test"][::2]
     return {name: [index for digest in found[name] for index in groups[digest]] for name in NAMES}
+
+
+def _strata(groups: Mapping[str, Sequence[int]], outline: Outline, *, numbers: bool) -> dict[str, float]:
+    """The class of each group, or the tenth of the numbers; of several classes the one with the fewest groups."""
+    if numbers:
+        return _bins(groups, outline)
+    first = {digest: members[0] for digest, members in groups.items()}
+    if outline.targets.ndim == 1:
+        return {digest: float(outline.targets[index]) for digest, index in first.items()}
+    flags = outline.targets[list(first.values())] > 0
+    counts = np.where(flags, flags.sum(axis=0), len(flags) + 1)
+    rarest = np.where(flags.any(axis=1), counts.argmin(axis=1), -1)
+    return dict(zip(first, rarest.astype(float).tolist(), strict=True))
 
 
 def _shuffle(seed: int | str) -> Callable[[str], bytes]:

@@ -9,8 +9,6 @@ import asyncio
 import heapq
 import itertools
 from bisect import bisect_left, bisect_right
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 
 class PrioritySemaphore:
@@ -23,17 +21,17 @@ class PrioritySemaphore:
         self._waiters: list[tuple[float, int, asyncio.Future[None]]] = []
         self._age = itertools.count()
 
-    @asynccontextmanager
-    async def permit(self, effective_deadline: float) -> AsyncIterator[None]:
-        """Holds a permit for the block. A waiter that is cancelled leaves the line."""
+    async def acquire(self, effective_deadline: float) -> None:
+        """Takes a permit; the caller must `release` it. A waiter that is cancelled leaves the line."""
         if self.free > 0:
             self.free -= 1
         else:
             await self._wait(effective_deadline)
-        try:
-            yield
-        finally:
-            self._release()
+
+    def release(self) -> None:
+        """Gives a permit back."""
+        self.free += 1
+        self._admit_waiters()
 
     def resize(self, count: int) -> None:
         """Changes the number of permits. Held permits stay; with more permits, waiters are let in at once."""
@@ -48,12 +46,8 @@ class PrioritySemaphore:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():  # cancelled after the permit was given
-                self._release()
+                self.release()
             raise
-
-    def _release(self) -> None:
-        self.free += 1
-        self._admit_waiters()
 
     def _admit_waiters(self) -> None:
         """Gives free permits to the first waiters that still want one."""

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from model_zoo.cards.card import Card
-from service.engine.admission import PreprocessAdmission
 from service.errors import QueueFull, ZooError
 from service.scheduler.pending_result import OnDone
 from service.scheduler.policy import BatchLimits
@@ -57,9 +56,17 @@ class LoadedModel(Protocol):
     def preparer(self) -> LoadedModel:
         """The model whose preprocessing batches a request joins: itself, or its base where the base prepares alike."""
 
-    @property
-    def preprocess(self) -> PreprocessAdmission:
-        """Bounds and orders the rows that are being preprocessed."""
+    def preprocessing_begins(self, effective_deadline: float, rows: int) -> None:
+        """So many rows were admitted that are preprocessed before they are submitted."""
+
+    def preprocessing_ends(self, effective_deadline: float, rows: int) -> None:
+        """So many of these rows are submitted now, or never will be."""
+
+    async def acquire_permit(self, effective_deadline: float) -> None:
+        """Waits for its turn to preprocess a part of a request. The caller must `release_permit` once the part is answered."""
+
+    def release_permit(self) -> None:
+        """A part is answered, or never will be."""
 
     def full(self) -> QueueFull | None:
         """Why a request of one row would not be admitted now; None where its queue has room. From any thread."""

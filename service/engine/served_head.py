@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from model_zoo.cards.card import Card
 from model_zoo.golden.golden_items import GoldenItem
-from service.engine.admission import PreprocessAdmission
 from service.engine.check_record import CheckRecord
 from service.engine.served_model import OnOutcome, ServedModel
 from service.engine.tier_report import TierReport
@@ -95,11 +94,6 @@ class ServedHead:
         """The base, where it preprocesses in exactly the same way. See `LoadedModel`."""
         return self._preparer or self
 
-    @property
-    def preprocess(self) -> PreprocessAdmission:
-        """The base's: one bound holds for a base and all its heads."""
-        return self.base.preprocess
-
     def full(self) -> QueueFull | None:
         """See `LoadedModel`."""
         return self.base.full(1, self.name)
@@ -120,6 +114,22 @@ class ServedHead:
     def effective_deadline(self, deadline: float, priority: int) -> float:
         """See `LoadedModel`."""
         return self.base.effective_deadline(deadline, priority)
+
+    def preprocessing_begins(self, effective_deadline: float, rows: int) -> None:
+        """See `LoadedModel`. One bound holds for a base and all its heads."""
+        self.base.preprocessing_begins(effective_deadline, rows)
+
+    def preprocessing_ends(self, effective_deadline: float, rows: int) -> None:
+        """See `LoadedModel`."""
+        self.base.preprocessing_ends(effective_deadline, rows)
+
+    async def acquire_permit(self, effective_deadline: float) -> None:
+        """See `LoadedModel`."""
+        await self.base.acquire_permit(effective_deadline)
+
+    def release_permit(self) -> None:
+        """See `LoadedModel`."""
+        self.base.release_permit()
 
     def submit(
         self,

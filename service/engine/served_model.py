@@ -129,6 +129,22 @@ class ServedModel:
         if not self.rows_in_flight:
             self._idle.set()
 
+    def preprocessing_begins(self, effective_deadline: float, rows: int) -> None:
+        """See `LoadedModel`."""
+        self.preprocess.pending.add(effective_deadline, rows)
+
+    def preprocessing_ends(self, effective_deadline: float, rows: int) -> None:
+        """See `LoadedModel`."""
+        self.preprocess.pending.remove(effective_deadline, rows)
+
+    async def acquire_permit(self, effective_deadline: float) -> None:
+        """See `LoadedModel`."""
+        await self.preprocess.permits.acquire(effective_deadline)
+
+    def release_permit(self) -> None:
+        """See `LoadedModel`."""
+        self.preprocess.permits.release()
+
     def submit(
         self,
         items: Sequence[Item],

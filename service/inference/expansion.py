@@ -1,4 +1,5 @@
-"""Instances that make several rows: a query with its documents, a text with its candidate labels.
+"""Instances that make several rows: a query with its documents, a text with its candidate labels; or one row of another kind: an
+image with its candidate labels.
 
 Such an instance becomes several before its request is admitted (`Task.expand`), so that each row is counted, bounded and batched
 like any other. When all rows have their outputs, they are joined to one answer (`Task.join`).
@@ -38,12 +39,13 @@ def expanded(model: LoadedModel, request: InferRequest) -> Expansion:
     counts: list[int | None] = []
     for i, instance in enumerate(request.instances):
         path = request.path(i)
+        found: Sequence[Instance] | Instance | InvalidInput | None
         try:
             found = None if isinstance(instance, InvalidInput) else task.expand(instance, request.options, path)
         except InvalidInput as error:
-            found, instance = None, error
-        counts.append(None if found is None else len(found))
-        rows = [instance] if found is None else found
+            found = error
+        rows = found if isinstance(found, Sequence) else [instance if found is None else found]
+        counts.append(len(found) if isinstance(found, Sequence) else None)
         if len(instances) + len(rows) > MOST_ROWS:
             raise InvalidInput("instances", f"expected at most {MOST_ROWS:,} rows in one request, got more")
         instances += rows

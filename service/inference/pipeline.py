@@ -220,8 +220,11 @@ class Inference:
     async def _run_part(self, scope: RequestScope, request: InferRequest, span: range, answers: bool) -> Part:
         if is_light(request.instances[span.start]):
             return await self._run_permitted(scope, request, span, answers)
-        async with scope.model.preprocess.permits.permit(scope.effective_deadline):
+        await scope.model.acquire_permit(scope.effective_deadline)
+        try:
             return await self._run_permitted(scope, request, span, answers)
+        finally:
+            scope.model.release_permit()
 
     async def _run_permitted(self, scope: RequestScope, request: InferRequest, span: range, answers: bool) -> Part:
         model, deadline = scope.model, scope.deadline

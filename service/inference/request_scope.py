@@ -117,7 +117,7 @@ class RequestScope:
 
     def preprocessed(self, rows: int) -> None:
         """So many rows are ready for their queue, or never will be."""
-        self.model.preprocess.pending.remove(self.effective_deadline, rows)
+        self.model.preprocessing_ends(self.effective_deadline, rows)
         self.pending -= rows
 
     def __enter__(self) -> RequestScope:
@@ -125,7 +125,7 @@ class RequestScope:
         self.admit()
         self.effective_deadline = self.model.effective_deadline(self.deadline, self.priority)
         self.pending = self.rows
-        self.model.preprocess.pending.add(self.effective_deadline, self.rows)
+        self.model.preprocessing_begins(self.effective_deadline, self.rows)
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:

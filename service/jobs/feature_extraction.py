@@ -111,7 +111,7 @@ class FeatureExtraction:
             return
         examples = await self._in_pool(open_dataset, self._home, dataset_id)
         cache = FeatureCache(features_folder(self._home, files.digest, dataset_id), len(examples))
-        task = await self._in_pool(features_task, card, files)
+        task = await self._in_pool(features_task, card, files, examples.info)
         try:
             await self._fill(base, task, examples, cache, on_progress)
         except* (_NoAnswer, ZooError) as errors:

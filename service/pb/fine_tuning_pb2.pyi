@@ -209,6 +209,8 @@ class DatasetColumns(_message.Message):
     TIME_FIELD_NUMBER: _builtins.int
     SERIES_FIELD_NUMBER: _builtins.int
     IGNORED_FIELD_NUMBER: _builtins.int
+    TEXT_PAIR_FIELD_NUMBER: _builtins.int
+    LABEL_SEPARATOR_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """Of a text."""
     target: _builtins.str
@@ -221,6 +223,12 @@ class DatasetColumns(_message.Message):
     """Of the time, in a table of series."""
     series: _builtins.str
     """That tells series apart, in a table of several."""
+    text_pair: _builtins.str
+    """Of the second of two texts that are read together, such as a hypothesis beside its premise. The first is `text`."""
+    label_separator: _builtins.str
+    """No column: the text between the classes of a cell of `target`, such as "|", where a row may have any number of them. In JSONL and
+    Parquet a list holds several classes, without a separator.
+    """
     @_builtins.property
     def ignored(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Not to be looked at."""
@@ -235,10 +243,12 @@ class DatasetColumns(_message.Message):
         time: _builtins.str = ...,
         series: _builtins.str = ...,
         ignored: _abc.Iterable[_builtins.str] | None = ...,
+        text_pair: _builtins.str = ...,
+        label_separator: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ignored", b"ignored", "image", b"image", "series", b"series", "split", b"split", "target", b"target", "text", b"text", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ignored", b"ignored", "image", b"image", "label_separator", b"label_separator", "series", b"series", "split", b"split", "target", b"target", "text", b"text", "text_pair", b"text_pair", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -262,6 +272,7 @@ class Dataset(_message.Message):
     URI_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
     DAMAGED_FIELD_NUMBER: _builtins.int
+    MULTI_LABEL_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Names it; made from its content and from how it is read."""
     display_name: _builtins.str
@@ -280,6 +291,8 @@ class Dataset(_message.Message):
     """Who was the first to upload it, as the caller said (`zoo-owner`)."""
     damaged: _builtins.str
     """What cannot be read of it, in one sentence, where `state` is DATASET_STATE_DAMAGED; other fields may then be empty."""
+    multi_label: _builtins.bool
+    """Whether an example has any number of the classes, rather than one."""
     @_builtins.property
     def columns(self) -> Global___DatasetColumns:
         """Which columns mean what, as found."""
@@ -307,10 +320,11 @@ class Dataset(_message.Message):
         uri: _builtins.str = ...,
         owner: _builtins.str = ...,
         damaged: _builtins.str = ...,
+        multi_label: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "create_time", b"create_time", "report", b"report"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "create_time", b"create_time", "damaged", b"damaged", "display_name", b"display_name", "id", b"id", "kind", b"kind", "owner", b"owner", "report", b"report", "sha256", b"sha256", "size_bytes", b"size_bytes", "state", b"state", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "create_time", b"create_time", "damaged", b"damaged", "display_name", b"display_name", "id", b"id", "kind", b"kind", "multi_label", b"multi_label", "owner", b"owner", "report", b"report", "sha256", b"sha256", "size_bytes", b"size_bytes", "state", b"state", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

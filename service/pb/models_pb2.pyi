@@ -223,7 +223,7 @@ class TableColumn(_message.Message):
     name: _builtins.str
     """Its name."""
     kind: _builtins.str
-    """"number" or "category"; "text" or "image" for the column that holds or names it; "time" or "series" for those of a series that
+    """"number" or "category"; "text", "text_pair" or "image" for the column that holds or names it; "time" or "series" for those of a series that
     are no numbers.
     """
     @_builtins.property

@@ -412,12 +412,12 @@ class PredictOptions(_message.Message):
     seed: _builtins.int
     """Text generation: of the random choices. Unset: drawn anew for each call."""
     hypothesis_template: _builtins.str
-    """Zero-shot classification: a sentence with {} in place of a label. Unset: "This example is {}." """
+    """Zero-shot classification: a sentence with {} in place of a label. Unset: "This example is {}.", of images "This is a photo of {}." """
     multi_label: _builtins.bool
-    """Zero-shot classification: whether each label is decided alone, so that several may be likely. Unset: false."""
+    """Zero-shot classification of texts: whether each label is decided alone, so that several may be likely. Unset: false."""
     @_builtins.property
     def candidate_labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Zero-shot classification: the labels to choose from, at most 100."""
+        """Zero-shot classification of texts and images: the labels to choose from, at most 100."""
 
     def __init__(
         self,

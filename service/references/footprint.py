@@ -53,7 +53,7 @@ def footprint(plan: CardPlan, files: Mapping[str, ListedFile]) -> Footprint:
     """The prediction for a repository whose files are `files`, by path."""
     weights = FP32_BYTES * int(plan.fields["parameters"])
     fetched = sum(files[path].size for path in plan.paths)
-    mapped = dict(plan.fields["weights"]).get("mapping") == "library"
+    mapped = _is_mapped(dict(plan.fields["weights"]).get("mapping"), plan.fields["architecture"]["builder"])
     companions = sum(files[path].size for role, path in plan.roles.items() if not role.startswith("weights"))
     return Footprint(
         fetched=fetched,
@@ -73,9 +73,15 @@ def footprint_of_card(card: Card) -> Footprint:
         fetched=fetched,
         pull_disk=2 * fetched + weights,
         disk=weights + companions,
-        pull_memory=weights + (0 if card.weights.mapping == "library" else files["weights"].bytes),
+        pull_memory=weights
+        + (0 if _is_mapped(card.weights.mapping, card.architecture.builder) else files["weights"].bytes),
         memory=weights,
     )
+
+
+def _is_mapped(mapping: str | None, builder: str) -> bool:
+    """Whether a library maps the file of the weights into memory. torchvision reads it, from a checkpoint of torch."""
+    return mapping == "library" and builder != "torchvision"
 
 
 def check_size(shown: str, plan: CardPlan, files: Mapping[str, ListedFile]) -> None:

@@ -21,6 +21,7 @@ from service.observability.standard_streams import protect
 from service.processes import end_with_parent
 from service.references import transformers_pipelines
 from service.references.library.sounds import EMBEDDING, sound_embeddings
+from service.references.library.torchvision_classes import torchvision_classes
 from service.references.library.writing import SPEECH, transcribed, written
 from service.references.library_request import LibraryRequest
 from service.tasks.audio.audio_input import decode_audio
@@ -44,6 +45,8 @@ def answer(request: LibraryRequest) -> list[Any]:
     match request.library:
         case "timm":
             return _timm(request)
+        case "torchvision":
+            return torchvision_classes(request, _raw(request.inputs))
         case "sentence-transformers" if request.task == "text-ranking":
             return _cross_encoder(request)
         case "sentence-transformers":
@@ -52,7 +55,7 @@ def answer(request: LibraryRequest) -> list[Any]:
         return transcribed(request, _raw(request.inputs))
     if request.generation is not None:
         return written(request, _raw(request.inputs))
-    if request.task == EMBEDDING:
+    if request.task == EMBEDDING and not request.part:  # parts are those of networks for images and texts
         return sound_embeddings(request, _raw(request.inputs))
     return transformers_pipelines.answers(request, _raw(request.inputs))
 
@@ -109,7 +112,7 @@ def _raw(inputs: Sequence[GoldenInput]) -> list[Any]:
 
 
 def _raw_input(one: GoldenInput) -> Any:
-    """A text, a pair of texts, a photo, or the mono samples of a sound with their rate."""
+    """A text, a pair of texts, a photo, a photo with labels, or the mono samples of a sound with their rate."""
     from PIL import Image
 
     if one.noise is not None or (one.file or "").endswith(".flac"):
@@ -119,7 +122,8 @@ def _raw_input(one: GoldenInput) -> Any:
         assert isinstance(sound, AudioInstance)
         return decode_audio(sound.data, LONGEST_S, one.file or "")
     if one.file is not None:
-        return Image.open(golden_path(one.file)).convert("RGB")
+        image = Image.open(golden_path(one.file)).convert("RGB")
+        return {"image": image, "candidate_labels": list(one.candidate_labels)} if one.candidate_labels else image
     return one.text if one.text_pair is None else {"text": one.text, "text_pair": one.text_pair}
 
 

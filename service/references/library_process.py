@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from model_zoo import strict_json
 from model_zoo.errors import NotEqual
-from service.processes import ChildProcess
+from service.processes import ChildProcess, environment_without_secrets, log_of_libraries
 from service.references.library_answers import OFFLINE
 from service.references.library_request import LibraryRequest
 
@@ -36,7 +35,9 @@ def reply_of(worker: Sequence[str], line: bytes, timeout_s: float) -> dict[str, 
     """The line of JSON with which a worker answers a line; None where it ends without one, or takes longer."""
     with tempfile.TemporaryDirectory(prefix="zoo-") as empty:
         # An empty working directory: a file in another one could be imported in place of a library.
-        process = ChildProcess.start(worker, env=_environment(), cwd=Path(empty), stderr=_log())
+        process = ChildProcess.start(
+            worker, env=environment_without_secrets(**OFFLINE), cwd=Path(empty), stderr=log_of_libraries()
+        )
         try:
             with process.killed_after(timeout_s):
                 process.write_line(line)
@@ -46,16 +47,3 @@ def reply_of(worker: Sequence[str], line: bytes, timeout_s: float) -> dict[str, 
         finally:
             process.end(grace_s=0.0)
     return None if answer is None else strict_json.parsed_object(answer)
-
-
-def _environment() -> Mapping[str, str]:
-    here = str(Path(__file__).resolve().parents[2])
-    known = os.environ.get("PYTHONPATH")
-    return {**os.environ, **OFFLINE, "PYTHONPATH": f"{here}{os.pathsep}{known}" if known else here}
-
-
-def _log() -> int | None:
-    """Where the library's warnings go: nowhere, unless ZOO_LOG_LEVEL asks for details."""
-    import subprocess
-
-    return None if os.environ.get("ZOO_LOG_LEVEL", "").lower() == "debug" else subprocess.DEVNULL

@@ -17,6 +17,7 @@ from model_zoo.cards.weight_source import (
     LocalSource,
     RepositoryPlace,
     SourceFile,
+    UrlSource,
     WeightSource,
 )
 from model_zoo.catalog import CARDS, Catalog
@@ -31,12 +32,13 @@ from model_zoo.errors import (
     ZooModelError,
 )
 from model_zoo.inventory.lock_file import difference
-from model_zoo.locking import exclusive_lock, shared_lock
+from model_zoo.locking import passing_lock, shared_lock
 from model_zoo.materialised import Materialised
 from model_zoo.network import load_network
 from model_zoo.sources.artifact_source import Progress
 from model_zoo.sources.digest import sha256_of_file
 from model_zoo.sources.hub import snapshot_folder
+from model_zoo.sources.url import url_folder
 from model_zoo.store import Store
 from service.references.footprint import Room, check_room, footprint_of_card
 from service.references.publishing import Pulled, publish_card
@@ -63,7 +65,7 @@ def pull_locked(
         SourceUnavailable, ConversionFailed, StoreUnusable: see `model_zoo.errors`.
     """
     try:
-        with shared_lock(home / HOME_LOCK), exclusive_lock(home / CARDS / f".{card.name}.lock"):
+        with shared_lock(home / HOME_LOCK), passing_lock(home / CARDS / f".{card.name}.lock"):
             return _pull(card, home, offline, room, progress)
     except OSError as error:
         raise StoreUnusable(error.strerror or type(error).__name__) from error
@@ -92,7 +94,7 @@ def _pull(card: Card, home: Path, offline: bool, room: Room, progress: Progress 
     found = store.find(card)
     if known and found is not None:
         return Pulled(card, found, True)
-    if offline and found is None and any(place.repository for place in _places(card.source)):
+    if offline and found is None and _fetched_folders(card.source, home):
         raise SourceUnavailable(card.reference, "its files are not on this machine, and ZOO_OFFLINE forbids a fetch")
     needed = footprint_of_card(card)
     check_room(card.name, needed, shutil.disk_usage(home).free, room)
@@ -116,11 +118,14 @@ def _materialised(card: Card, store: Store, home: Path, progress: Progress | Non
         wrong = next((problem for file in there if (problem := _digest_problem(card.source, file, home))), "")
         # Right files stay where a transfer broke off: the next attempt goes on from there.
         if wrong or not there or isinstance(error, ConversionFailed):
-            for place in _places(card.source):
-                if place.repository:  # a folder is the user's
-                    shutil.rmtree(_folder_of(place, home), ignore_errors=True)
+            for folder in _fetched_folders(card.source, home):
+                shutil.rmtree(folder, ignore_errors=True)
         if wrong:
             raise NotAsLocked(card.name, wrong) from error
+        if isinstance(error, DigestMismatch):
+            raise NotAsLocked(
+                card.name, f"{error.file} has sha256 {error.got}, and locked is {error.expected}"
+            ) from error
         raise
 
 
@@ -140,8 +145,17 @@ def _folder_of(place: RepositoryPlace, home: Path) -> Path:
     return Path(place.folder) if place.folder else home / "downloads" / snapshot_folder(place.repository, place.commit)
 
 
+def _fetched_folders(source: WeightSource, home: Path) -> list[Path]:
+    """Folders of `downloads` into which the files of a source are fetched; none for files of this machine."""
+    if isinstance(source, UrlSource):
+        return [home / "downloads" / url_folder(source.url, source.files["weights"].sha256)]
+    return [_folder_of(place, home) for place in _places(source) if place.repository]
+
+
 def _path_of(source: WeightSource, file: SourceFile, home: Path) -> Path:
     """Where a fetched file is before it is converted."""
+    if isinstance(source, UrlSource):
+        return _fetched_folders(source, home)[0] / file.path
     if isinstance(source, AdaptedSource) and file.path.startswith(ADAPTER_FOLDER):
         return _folder_of(source.adapter, home) / file.path.removeprefix(ADAPTER_FOLDER)
     return _folder_of(_places(source)[0], home) / file.path

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
 from model_zoo.cards.weight_source import ADAPTER_FOLDER
 from model_zoo.errors import InvalidReference, NotDerivable, SourceUnavailable
+from model_zoo.locking import exclusive_lock
 from model_zoo.references.adapter import AdaptedRepository, base_of, is_adapter
 from model_zoo.references.hub import HubRepository
 from model_zoo.references.local import LocalRepository
 from model_zoo.references.reference import HUB_KINDS, Reference, parse_reference
 from model_zoo.references.repository import Repository
+from model_zoo.references.torchvision.published import TorchvisionWeights
 from model_zoo.sources.artifact_source import Progress
+from model_zoo.sources.download import ExpectedFile
 from model_zoo.sources.hub import fetch_file, snapshot_folder
+from model_zoo.sources.url import fetch_url, url_folder
 
 
 class Place(Protocol):
@@ -98,6 +103,42 @@ class HubPlace:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+class TorchvisionPlace:
+    """The file of one set of weights of torchvision, on the web."""
+
+    adapter_folder: Path | None = None
+
+    def __init__(self, name: str, home: Path) -> None:
+        self._weights = TorchvisionWeights(name)
+        self.repository: Repository = self._weights
+        self.folder = home / "downloads" / url_folder(self._weights.url, self._weights.digits)
+        self._lock = ExitStack()
+
+    @property
+    def source(self) -> Mapping[str, Any]:
+        """See Place."""
+        return {"kind": "url", "url": self._weights.url}
+
+    def fetch(self, paths: Sequence[str], progress: Progress | None) -> None:
+        """See Place. Another pull of this file, under another name, waits until `discard`. Raises DigestMismatch as well."""
+        self._lock.enter_context(exclusive_lock(self.folder.with_name(f".{self.folder.name}.pull.lock")))
+        try:
+            [(path, file)] = self._weights.files.items()
+            fetch_url(self._weights.url, self.folder, ExpectedFile(path, file.size, self._weights.digits), progress)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def path(self, path: str) -> tuple[Path, str]:
+        """See Place."""
+        return self.folder, path
+
+    def discard(self) -> None:
+        """See Place."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._lock.close()
+
+
 class AdaptedPlace:
     """An adapter, and the network that it names."""
 
@@ -149,6 +190,8 @@ def _place(reference: Reference, home: Path, offline: bool) -> Place:
         return LocalPlace(Path(reference.place))
     if offline:
         raise SourceUnavailable(str(reference), "it is not on this machine, and ZOO_OFFLINE forbids a fetch")
+    if reference.kind == "torchvision":
+        return TorchvisionPlace(reference.place, home)
     return HubPlace(reference.repository, reference.revision, home)
 
 

@@ -11,16 +11,19 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from model_zoo.cards.card import Card
 from model_zoo.catalog import CARDS, Catalog
 from model_zoo.errors import InvalidReference, NotDerivable, SourceUnavailable, StoreUnusable
-from model_zoo.locking import exclusive_lock, shared_lock
+from model_zoo.locking import passing_lock, shared_lock
 from model_zoo.materialised import Materialised
 from model_zoo.network import load_network
 from model_zoo.references.card_plan import CardPlan, Given
 from model_zoo.references.derive import derive
 from model_zoo.references.reference import Reference
+from model_zoo.references.transformers.vision.image_text import AUTO_CLASS
+from model_zoo.references.transformers.vision.image_text import TASK as IMAGE_TEXT
 from model_zoo.sources.artifact_source import Progress
 from model_zoo.store import Store
 from model_zoo.versions import Versions
@@ -81,7 +84,7 @@ def pull_reference(
             str(reference), f"{name[:80]!r} is no name of a model (a to z, 0 to 9, _); give one by --name"
         )
     try:
-        with shared_lock(home / HOME_LOCK), exclusive_lock(home / CARDS / f".{name}.lock"):
+        with shared_lock(home / HOME_LOCK), passing_lock(home / CARDS / f".{name}.lock"):
             return _pull(_Request(reference, home, name, given, offline, room, progress, say))
     except OSError as error:
         raise StoreUnusable(error.strerror or type(error).__name__) from error
@@ -184,6 +187,13 @@ def _planned(place: Place, asked: _Request) -> CardPlan:
     return plan
 
 
+def _part(card: Card) -> Literal["", "image", "text"]:
+    """The encoder of a network for images and texts that a card serves alone."""
+    if card.task == IMAGE_TEXT or card.architecture.arguments.get("auto_class") != AUTO_CLASS:
+        return ""
+    return "image" if card.raw_input == "image" else "text"
+
+
 def _verified(card: Card, files: Materialised, plan: CardPlan, place: Place) -> Card:
     recipe, shown = card.recipe, place.repository.name
     inputs = verification_inputs(
@@ -192,10 +202,12 @@ def _verified(card: Card, files: Materialised, plan: CardPlan, place: Place) -> 
     request = LibraryRequest(
         library=plan.library,
         folder=str(place.folder),
+        published=place.repository.name.removeprefix("torchvision:") if plan.library == "torchvision" else "",
         adapter=str(place.adapter_folder) if place.adapter_folder else None,
         labels=card.class_names,
         task=card.task,
-        max_tokens=getattr(card.recipe, "max_tokens", None),
+        part=_part(card),
+        max_tokens=getattr(getattr(recipe, "text", recipe), "max_tokens", None),
         generation=card.architecture.arguments.get("generation"),
         first_timestamp=getattr(getattr(card.recipe, "windows", None), "first_timestamp", None),
         inputs=tuple(inputs),

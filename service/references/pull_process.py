@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from model_zoo import strict_json
 from model_zoo.errors import PullRefused
 from model_zoo.sources.artifact_source import Progress
-from service.processes import ChildProcess
+from service.processes import ChildProcess, environment_without_secrets, log_of_libraries
 from service.references.pull_messages import PullOrder, PullReport
 
 GRACE_S = 10.0
 """Time for a process to remove what is half done."""
 WORKER = (sys.executable, "-m", "service.references.pull_worker")
-SECRETS = ("AWS_", "MLFLOW_", "OTEL_", "ZOO_DATABASE_URL", "ZOO_ADMIN_TOKEN", "ZOO_TOKEN")
-"""Beginnings of environment variables that a process which opens files of strangers must not have. Those of the hub stay."""
+OF_S3 = "AWS_"
+"""Beginning of the variables that a pull from a bucket of S3 needs. The processes that it starts do not have them."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,12 @@ class PullProcess:
         """The pulled model. `say` and `progress` are called in this thread. Raises PullRefused."""
         with tempfile.TemporaryDirectory(prefix="zoo-") as empty:
             # An empty working directory: a file in another one could be imported in place of a library.
-            process = self._process = ChildProcess.start(WORKER, env=_environment(), cwd=Path(empty), stderr=_log())
+            process = self._process = ChildProcess.start(
+                WORKER,
+                env=environment_without_secrets(*_needed(self._order)),
+                cwd=Path(empty),
+                stderr=log_of_libraries(),
+            )
             try:
                 if self._stopped:
                     process.terminate()
@@ -84,13 +87,7 @@ class PullProcess:
         return None
 
 
-def _environment() -> Mapping[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(SECRETS)}
-    here = str(Path(__file__).resolve().parents[2])
-    known = kept.get("PYTHONPATH")
-    return {**kept, "PYTHONPATH": f"{here}{os.pathsep}{known}" if known else here}
-
-
-def _log() -> int | None:
-    """Where the warnings of libraries go: nowhere, unless ZOO_LOG_LEVEL asks for details."""
-    return None if os.environ.get("ZOO_LOG_LEVEL", "").lower() == "debug" else subprocess.DEVNULL
+def _needed(order: PullOrder) -> tuple[str, ...]:
+    """Beginnings of variables with secrets that the pull needs."""
+    address = order.locked.source.url if order.locked and order.locked.source.kind == "url" else order.reference
+    return (OF_S3,) if address.removeprefix("onnx:").lower().startswith("s3://") else ()

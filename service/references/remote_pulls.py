@@ -90,7 +90,8 @@ class RemotePulls:
         except InvalidReference as error:
             raise InvalidInput("reference", error.reason) from error
         if not reference.is_on_hub:
-            raise PermissionDenied("callers may pull from a hub only, not from files of the server")
+            # An address of the web would let a caller send requests from inside the server's network.
+            raise PermissionDenied("callers may pull from a hub only, not from files of the server or other addresses")
         return PullOrder(
             reference=str(reference),
             home=self._home,

@@ -18,10 +18,15 @@ def answers(request: LibraryRequest, raw: list[Any]) -> list[Any]:
     import transformers
 
     pipeline: Any = transformers.pipeline  # one overload for each task
+    pipe: Any
     given: dict[str, Any] = {"model": request.folder, "dtype": torch.float32}
     if request.adapter is not None:
         given = {"model": adapted_network(request, AUTO_CLASSES[request.task]), "tokenizer": request.folder}
-    pipe: Any = pipeline(request.task, **given, device="cpu", trust_remote_code=False)
+    if request.part:
+        pipe = pipeline("zero-shot-image-classification", **given, device="cpu", trust_remote_code=False)
+        with torch.inference_mode():
+            return [_part_embedding(pipe, request, one) for one in raw]
+    pipe = pipeline(request.task, **given, device="cpu", trust_remote_code=False)
     if request.labels:
         pipe.model.config.id2label = dict(enumerate(request.labels))
     answer = ANSWERS[request.task]
@@ -118,6 +123,34 @@ def _hypothesis_classes(pipe: Any, request: LibraryRequest, raw: Any) -> list[fl
     return list(torch.softmax(pipe.forward(model_inputs)["logits"][0], dim=-1).tolist())
 
 
+def _labelled_image(pipe: Any, request: LibraryRequest, raw: Any) -> dict[str, Any]:
+    """Probabilities of the labels in their order, the logits and embeddings behind them, and the factor of the logits."""
+    labels = raw["candidate_labels"]
+    limits = {"truncation": True, "max_length": request.max_tokens}  # CLIP's pipeline fails for a longer text
+    inputs = pipe.preprocess(raw["image"], candidate_labels=labels, tokenizer_kwargs=limits)
+    outputs = pipe.model(**inputs["text_inputs"][0], pixel_values=inputs["pixel_values"])
+    answer = pipe.postprocess({"candidate_labels": labels, "logits": outputs.logits_per_image})
+    scores = {one["label"]: one["score"] for one in answer}
+    return {
+        "probabilities": [scores[label] for label in labels],
+        "logits": outputs.logits_per_image[0].tolist(),
+        "scale": float(pipe.model.logit_scale.exp()),
+        "image_embeds": outputs.image_embeds[0].tolist(),
+        "text_embeds": outputs.text_embeds.tolist(),
+    }
+
+
+def _part_embedding(pipe: Any, request: LibraryRequest, raw: Any) -> list[float]:
+    """The features of an image or of a text, prepared as the pipeline for both prepares them."""
+    if request.part == "image":
+        found = pipe.model.get_image_features(**pipe.image_processor(images=[raw], return_tensors="pt"))
+    else:
+        siglip = "siglip" in pipe.model.config.model_type
+        padding = {"padding": "max_length" if siglip else True, "max_length": request.max_tokens, "truncation": True}
+        found = pipe.model.get_text_features(**pipe.tokenizer([raw], return_tensors="pt", **padding))
+    return list(getattr(found, "pooler_output", found)[0].tolist())
+
+
 def _sound_classes(pipe: Any, request: LibraryRequest, raw: Any) -> list[float]:
     """Probabilities in the order of the classes."""
     import torch
@@ -165,4 +198,5 @@ ANSWERS: Mapping[str, Answer] = {
     "text-classification": _text_classes,
     "token-classification": _spans,
     "zero-shot-classification": _hypothesis_classes,
+    "zero-shot-image-classification": _labelled_image,
 }

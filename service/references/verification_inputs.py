@@ -37,12 +37,18 @@ MASKED = (
     "The old {mask} keeper. " + TEXTS[3],
 )
 """Texts for networks that find masked tokens."""
+LABELS = ("cat", "cup of coffee", "Rocket!", "lighthouse keeper who climbs the winding stairs", "Brötchen 🥐")
+"""Labels for photos: of unlike lengths, with capitals, punctuation and characters beyond ASCII."""
 HYPOTHESES = (PAIRS[0], (TEXTS[3], "This text is about a lamp."), (TEXTS[1], "?"))
 """Texts and sentences about them. A sentence is never cut, so that none is long."""
 _BY_TASK: Mapping[str, tuple[GoldenInput, ...]] = {
     "fill-mask": tuple(GoldenInput(text=text) for text in MASKED),
     "text-ranking": tuple(GoldenInput(text=a, text_pair=b) for a, b in (*PAIRS, PAIRS[0][::-1], (TEXTS[2], TEXTS[1]))),
     "zero-shot-classification": tuple(GoldenInput(text=a, text_pair=b) for a, b in HYPOTHESES),
+    "zero-shot-image-classification": (
+        *(GoldenInput(file=name, candidate_labels=LABELS) for name in PHOTOS),
+        GoldenInput(file=PHOTOS[0], candidate_labels=LABELS[:2]),
+    ),
 }
 """Of tasks whose inputs differ from those that all tasks of their raw input answer."""
 

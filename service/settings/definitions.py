@@ -164,7 +164,7 @@ class Settings(BaseSettings):
     """Fine-tune jobs that run at once; 0 only queues jobs, for other servers on the same database."""
 
     job_threads: int = Field(default=0, ge=0, le=1024)
-    """Threads of each running job; 0 takes one for each core. They have the lowest priority, so serving comes first."""
+    """Threads of each running job; 0 takes one for each core. For their priority see `job_niceness`."""
 
     job_memory_mib: int = Field(default=0, ge=0, le=16_777_216)
     """Memory that a running job may use before it is stopped; 0 means half of the memory of the machine or container."""
@@ -187,6 +187,10 @@ class Settings(BaseSettings):
 
     job_min_share: float = Field(default=0.1, ge=0.0, le=1.0)
     """Least share of the time in which a job runs on a busy server; 0 lets it wait without limit."""
+
+    job_niceness: int = Field(default=19, ge=0, le=19)
+    """Niceness of jobs. 19 comes with the idle scheduling class on Linux: jobs take idle cores only. 0 lets jobs compete with
+    requests, where a share of the cores matters more than latency."""
 
     mlflow_uri: str = Field(default="", repr=False)
     """MLflow server that also tracks jobs; empty means none."""

@@ -68,8 +68,9 @@ class Task(ABC):
     def preprocess(self, instances: Sequence[Instance], paths: Sequence[str]) -> list[Item | ZooError]:
         """Raw instances → rows. Each instance has its own outcome, so that one bad instance does not fail the others."""
 
-    def expand(self, instance: Instance, options: Options, path: str) -> Sequence[Instance] | None:
-        """Instances of one row each that are answered together as `instance` by `join`; None where it is one row itself.
+    def expand(self, instance: Instance, options: Options, path: str) -> Sequence[Instance] | Instance | None:
+        """Instances of one row each that are answered together as `instance` by `join`; None where it is one row itself; an
+        instance that takes its place as one row, for answers that need some of the options before the network runs.
 
         Called on the event loop. Raises InvalidInput whose field begins with `path`, or names an option.
         """

@@ -42,7 +42,7 @@ class SequenceCodec(InputCodec, Protocol):
 class SeveralRows(Protocol):
     """An answer codec for instances that make several rows."""
 
-    def expand(self, instance: Instance, options: Options, path: str) -> Sequence[Instance] | None:
+    def expand(self, instance: Instance, options: Options, path: str) -> Sequence[Instance] | Instance | None:
         """See `Task.expand`."""
 
     def join(self, rows: Tensors, options: Options) -> Answer:

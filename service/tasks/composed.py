@@ -70,7 +70,7 @@ class SequenceTask(Task):
         self._several = self.answers if isinstance(self.answers, SeveralRows) else None
         self.expands = self._several is not None
 
-    def expand(self, instance: Instance, options: Options, path: str) -> Sequence[Instance] | None:
+    def expand(self, instance: Instance, options: Options, path: str) -> Sequence[Instance] | Instance | None:
         """As the answer codec does, if it joins several rows."""
         return None if self._several is None else self._several.expand(instance, options, path)
 

@@ -13,6 +13,7 @@ from service.types import AudioInstance, Instance, Item, SamplesInstance, TextIn
 
 KINDS = {
     "ImageInstance": "image",
+    "LabelledImageInstance": "image",
     "TextInstance": "text",
     "TextPairInstance": "text_pair",
     "RankingInstance": "ranking",

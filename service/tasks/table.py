@@ -11,6 +11,7 @@ from model_zoo.cards.recipes import (
     AudioRecipe,
     CharacterRecipe,
     ImageRecipe,
+    LabelledImageRecipe,
     PromptRecipe,
     RecordRecipe,
     RowRecipe,
@@ -36,6 +37,7 @@ from service.tasks.image.image_segmentation import SegmentationAnswers
 from service.tasks.image.image_tabular_regression import ImageTabularRegression
 from service.tasks.image.object_detection import DetectionAnswers
 from service.tasks.image.scaled_images import ScaledImages
+from service.tasks.image.zero_shot_image_classification import ZeroShotImageClassification
 from service.tasks.regression import NumberAnswers
 from service.tasks.series.time_series_forecasting import TimeSeriesForecasting
 from service.tasks.tabular.tabular_prediction import TabularPrediction
@@ -89,6 +91,7 @@ TASKS: dict[tuple[str, type], TaskFactory] = {
     ("regression", CharacterRecipe): partial(SequenceTask, CharacterInput, NumberAnswers),
     ("regression", SoundRecipe): partial(sound_task, NumberAnswers),
     ("regression", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, NumberAnswers),
+    ("zero-shot-image-classification", LabelledImageRecipe): ZeroShotImageClassification,
     ("other", TensorsRecipe): TensorsTask,
 }
 """Factories by the card's task, which is a Hugging Face id, and by the type of its recipe."""

@@ -62,6 +62,10 @@ def plan(base: Card, dataset: DatasetInfo, spec: JobSpec) -> JobSpec:
             does not fit the rest.
     """
     _check_base(base, dataset.kind)
+    if dataset.columns.text_pair and base.recipe.kind != "text":
+        raise InvalidInput(
+            "spec.base", f"{base.name!r} reads one text at a time, and the data set holds pairs of texts"
+        )
     task = _choose_task(dataset, spec.task)
     method = _choose_method(base, task, spec.method)
     resolve(method, task, base, dataset.report.examples, spec.hyperparameters)

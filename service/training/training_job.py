@@ -56,12 +56,18 @@ class TrainingJob:
         return self.task.endswith("classification")
 
     @property
+    def multi_label(self) -> bool:
+        """Whether an example has any number of the classes."""
+        return self.classifies and self.info.multi_label
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Class names; empty if the target is not a class."""
         return self.info.labels if self.classifies else ()
 
     def targets(self, indices: Sequence[int]) -> NDArray[np.float64]:
-        """Class indices, or numbers in the units of the data, (n,)."""
+        """Class indices, or numbers in the units of the data, (n,); of several classes 1 for each and 0 for the others,
+        (n, classes)."""
         return self._all_targets[list(indices)]
 
     @cached_property

@@ -61,14 +61,18 @@ def judge(
     Args:
         runs: the tier and precision of `outputs`.
         reference, outputs: rows of the card's first output, `(n, k)`.
-        targets: indices of classes, or numbers in the units of the data, `(n,)`.
+        targets: indices of classes, or numbers in the units of the data, `(n,)`; of several classes 1 for each and 0 for the
+            others, `(n, classes)`.
     """
     count = len(targets)
     before, after = (_predictions(card, array, targets) for array in (reference, np.nan_to_num(outputs)))
     found = metric_change(card.task, before, after, seed=_SEED)
     flips, share = None, None
     if is_classification(card.task):
-        flips = int((before.outputs.argmax(1) != after.outputs.argmax(1)).sum())
+        if targets.ndim == 2:  # several classes, each decided alone: one that changes makes another answer
+            flips = int(((before.outputs >= 0) != (after.outputs >= 0)).any(axis=1).sum())
+        else:
+            flips = int((before.outputs.argmax(1) != after.outputs.argmax(1)).sum())
         share = share_interval(flips / count, count)
     loss = -found.change.value if found.higher_is_better else found.change.value
     allowed = max(MAX_LOSS, 1.0 / count) if found.higher_is_better else ERROR_TOLERANCE * abs(found.before)

@@ -3,13 +3,23 @@
 import asyncio
 import math
 import random
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
 from service.engine.admission import PendingRows, PrioritySemaphore
 
 pytestmark = pytest.mark.asyncio
+
+
+@asynccontextmanager
+async def permit(semaphore: PrioritySemaphore, key: float) -> AsyncIterator[None]:
+    await semaphore.acquire(key)
+    try:
+        yield
+    finally:
+        semaphore.release()
 
 
 async def turn() -> None:
@@ -22,7 +32,7 @@ async def test_semaphore_serves_waiters_by_effective_deadline_then_age() -> None
     semaphore, leave, entered = PrioritySemaphore(2), asyncio.Semaphore(0), list[str]()
 
     async def hold(name: str, key: float) -> None:
-        async with semaphore.permit(key):
+        async with permit(semaphore, key):
             entered.append(name)
             await leave.acquire()
 
@@ -43,10 +53,10 @@ async def test_permit_of_a_waiter_cancelled_at_its_turn_goes_to_the_next() -> No
     semaphore, entered = PrioritySemaphore(1), list[str]()
 
     async def hold(name: str) -> None:
-        async with semaphore.permit(0.0):
+        async with permit(semaphore, 0.0):
             entered.append(name)
 
-    async with semaphore.permit(0.0):
+    async with permit(semaphore, 0.0):
         gone, next_one = asyncio.create_task(hold("gone")), asyncio.create_task(hold("next"))
         await turn()
     gone.cancel()  # the place is in its hand, and it has not run since
@@ -60,7 +70,7 @@ async def test_resized_semaphore_counts_held_permits() -> None:
     semaphore, leave, entered = PrioritySemaphore(2), asyncio.Semaphore(0), list[str]()
 
     async def hold(name: str) -> None:
-        async with semaphore.permit(0.0):
+        async with permit(semaphore, 0.0):
             entered.append(name)
             await leave.acquire()
 
@@ -88,7 +98,7 @@ async def test_semaphore_loses_no_permit_in_any_order_of_arrivals_and_cancellati
 
     async def hold(key: float, steps: int) -> None:
         nonlocal inside, most
-        async with semaphore.permit(key):
+        async with permit(semaphore, key):
             inside += 1
             most = max(most, inside)
             try:

@@ -14,9 +14,11 @@ from service.errors import InternalError, InvalidInput
 from service.inference.expansion import MOST_ROWS, expanded, joined
 from service.types import (
     Classification,
+    ImageInstance,
     InferRequest,
     Instance,
     Label,
+    LabelledImageInstance,
     Options,
     Prediction,
     RankingInstance,
@@ -27,11 +29,13 @@ from service.types import (
 
 
 class FakeTask:
-    """Expands rankings; the answer of joined rows is a label with their sum."""
+    """Expands rankings, and gives images a text; the answer of joined rows is a label with their sum."""
 
     expands = True
 
-    def expand(self, instance: Instance, options: Options, path: str) -> Sequence[Instance] | None:
+    def expand(self, instance: Instance, options: Options, path: str) -> Sequence[Instance] | Instance | None:
+        if isinstance(instance, ImageInstance):
+            return LabelledImageInstance(instance.data, (b"cat",))
         if isinstance(instance, TextInstance):
             raise InvalidInput(path, "expected a ranking")
         if isinstance(instance, RankingInstance):
@@ -100,3 +104,13 @@ def test_error_of_a_row_is_that_of_its_instance_alone() -> None:
     assert first is error
     assert isinstance(second, Prediction)
     assert isinstance(third, InternalError), "an answer that cannot be made fails alone"
+
+
+def test_instance_that_takes_the_place_of_another_is_one_row_answered_as_it_is() -> None:
+    made = expanded(MODEL, request(ranking(2), ImageInstance(b"photo"), PAIR))
+    assert made.rows == (2, None, None)
+    assert made.request.instances[2] == LabelledImageInstance(b"photo", (b"cat",))
+    assert made.request.path(2) == "instances[1]"
+    own = prediction(7)
+    outcomes = joined(MODEL, made, [prediction(1), prediction(2), own, prediction(3)], answers=True)
+    assert outcomes[1] is own

@@ -25,6 +25,8 @@ DIGEST = "d" * 64
 class Data:
     """Texts that are numbers; every seventh is bad."""
 
+    info = None
+
     def __init__(self, count: int) -> None:
         self.count = count
         self.read: list[int] = []
@@ -42,7 +44,7 @@ class Data:
 def data(monkeypatch: pytest.MonkeyPatch) -> Data:
     made = Data(20)
     monkeypatch.setattr("service.jobs.feature_extraction.open_dataset", lambda *_: made)
-    monkeypatch.setattr("service.jobs.feature_extraction.features_task", lambda card, files: FakeTask(card))
+    monkeypatch.setattr("service.jobs.feature_extraction.features_task", lambda card, files, dataset: FakeTask(card))
     return made
 
 

@@ -13,8 +13,11 @@ from safetensors.torch import load_file, save_file
 from model_zoo.cards.weight_source import AdaptedSource
 from model_zoo.errors import ConversionFailed, NotDerivable, SourceUnavailable
 from model_zoo.network import load_network
+from model_zoo.references.adapter import AdaptedRepository, base_of
 from model_zoo.references.card_plan import Given
+from model_zoo.references.local import LocalRepository
 from model_zoo.references.reference import parse_reference
+from model_zoo.references.repository import MOST_CONFIG_BYTES, config_of
 from model_zoo.store import Store
 from service.references.pull import Pulled, pull_reference
 from service.references.verification_inputs import TEXTS
@@ -154,6 +157,20 @@ def test_adapter_that_cannot_be_merged_is_refused(
     with pytest.raises((NotDerivable, SourceUnavailable), match=message) as error:
         pulled_from(folder, tmp_path / "home")
     assert str(tmp_path) not in str(error.value)
+
+
+def test_huge_adapter_is_refused_and_of_others_the_header_alone_is_read(base: Path, adapter: Path) -> None:
+    class Sparing(LocalRepository):
+        def read(self, path: str, most: int = MOST_CONFIG_BYTES) -> bytes:
+            assert path != "adapter_model.safetensors"
+            return super().read(path, most)
+
+    found = AdaptedRepository(Sparing(adapter), LocalRepository(base))
+    assert config_of(found, "config.json")["num_labels"] == 3
+    with (adapter / "adapter_model.safetensors").open("ab") as file:
+        file.truncate((512 << 20) + 1)  # sparse
+    with pytest.raises(NotDerivable, match="has 536,870,913 bytes, more than 536,870,912"):
+        base_of(LocalRepository(adapter))
 
 
 def test_adapter_of_a_hub_cannot_name_a_folder_of_this_machine(

@@ -108,12 +108,16 @@ def test_two_pulls_of_one_reference_make_one_model(folder: Path, tmp_path: Path)
     assert sorted(one.already for one in found) == [False, True]
 
 
-def test_secrets_of_the_server_do_not_reach_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ZOO_DATABASE_URL", "postgresql://someone:hunter2@host/db")
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
-    environment = pull_process._environment()
-    assert "hunter2" not in " ".join(environment.values())
-    assert environment["HF_ENDPOINT"] == "http://127.0.0.1:1"
+@pytest.mark.parametrize(
+    ("reference", "needed"),
+    [
+        ("hf:org/tiny", ()),
+        (f"onnx:https://host/net.onnx#sha256={'0' * 64}", ()),
+        (f"onnx:s3://bucket/net.onnx#sha256={'0' * 64}", ("AWS_",)),
+    ],
+)
+def test_only_a_pull_from_a_bucket_has_the_keys_of_the_bucket(reference: str, needed: tuple[str, ...]) -> None:
+    assert pull_process._needed(PullOrder(reference=reference, home=Path("/"), memory=1)) == needed
 
 
 def test_memory_beyond_the_prediction_is_refused(folder: Path, tmp_path: Path) -> None:

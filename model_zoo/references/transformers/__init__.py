@@ -7,6 +7,6 @@
 * ``whisper``         planner of networks that transcribe windows
 * ``ranker``          planner of networks that score pairs of texts
 * ``tokenizer_file``    examines the file of a tokenizer before it reads any text
-* ``text``, ``image``, ``detection``, ``segmentation``, ``generation``, ``sound``, ``speech``  planners of a family of tasks; each
+* ``text``, ``generation``, ``sound``, ``speech``, and in ``vision`` those of images: planners of a family of tasks; each
   lists its ``PLANNERS`` and ``TASKS``
 """

@@ -6,14 +6,16 @@ from typing import Any
 from model_zoo.errors import NotDerivable
 from model_zoo.references.card_plan import CardPlan, Given
 from model_zoo.references.repository import Repository
-from model_zoo.references.transformers import detection, generation, image, segmentation, sound, speech, text
+from model_zoo.references.transformers import generation, sound, speech, text
 from model_zoo.references.transformers.network_class import NetworkClass, Planner
+from model_zoo.references.transformers.vision import detection, image, image_text, segmentation
 
 __all__ = ["TASKS", "plan_transformers"]
 
 FAMILIES = (
     text,
     image,
+    image_text,
     detection,
     segmentation,
     generation,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _METHODS = "auto, head, full or lora"
 _COLUMN = "COLUMN"
-_ROLES = ("text", "target", "image", "time", "series", "split")
+_ROLES = ("text", "target", "image", "time", "series", "split", "text_pair")
 _SPEC_OPTIONS = {"base": "BASE", "model": "--name", "task": "--task", "method": "--method", "priority": "--priority"}
 OPTION_NAMES = {
     "data": "DATA",
@@ -35,8 +35,9 @@ OPTION_NAMES = {
     "header.task": "--task",
     "zoo-owner": "--owner",
     "header.columns.ignored": "--ignore",
+    "header.columns.label_separator": "--label-separator",
     "spec.seed": "--seed",
-    **{f"header.columns.{role}": f"--{role}" for role in _ROLES},
+    **{f"header.columns.{role}": f"--{role.replace('_', '-')}" for role in _ROLES},
     **{f"spec.{field}": option for field, option in _SPEC_OPTIONS.items()},
 }
 """Field of a request → the option or argument that sets it."""
@@ -59,6 +60,15 @@ def finetune(
     ] = "",
     kind: Annotated[str, typer.Option(metavar="KIND", help="Kind of the data, for example image_folder.")] = "",
     text: Annotated[str, typer.Option(metavar=_COLUMN, help="Column of the text.")] = "",
+    text_pair: Annotated[
+        str, typer.Option(metavar=_COLUMN, help="Column of a second text, which is read together with the first.")
+    ] = "",
+    label_separator: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT", help="Text between the classes of the target, for example '|', if a row may have several."
+        ),
+    ] = "",
     target: Annotated[str, typer.Option(metavar=_COLUMN, help="Column of the label or number to predict.")] = "",
     image: Annotated[str, typer.Option(metavar=_COLUMN, help="Column that names the file of a picture.")] = "",
     time: Annotated[str, typer.Option(metavar=_COLUMN, help="Column of the time, in a table of series.")] = "",
@@ -97,6 +107,7 @@ def finetune(
         parse_assignment(setting, "NAME=VALUE, for example learning_rate=0.001") for setting in settings or []
     )
     roles = {"text": text, "target": target, "image": image, "time": time, "series": series, "split": split}
+    roles |= {"text_pair": text_pair, "label_separator": label_separator}
     columns_by_role = {role: column for role, column in roles.items() if column}
     columns = Columns(**columns_by_role, ignored=tuple(ignore or ())) if columns_by_role or ignore else None
     job_options: dict[str, Any] = {"task": task, "method": method.lower(), "hyperparameters": hyperparameters}

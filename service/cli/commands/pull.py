@@ -42,7 +42,7 @@ def pull(
         typer.Argument(
             metavar="MODEL",
             help="Names of models, or references: hf:ORG/NAME, hf:ORG/NAME@REVISION, timm:NAME, local:FOLDER, onnx:FILE, "
-            "onnx:hf:ORG/NAME.",
+            "onnx:hf:ORG/NAME, onnx:https://HOST/PATH.",
         ),
     ] = None,
     default: Annotated[bool, typer.Option("--default", help="Fetch the models of the default set.")] = False,
@@ -63,6 +63,14 @@ def pull(
             "resize_shorter, interpolation, mean, std. May be repeated.",
         ),
     ] = None,
+    sha256: Annotated[
+        str,
+        typer.Option(
+            "--sha256",
+            metavar="DIGEST",
+            help="Of the file at an address, in place of #sha256=DIGEST after it: 64 hex digits.",
+        ),
+    ] = "",
     locked: Annotated[
         bool,
         typer.Option("--locked", help="Pull the models of a lock file, exactly: MODEL is the file; default zoo.lock."),
@@ -85,12 +93,12 @@ def pull(
     from model_zoo.catalog import Catalog
     from model_zoo.errors import ZooModelError
     from model_zoo.inventory.lock_file import LOCK_NAME
-    from model_zoo.references.reference import is_reference
+    from model_zoo.references.reference import is_reference, with_digest
     from service.settings import load_settings
 
     settings = load_settings()
     if locked:
-        if default or name or task or labels or assignments or len(model or []) > 1:
+        if default or name or task or labels or assignments or sha256 or len(model or []) > 1:
             raise typer.BadParameter("expected one lock file at most, and no other option", param_hint="--locked")
         if not _pull_locked(Path(*(model or [LOCK_NAME])), settings):
             raise typer.Exit(1)
@@ -99,6 +107,10 @@ def pull(
     wanted = list(dict.fromkeys((model or []) + (catalog.default_names() if default else [])))
     if not wanted:
         raise typer.BadParameter("name one or more models, or give --default", param_hint="MODEL")
+    if sha256:
+        if len(wanted) != 1:
+            raise typer.BadParameter("it is the digest of one file", param_hint="--sha256")
+        wanted = [with_digest(wanted[0], sha256)]
     references = [text for text in wanted if is_reference(text)]
     given = _given(task, labels, assignments or [])
     if (name or given is not None) and len(references) != 1:

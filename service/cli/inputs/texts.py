@@ -90,6 +90,8 @@ def _file_text(path: Path, name: str) -> InputSource:
 def _table_texts(path: Path, columns: KnownColumns, text_column: str, pair_column: str | None) -> Iterator[InputSource]:
     """The text of each row, or its two texts."""
     with open_table(path, str(path)) as table:
+        if pair_column is None:
+            pair_column = columns.column_of_role("text_pair", table.columns) or None
         name = text_column or columns.column_of_role("text", table.columns) or _find_text_column(table)
         named = [name] if pair_column is None else [name, pair_column]
         for column in named:

@@ -62,11 +62,14 @@ def metrics_table(report: Mapping[str, Any]) -> Table:
     return rows
 
 
-def predict_command(model: str, raw_input: str, *, version: int = 0, server: str = DEFAULT_SERVER) -> str:
-    """The command that calls a model, or one of its versions."""
+def predict_command(
+    model: str, raw_input: str, *, version: int = 0, server: str = DEFAULT_SERVER, pairs: bool = False
+) -> str:
+    """The command that calls a model, or one of its versions. `pairs`: whether it takes nothing but pairs of texts."""
     where = "" if server == DEFAULT_SERVER else f"--server {server} "
     which = f"--version {version} " if version else ""
-    return f"zoo predict {where}{which}{model} {EXAMPLES.get(raw_input, 'INPUT')}"
+    second = ' --text-pair "another sentence"' if pairs else ""
+    return f"zoo predict {where}{which}{model} {EXAMPLES.get(raw_input, 'INPUT')}{second}"
 
 
 def _print_success(client: Client, job: Job, server: str) -> None:
@@ -93,9 +96,9 @@ def _print_success(client: Client, job: Job, server: str) -> None:
         print_line("to make it the stable one:")
         print_line(f"  zoo promote {job.model} {job.version}{where}")
     print_line("to call it:")
-    print_line(
-        f"  {predict_command(job.model, model.raw_input, version=0 if is_stable else job.version, server=server)}"
-    )
+    pairs = any(column.kind == "text_pair" for column in model.columns)
+    version = 0 if is_stable else job.version
+    print_line(f"  {predict_command(job.model, model.raw_input, version=version, server=server, pairs=pairs)}")
 
 
 def _runs(client: Client, job: Job) -> list[str]:

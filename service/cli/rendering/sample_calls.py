@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 OPTIONS: dict[str, dict[str, Any]] = {
     "text-generation": {"max_new_tokens": 20},
     "zero-shot-classification": {"candidate_labels": ["sports", "weather"]},
+    "zero-shot-image-classification": {"candidate_labels": ["cat", "dog"]},
 }
 """Options that a call of a task is shown with, by their names in `PredictOptions`."""
 FILES = {"image": "photo.jpg", "audio": "speech.wav"}
 TEXT, QUERY = "any sentence", "a question"
 SECOND = {"text-ranking": TEXT, "zero-shot-classification": "This example is sports."}
 """The second text of models that read nothing but two together, by task."""
+LABELLED_IMAGES = "zero-shot-image-classification"
+SECOND_OF_PAIR = "another sentence"
 FLAGS = {"candidate_labels": "label"}
 """Options whose flag has another name."""
 _CONTENT = "\ue000"
@@ -48,7 +51,14 @@ def _cli(model: ModelInfo | LocalModel, server: str) -> str:
     example = EXAMPLES.get(model.raw_input, "INPUT")
     if model.task in ("fill-mask", "text-ranking"):
         example = shlex.quote(_text(model)) if model.task == "fill-mask" else f"--query {shlex.quote(QUERY)} '{TEXT}'"
+    if _learned_pairs(model):
+        options = f" --text-pair {shlex.quote(SECOND_OF_PAIR)}{options}"
     return f"zoo predict {where}{model.name} {example}{options}"
+
+
+def _learned_pairs(model: ModelInfo | LocalModel) -> bool:
+    """Whether it was fine-tuned on pairs of texts, and takes nothing else."""
+    return any(column.kind == "text_pair" for column in getattr(model, "columns", ()))
 
 
 def _flag(name: str, value: Any) -> str:
@@ -69,6 +79,8 @@ def _python(model: ModelInfo | LocalModel, server: str) -> str:
             value = f"Path({FILES[model.raw_input]!r})"
         case "text" if model.task == "text-ranking":
             value = repr({"query": QUERY, "documents": [TEXT]})
+        case "text" if _learned_pairs(model):
+            value = repr({"text": _text(model), "text_pair": SECOND_OF_PAIR})
         case "text":
             value = repr(_text(model))
         case "row":
@@ -95,6 +107,8 @@ def _grpcurl(model: ModelInfo | LocalModel, server: str, tls: bool) -> str:
             instance = {model.raw_input: _CONTENT}
         case "text" if model.task == "text-ranking":
             instance = {"ranking": {"query": QUERY, "documents": [TEXT]}}
+        case "text" if _learned_pairs(model):
+            instance = {"textPair": {"text": _text(model), "textPair": SECOND_OF_PAIR}}
         case "text":
             instance = {"text": _text(model)}
         case "row":
@@ -145,10 +159,17 @@ def _tritonclient(model: ModelInfo | LocalModel, server: str, tls: bool) -> str:
             f"given.set_data_from_numpy(np.array([[{value}]], dtype=object))",
             "inputs = [given]",
         ]
-        if model.task in SECOND:
+        if model.task == LABELLED_IMAGES:
+            texts = [f"This is a photo of {label}." for label in OPTIONS[model.task]["candidate_labels"]]
+            lines += [
+                f"inputs.append(triton.InferInput('text', [1, {len(texts)}], 'BYTES'))",
+                f"inputs[-1].set_data_from_numpy(np.array([[text.encode() for text in {texts!r}]], dtype=object))",
+            ]
+        second = SECOND_OF_PAIR if _learned_pairs(model) else SECOND.get(model.task, "")
+        if second:
             lines += [
                 "inputs.append(triton.InferInput('text_pair', [1, 1], 'BYTES'))",
-                f"inputs[-1].set_data_from_numpy(np.array([[{SECOND[model.task]!r}.encode()]], dtype=object))",
+                f"inputs[-1].set_data_from_numpy(np.array([[{second!r}.encode()]], dtype=object))",
             ]
     else:
         lines.append("inputs = []")

@@ -16,6 +16,7 @@ from service.datasets.readers.columns.column_roles import (
     find_split,
     find_target,
     find_text_column,
+    find_text_pair,
     looks_like_data,
     unassigned_columns,
 )
@@ -181,6 +182,8 @@ def _of_table(
             "a table begins with the names of its columns; this one looks like data: add a line of names if it is",
         )
     kind = overrides.kind_of(kind, (DatasetKind.TEXT, DatasetKind.TABLE, DatasetKind.SERIES))
+    if columns.text_pair and kind not in (None, DatasetKind.TEXT):
+        raise InvalidInput("header.columns.text_pair", f"a second text belongs to texts, and the kind is {kind}")
     if kind is None:
         kind = _kind(rest, columns, time, overrides.infer)
     if kind is DatasetKind.SERIES:
@@ -188,7 +191,12 @@ def _of_table(
     if time in table.unnamed and time not in (*rest, *columns.ignored):
         columns = columns.model_copy(update={"ignored": (*columns.ignored, time)})
     if kind is DatasetKind.TEXT:
-        text = columns.text or find_text_column(without_list_columns(rest), columns.target)
+        text, pair = find_text_pair(rest, columns)
+        if pair and not columns.text_pair:
+            why = "pairs of texts often have these names; --text alone, or --ignore, decides otherwise"
+            overrides.infer("text_pair", pair, f"it stands beside {quoted(text)}: {why}")
+        rest.pop(pair, None)
+        text = text or find_text_column(without_list_columns(rest), columns.target)
         if not text:
             if rest:
                 raise InvalidInput(
@@ -200,15 +208,15 @@ def _of_table(
             overrides.infer("text", text, f"{_why_text(text)}; --text decides otherwise")
         rest.pop(text)
         target = columns.target or find_target(rest, overrides.infer, table.columns)
-        complete = columns.model_copy(update={"text": text, "target": target})
-        what = target_kind_of(summaries[target], overrides=overrides, kind=kind)
+        complete = columns.model_copy(update={"text": text, "target": target, "text_pair": pair})
+        what = target_kind_of(summaries[target], overrides=overrides, kind=kind, separator=columns.label_separator)
         if unused := [name for name in rest if name != target]:
             why = "a text model uses only the text; --kind table uses them instead"
             overrides.infer("columns left out", quoted_list(unused), why)
         return TextTableReader(table, complete, what, limits, summaries[target].reading)
     target = columns.target or find_target(rest, overrides.infer, table.columns)
     summary = rest.pop(target)
-    what = target_kind_of(summary, overrides=overrides)
+    what = target_kind_of(summary, overrides=overrides, separator=columns.label_separator)
     columns = columns.model_copy(update={"target": target})
     return TableReader(table, columns, what, rest, limits, summary.reading)
 
@@ -217,8 +225,13 @@ def _kind(
     rest: Mapping[str, ColumnSummary], columns: Columns, time: str, infer: Infer = ignore_inferred
 ) -> DatasetKind:
     """A series if times stand beside numbers alone, a text if there is a column of prose, otherwise a table."""
-    if columns.text:
+    if columns.text or columns.text_pair:
         infer("kind", "text", "the column of the text was named")
+        return DatasetKind.TEXT
+    if all(pair := find_text_pair(rest, columns)):
+        infer(
+            "kind", "text", f"columns {quoted_list(pair)} are called as pairs of texts; --kind table decides otherwise"
+        )
         return DatasetKind.TEXT
     if columns.time or columns.series or (series := why_series(rest, columns, time)):
         why = series if not (columns.time or columns.series) else "the column of the time or of the series was named"

@@ -122,7 +122,11 @@ def media_reader(
     if found is DatasetKind.IMAGE_TABLE and not row:
         raise InvalidInput("header.kind", "the table has no column beside file and target; this is an image folder")
     target_kind = target_kind_of(
-        summary, number_wanted=found is DatasetKind.IMAGE_TABLE, overrides=overrides, kind=found
+        summary,
+        number_wanted=found is DatasetKind.IMAGE_TABLE,
+        overrides=overrides,
+        kind=found,
+        separator=columns.label_separator,
     )
     complete = columns.model_copy(update={"image": image, "target": target, "split": split})
     if kind is None:

@@ -15,6 +15,8 @@ class TargetKind(Enum):
     """The kind of target that is learned."""
 
     CLASS = "class"
+    CLASSES = "classes"
+    """Any number of classes."""
     NUMBER = "number"
     NONE = "none"
     """For series and plain text, which are their own targets."""
@@ -31,6 +33,8 @@ class ParsedExample:
     row: int = 0
     label: str | None = None
     number: float | None = None
+    labels: tuple[str, ...] | None = None
+    """The classes of an example that may have several, sorted; None where it has one, or a number."""
     split: str = ""
     pieces: int = 1
     """Rows, lines or files of which the example is made."""

@@ -26,13 +26,13 @@ BLOCK = 4096
 """Characters of plain text in one example, plus at most one line."""
 
 
-def text_digest(text: str) -> str:
-    """Equal for texts that differ only in spaces and in the case of letters."""
-    return digest_of(" ".join(text.split()).casefold())
+def text_digest(*texts: str) -> str:
+    """Equal for texts, or pairs of them, that differ only in spaces and in the case of letters."""
+    return digest_of(*(" ".join(text.split()).casefold() for text in texts))
 
 
 class TextTableReader:
-    """Reads a table with a column of texts."""
+    """Reads a table with a column of texts, or with two of them."""
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class TextTableReader:
         self._columns = columns
         self._target = target
         self._limits = limits
+        self._text_columns = {"text": columns.text} | ({"text_pair": columns.text_pair} if columns.text_pair else {})
 
     def schema(self) -> ReaderSchema:
         """Known from the start."""
@@ -60,11 +61,12 @@ class TextTableReader:
     def examples(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
         """One for each row, in order."""
         for row in self._table.rows(warn):
-            text = row.cells.get(self._columns.text)
+            texts = {role: row.cells.get(column) for role, column in self._text_columns.items()}
             example = ParsedExample({}, "", self._table.name, row.number)
             problem = row.problem
-            if not problem and (not isinstance(text, str) or not text.strip()):
-                problem = _no_text(text)
+            for role, text in texts.items():
+                if not problem and (not isinstance(text, str) or not text.strip()):
+                    problem = _no_text(text, "second text" if role == "text_pair" else "text")
             if not problem:
                 problem = add_target(
                     example, row.cells, self._columns, self._target, self._limits.name_characters, self._reading
@@ -72,15 +74,15 @@ class TextTableReader:
             if problem:
                 skip(self._table.name, row.number, problem)
             else:
-                example.values["text"] = text
-                example.digest = text_digest(str(text))
+                example.values |= texts
+                example.digest = text_digest(*map(str, texts.values()))
                 yield example
 
 
-def _no_text(cell: Cell) -> str:
+def _no_text(cell: Cell, what: str) -> str:
     if isinstance(cell, list):
-        return "the text is a list or object"
-    return "the text is empty" if cell is None or isinstance(cell, str) else f"{quoted(cell)} is no text"
+        return f"the {what} is a list or object"
+    return f"the {what} is empty" if cell is None or isinstance(cell, str) else f"{quoted(cell)} is no text"
 
 
 class TextFolderReader:

@@ -3,10 +3,11 @@
 Only pyarrow writes and reads it: `datasets` depends on pandas and much else, and takes longer to import than a small upload takes
 to validate.
 
-Columns: `label`, `number` (one of the two), `split`, `digest`, `origin`, and by kind
+Columns: `label`, `labels` (a list), `number` (one of the three), `split`, `digest`, `origin`, and by kind
 
     file      images and sounds: path below `files/`
     text      texts and plain text
+    text_pair the second texts of pairs
     row       tables: a struct with a number or a text for each input column
     values    series: numbers of all channels, step by step
 """
@@ -20,7 +21,7 @@ from typing import Any
 
 from model_zoo import strict_json
 from service.datasets.dataset import DatasetKind
-from service.datasets.readers.parsed_example import ParsedExample, Reader, ReaderSchema
+from service.datasets.readers.parsed_example import ParsedExample, Reader, ReaderSchema, TargetKind
 from service.datasets.validation.findings import Findings
 
 EXAMPLES, FILES = "examples", "files"
@@ -72,7 +73,8 @@ def _batches(parsed: Iterator[ParsedExample]) -> Iterator[list[ParsedExample]]:
     size = 0
     for example in parsed:
         batch.append(example)
-        size += len(example.values.get("text", "")) + 8 * len(example.values.get("values", ()))
+        size += len(example.values.get("text", "")) + len(example.values.get("text_pair", ""))
+        size += 8 * len(example.values.get("values", ()))
         if len(batch) >= BATCH or size >= BATCH_BYTES:
             yield batch
             batch, size = [], 0
@@ -87,6 +89,7 @@ def _record_batch(parsed: list[ParsedExample], schema: Any) -> Any:
     columns: dict[str, list[Any]] = {
         **{name: [example.values[name] for example in parsed] for name in parsed[0].values},
         "label": [example.label for example in parsed],
+        "labels": [example.labels for example in parsed],
         "number": [example.number for example in parsed],
         "split": [example.split for example in parsed],
         "digest": [example.digest for example in parsed],
@@ -100,12 +103,15 @@ def _features(shape: ReaderSchema) -> dict[str, Any]:
     of: dict[str, Any] = {
         "file": _TEXT,
         "text": _TEXT,
+        "text_pair": _TEXT,
         "row": {name: _NUMBER if kind == "number" else _TEXT for name, kind in shape.row_columns},
         "values": {"feature": _NUMBER, "_type": "List"},
     }
+    inputs = (*INPUTS[shape.kind], *(("text_pair",) if shape.columns.text_pair else ()))
     return {
-        **{name: of[name] for name in INPUTS[shape.kind]},
+        **{name: of[name] for name in inputs},
         "label": _TEXT,
+        **({"labels": {"feature": _TEXT, "_type": "List"}} if shape.target is TargetKind.CLASSES else {}),
         "number": _NUMBER,
         "split": _TEXT,
         "digest": _TEXT,

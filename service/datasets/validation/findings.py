@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
 from decimal import Decimal
 
 from service.datasets.dataset import DatasetKind, DatasetReport, Skipped
@@ -21,6 +22,8 @@ MIN_NUMBER_EXAMPLES = 10
 """Minimum number of examples with a number as target."""
 MIN_CHARACTERS = 1_000
 """Minimum length of plain text."""
+MAX_TARGETS = 50_000_000
+"""Examples × classes, where an example may have several: a job holds a number for each."""
 MAX_WARNINGS = 50
 WARN_SKIPPED_SHARE = 0.1
 MAX_REASONS = 50
@@ -77,20 +80,23 @@ class Findings:
         self._examples += 1
         self.used += example.pieces
         self._splits[example.split] += 1
-        if example.label is not None:
-            self._classes[example.label] += 1
+        for label in (example.label,) if example.labels is None else example.labels:
+            if label is None:
+                continue
+            self._classes[label] += 1
             if len(self._classes) > self._limits.classes:
                 raise InvalidInput(
                     "header.columns.target" if example.row else "data",
                     f"there are more than {self._limits.classes} classes, which is the limit",
                 )
             if example.split in ("train", ""):
-                self._trained.add(example.label)
+                self._trained.add(label)
         if example.number is not None:
             self._statistics(example.number)
         self._characters += len(example.values.get("text", ""))
         key = bytes.fromhex(example.digest)
-        occurrence = (example.split, example.label if example.number is None else example.number)
+        target = example.label if example.labels is None else "\0".join(example.labels)
+        occurrence = (example.split, target if example.number is None else example.number)
         if key in self._seen:
             self._seen[key].append(occurrence)
         elif key in self._once:
@@ -106,10 +112,17 @@ class Findings:
         self._least, self._most = min(self._least, value), max(self._most, value)
 
     def labels(self) -> tuple[str, ...]:
-        """Class names, sorted; by number if all of them are whole numbers."""
-        if all(name.isascii() and name.removeprefix("-").isdigit() for name in self._classes):
-            return tuple(sorted(self._classes, key=lambda name: (int(name), name)))
-        return tuple(sorted(self._classes))
+        """Class names, sorted; by number if all of them are whole numbers. Where an example may have several, without those of
+        one example, which cannot be learned and measured as well."""
+        if self._target is TargetKind.CLASSES:
+            return self._sorted([name for name, count in self._classes.items() if count >= MIN_CLASS_EXAMPLES])
+        return self._sorted(list(self._classes))
+
+    @staticmethod
+    def _sorted(names: Sequence[str]) -> tuple[str, ...]:
+        if all(name.isascii() and name.removeprefix("-").isdigit() for name in names):
+            return tuple(sorted(names, key=lambda name: (int(name), name)))
+        return tuple(sorted(names))
 
     def report(self, duration_s: float, entered: int = 0) -> DatasetReport:
         """The report on `entered` rows, lines and files. Raises InvalidInput for data that a model cannot learn from."""
@@ -162,6 +175,8 @@ class Findings:
                     f"class {quoted(single[0])}{more} has 1 usable example, and at least {MIN_CLASS_EXAMPLES} are"
                     f" needed; add some or leave the class out{why}",
                 )
+        if self._target is TargetKind.CLASSES:
+            self._refuse_classes(why)
         if self._target is TargetKind.NUMBER:
             if self._examples < MIN_NUMBER_EXAMPLES:
                 raise InvalidInput(
@@ -180,7 +195,25 @@ class Findings:
         if any(self._splits) and not (self._splits["train"] or self._splits[""]):
             raise InvalidInput("header.columns.split", "no example is in the split 'train'")
 
+    def _refuse_classes(self, why: str) -> None:
+        kept = len(self.labels())
+        if kept < 2:
+            few = f"class {quoted(self.labels()[0])} alone has" if kept else "no class has"
+            raise InvalidInput(
+                "header.columns.target",
+                f"{few} at least {MIN_CLASS_EXAMPLES} examples, and at least two classes are needed{why}",
+            )
+        if kept * self._examples > MAX_TARGETS:
+            raise InvalidInput(
+                "data",
+                f"{self._examples:,} examples with any of {kept:,} classes are more than {MAX_TARGETS:,} decisions; leave rare"
+                " classes out",
+            )
+
     def _remark(self) -> None:
+        single = sorted(name for name, count in self._classes.items() if count < MIN_CLASS_EXAMPLES)
+        if self._target is TargetKind.CLASSES and single:
+            self.warn(f"classes of one example, which were left out: {quoted_list(single)}")
         total = self._examples + self._left_out
         pieces = {DatasetKind.SERIES: "row", DatasetKind.PLAIN_TEXT: "line"}  # one example is made of many
         if self._kind in pieces:

@@ -60,6 +60,7 @@ def validate(staging: Path) -> DatasetInfo:
     """Build `staging/dataset/` by `staging/order.json`. Raises InvalidInput for data that cannot be used."""
     from service.datasets.readers.detect import reader_for
     from service.datasets.readers.inferred_facts import InferredFacts
+    from service.datasets.readers.parsed_example import TargetKind
     from service.datasets.validation.canonical import write_examples
     from service.datasets.validation.findings import Findings
 
@@ -93,6 +94,7 @@ def validate(staging: Path) -> DatasetInfo:
         size_bytes=order.size_bytes,
         columns=shape.columns,
         labels=findings.labels(),
+        multi_label=shape.target is TargetKind.CLASSES,
         inputs=shape.inputs,
         channels=shape.channels,
         report=report,

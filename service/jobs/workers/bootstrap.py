@@ -1,6 +1,6 @@
 """Run as a script in the process of a worker, before the worker: takes limits and a low priority, then becomes the worker.
 
-    python bootstrap.py PARENT NICE LOCK COMMAND…       (LOCK is empty for a prewarmed worker, which learns it later)
+    python bootstrap.py PARENT NICENESS LOCK COMMAND…       (LOCK is empty for a prewarmed worker, which learns it later)
 
 The alternative, code between fork and exec in a server with many threads, can deadlock. The script imports nothing but the
 standard library and takes some 20 ms.
@@ -16,11 +16,13 @@ import sys
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+LOWEST_PRIORITY = 19
+"""The niceness with which the worker runs on idle cores only."""
 OOM_SCORE = "800"
 """Of 1000: where memory runs out, the kernel ends the worker before it ends the server."""
 
 
-def main(parent: int, nice: int, lock: str, command: list[str]) -> None:
+def main(parent: int, niceness: int, lock: str, command: list[str]) -> None:
     """Does not return."""
     # No worker outlives the server, whatever ends it. The kernel sends the signal when the thread ends that started this
     # process: the thread of the server's event loop.
@@ -28,9 +30,9 @@ def main(parent: int, nice: int, lock: str, command: list[str]) -> None:
     if os.getppid() != parent:
         sys.exit("the server has ended")
     with contextlib.suppress(OSError):
-        os.nice(nice)
+        os.nice(niceness)
     with contextlib.suppress(OSError, AttributeError):
-        if nice:
+        if niceness == LOWEST_PRIORITY:
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)

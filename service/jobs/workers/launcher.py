@@ -86,20 +86,20 @@ class Launcher(Protocol):
 
 
 class ProcessLauncher:
-    """Workers as child processes of the lowest priority, which cannot outlive this process.
+    """Workers as child processes of a low priority, which cannot outlive this process.
 
-    Niceness 19 comes with the idle scheduling class where the system has one; 0 changes no priority.
+    `niceness` 19 comes with the idle scheduling class where the system has one; 0 changes no priority.
     Call `start` in a thread that lives as long as the process does: see `bootstrap.py`.
     """
 
     def __init__(
         self,
         command: Sequence[str] = (sys.executable, "-m", "service.training.worker"),
-        nice: int = 19,
+        niceness: int = 19,
         prewarm_s: float = 0.0,
     ) -> None:
         """The folder of a job is appended to `command`, or `--wait` for a prewarmed worker, which is kept for `prewarm_s`."""
-        self._command, self._nice = tuple(command), nice
+        self._command, self._niceness = tuple(command), niceness
         self._prewarmed = PrewarmedWorker(self._start_waiting, prewarm_s)
 
     def prewarm(self, profile: WorkerProfile) -> None:
@@ -129,7 +129,7 @@ class ProcessLauncher:
         self, profile: WorkerProfile, argument: str, lock: Path | None, stderr: IO[bytes] | int
     ) -> AsyncChildProcess:
         run_first = (sys.executable, "-IS", bootstrap.__file__)
-        arguments = (str(os.getpid()), str(self._nice), "" if lock is None else str(lock))
+        arguments = (str(os.getpid()), str(self._niceness), "" if lock is None else str(lock))
         return await AsyncChildProcess.start(
             (*run_first, *arguments, *self._command, argument),
             env=environment(os.environ, profile),

@@ -6,6 +6,7 @@ compared  what a comparison gets and gives
 relevance   scores of pairs of texts
 spans     labelled spans of texts
 detections  objects with boxes
+labelled_images  labels of images that a caller names
 masks     classes of pixels
 vectors   probabilities of classes, embeddings
 transcripts  texts of sounds

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from service.references.comparison.candidates import CANDIDATES
 from service.references.comparison.compared import AnswerComparison
 from service.references.comparison.detections import detections
+from service.references.comparison.labelled_images import LABELLED_IMAGES
 from service.references.comparison.masks import masks
 from service.references.comparison.relevance import RELEVANCE
 from service.references.comparison.spans import SPANS
@@ -27,6 +28,7 @@ COMPARISONS: Mapping[str, AnswerComparison] = {
     "text-ranking": RELEVANCE,
     "token-classification": SPANS,
     "zero-shot-classification": classes(TEXT_BOUND),
+    "zero-shot-image-classification": LABELLED_IMAGES,
     "text-generation": writing(TEXT_BOUND),
     "text2text-generation": writing(TEXT_BOUND),
 }

@@ -1,4 +1,5 @@
-"""Where an ONNX file is: on this machine, or in a repository of a model hub, from which it is fetched."""
+"""Where an ONNX file is: on this machine, or in a repository of a model hub or at an address of the web, from which it is
+fetched."""
 
 from __future__ import annotations
 
@@ -9,13 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from model_zoo.cards.web_address import file_name_of
 from model_zoo.errors import NotDerivable, SourceUnavailable
+from model_zoo.locking import exclusive_lock
 from model_zoo.references.card_plan import Given
 from model_zoo.references.hub import HubRepository
 from model_zoo.references.onnx.facts import MOST_BYTES
 from model_zoo.references.reference import HUB_PREFIX, Reference
 from model_zoo.sources.artifact_source import Progress
+from model_zoo.sources.download import ExpectedFile
 from model_zoo.sources.hub import fetch_file, snapshot_folder
+from model_zoo.sources.url import fetch_url, size_at, url_folder
 
 FILE = "file"
 """Setting that names one of several ONNX files of a repository."""
@@ -64,14 +69,35 @@ def located(
     Raises NotDerivable, SourceUnavailable, StoreUnusable.
     """
     shown = reference.shown
-    if not reference.place.startswith(HUB_PREFIX):
+    is_of_hub = reference.place.startswith(HUB_PREFIX)
+    if not is_of_hub and not reference.is_of_web:
         here = Path(reference.place)
         _check_size(shown, _size_of(shown, here))
         yield LocatedFile(shown, here.parent, here.name, {"kind": "local", "folder": str(here.parent)}, "not stated")
         return
     if offline:
         raise SourceUnavailable(shown, "it is not on this machine, and ZOO_OFFLINE forbids a fetch")
+    if reference.is_of_web:
+        folder = home / "downloads" / url_folder(reference.place, reference.sha256)
+        # Held to the end: another pull of this file, under another name, must not lose it meanwhile.
+        with exclusive_lock(folder.with_name(f".{folder.name}.pull.lock")):
+            fetched = _fetched_from_web(reference, folder, home, progress)
+            try:
+                yield fetched
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+        return
     hub = HubRepository(reference.place.removeprefix(HUB_PREFIX), reference.revision)
+    fetched = _fetched_from_hub(shown, hub, home, given, progress)
+    try:
+        yield fetched
+    finally:
+        shutil.rmtree(fetched.root, ignore_errors=True)
+
+
+def _fetched_from_hub(
+    shown: str, hub: HubRepository, home: Path, given: Given, progress: Progress | None
+) -> LocatedFile:
     path_there = _chosen(shown, hub, given)
     folder = home / "downloads" / snapshot_folder(hub.repository, hub.commit)
     fetched = LocatedFile(
@@ -84,18 +110,30 @@ def located(
     names = [pattern.format(name=fetched.file.name, stem=fetched.file.stem) for pattern in _BESIDE]
     paths = [path_there, *(path for path in map(fetched.beside, names) if path in hub.files)]
     total, done = sum(hub.files[path].size for path in paths), 0
-    home.mkdir(parents=True, exist_ok=True)
-    if ROOM * total > (free := shutil.disk_usage(home).free):
-        raise NotDerivable(shown, f"it needs {ROOM * total / 1e9:.1f} GB of disk, and {free / 1e9:.1f} GB are free")
+    _check_disk(shown, total, home)
     for path in paths:  # what arrives stays if the hub breaks off: the next pull goes on from there
         if progress is not None:
             progress(done, total, path)
         fetch_file(hub.repository, hub.commit, path, folder)
         done += hub.files[path].size
-    try:
-        yield fetched
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    return fetched
+
+
+def _fetched_from_web(reference: Reference, folder: Path, home: Path, progress: Progress | None) -> LocatedFile:
+    """One file. A graph whose weights lie in another one beside it is refused later, as everywhere."""
+    url, shown = reference.place, reference.shown
+    name = file_name_of(url)
+    size = size_at(url, name)
+    _check_size(shown, size)
+    _check_disk(shown, size, home)
+    fetch_url(url, folder, ExpectedFile(name, size, reference.sha256), progress)
+    return LocatedFile(shown, folder, name, {"kind": "url", "url": url}, "not stated")
+
+
+def _check_disk(shown: str, size: int, home: Path) -> None:
+    home.mkdir(parents=True, exist_ok=True)
+    if ROOM * size > (free := shutil.disk_usage(home).free):
+        raise NotDerivable(shown, f"it needs {ROOM * size / 1e9:.1f} GB of disk, and {free / 1e9:.1f} GB are free")
 
 
 def _chosen(shown: str, hub: HubRepository, given: Given) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo.cards.card import Card
-from model_zoo.cards.recipes import ImageRecipe, RecordRecipe, ScaledImageRecipe
+from model_zoo.cards.recipes import ImageRecipe, LabelledImageRecipe, RecordRecipe, ScaledImageRecipe
 from model_zoo.cards.signature import TensorSpec
 from service.types import Array, Item
 
@@ -54,7 +54,7 @@ class PixelsInput:
 
 def pixels_input(card: Card) -> PixelsInput | None:
     """The input `pixels` of a model; None for a model whose network takes no normalised image."""
-    recipe = card.recipe.image if isinstance(card.recipe, RecordRecipe) else card.recipe
+    recipe = card.recipe.image if isinstance(card.recipe, RecordRecipe | LabelledImageRecipe) else card.recipe
     if not isinstance(recipe, ImageRecipe):
         return None
     image = card.signature.inputs[0]

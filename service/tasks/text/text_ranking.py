@@ -51,9 +51,12 @@ class RankingAnswers:
             came = len(instance.documents)
             raise InvalidInput(f"{path}.ranking.documents", f"expected 1 to {MOST_DOCUMENTS:,} documents, got {came:,}")
         longest_text_checked(instance.query, f"{path}.ranking.query")
+        query, rows = f"{path}.ranking.query", []
         for i, document in enumerate(instance.documents):
-            longest_text_checked(document, f"{path}.ranking.documents[{i}]")
-        return [TextPairInstance(instance.query, document) for document in instance.documents]
+            place = f"{path}.ranking.documents[{i}]"
+            longest_text_checked(document, place)
+            rows.append(TextPairInstance(instance.query, document, (query, place)))
+        return rows
 
     def join(self, rows: Tensors, options: Options) -> Ranking:
         """`[documents, 1]` scores → documents, best first; of equal scores the earlier one."""

@@ -62,7 +62,9 @@ class TokenInput:
                 try:
                     if encoding is None:
                         most = self._recipe.max_tokens
-                        raise InvalidInput(f"{paths[i]}.text_pair", f"expected fewer than {most:,} tokens, got more")
+                        raise InvalidInput(
+                            _fields(instances[i], paths[i])[1], f"expected fewer than {most:,} tokens, got more"
+                        )
                     outcomes[i] = self._item(encoding, own, paths[i])
                 except InvalidInput as error:
                     outcomes[i] = error
@@ -87,7 +89,10 @@ class TokenInput:
 
     def _texts(self, instance: Instance, path: str) -> tuple[str, ...]:
         if isinstance(instance, TextPairInstance) and self._recipe.pairs:
-            return decode_utf8(instance.text, f"{path}.text"), decode_utf8(instance.text_pair, f"{path}.text_pair")
+            first, second = _fields(instance, path)
+            return decode_utf8(instance.text, first), decode_utf8(instance.text_pair, second)
+        if isinstance(instance, TextInstance) and self._recipe.pairs_only:
+            raise InvalidInput(path, "expected a text_pair, whose texts this model reads together, got text alone")
         return (decode_text(self._card, instance, path),)
 
     def _item(self, encoding: Encoding, texts: Sequence[str], path: str) -> Item:
@@ -105,3 +110,9 @@ class TokenInput:
 
 _PENDING = Item({})
 """Marks an outcome that the tokenizer has still to fill in."""
+
+
+def _fields(instance: Instance, path: str) -> tuple[str, str]:
+    """The fields of the request that hold the two texts of a pair."""
+    given = instance.fields if isinstance(instance, TextPairInstance) else None
+    return given or (f"{path}.text", f"{path}.text_pair")

@@ -59,7 +59,11 @@ class ZeroShotAnswers:
         longest_text_checked(instance.data, f"{path}.text")
         template = TEMPLATE if options.hypothesis_template is None else options.hypothesis_template
         hypotheses = _hypotheses(template, tuple(options.candidate_labels))
-        return [TextPairInstance(instance.data, hypothesis) for hypothesis in hypotheses]
+        text = f"{path}.text"
+        return [
+            TextPairInstance(instance.data, hypothesis, (text, f"options.candidate_labels[{i}]"))
+            for i, hypothesis in enumerate(hypotheses)
+        ]
 
     def join(self, rows: Tensors, options: Options) -> Answer:
         """`[labels, classes]` logits → labels, best first. The probabilities add up to 1, unless each label is decided alone:

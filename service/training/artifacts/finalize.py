@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from model_zoo.architectures.tuned import TunedNetwork
 from model_zoo.cards.card import Card
 from model_zoo.cards.signature import FEATURES
+from model_zoo.formats.shared_tensors import without_views
 from model_zoo.golden.held_out import HeldOut
 from model_zoo.materialised import Materialised
 from service.datasets.dataset import Splits
@@ -137,7 +138,7 @@ def version_state(network: nn.Module, adapter: bool) -> dict[str, Tensor]:
         state = backbone.state_dict()
     else:
         state = added_tensors(network.state_dict()) if adapter else network.state_dict()
-    return {name: tensor.contiguous() for name, tensor in state.items()}
+    return without_views(state)
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from model_zoo import strict_json
 from model_zoo.cards.card import Card
-from model_zoo.cards.recipes import RecordRecipe, RowRecipe, SeriesRecipe
+from model_zoo.cards.recipes import RecordRecipe, RowRecipe, SeriesRecipe, TextRecipe
 from service.datasets.dataset import DatasetInfo, DatasetKind, Splits
 from service.rounding import format_apart, is_better, is_equal
 from service.training.artifacts.charts import curve_charts, reliability_chart
@@ -40,6 +40,9 @@ SHOWN_COLUMNS = 3
 METRIC_NAMES = {
     "accuracy": "Accuracy",
     "macro_f1": "Macro F1",
+    "mean_average_precision": "Mean average precision",
+    "micro_f1": "F1 over all classes",
+    "subset_accuracy": "All classes right",
     "log_loss": "Log loss (nats)",
     "ece": "Calibration error",
     "mae": "Mean absolute error",
@@ -54,8 +57,8 @@ METRIC_NAMES = {
     "weight_decay": "L2 penalty",
     "learning_rate": "Learning rate",
 }
-HIGHER_IS_BETTER = frozenset({"accuracy", "macro_f1", "r2"})
-PERCENTAGES = frozenset({"accuracy", "macro_f1"})
+PERCENTAGES = frozenset({"accuracy", "macro_f1", "mean_average_precision", "micro_f1", "subset_accuracy"})
+HIGHER_IS_BETTER = PERCENTAGES | {"r2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +118,21 @@ def verdict(evaluation: Evaluation) -> str:
     """The result in one sentence."""
     metrics, baseline = evaluation.metrics, evaluation.baseline.metrics
     match evaluation.task:
+        case _ if evaluation.multi_label:
+            name, of = "mean_average_precision", evaluation.examples
+            ours, theirs = format_apart(metrics[name].value, baseline[name], digits=3, percent=True)
+            right = round(metrics["subset_accuracy"].value * of)
+            sets = f"all classes right for {right} of {of}, where a class counts from probability 0.5 on"
+            return f"Mean average precision {ours}, by each class's share {theirs}; {sets}."
         case task if is_classification(task):
             of = min(evaluation.examples, 100)
             accuracy, baseline_accuracy = metrics["accuracy"].value, baseline["accuracy"]
-            ours, theirs = round(accuracy * of), round(baseline_accuracy * of)
+            hits, base_hits = round(accuracy * of), round(baseline_accuracy * of)
             # Counts that are equal out of a hundred may differ out of all examples.
-            if ours == theirs and not is_equal(accuracy, baseline_accuracy):
+            if hits == base_hits and not is_equal(accuracy, baseline_accuracy):
                 of = evaluation.examples
-                ours, theirs = round(accuracy * of), round(baseline_accuracy * of)
-            return f"Right {ours} of {of} times; always guessing the commonest class would be right {theirs} times."
+                hits, base_hits = round(accuracy * of), round(baseline_accuracy * of)
+            return f"Right {hits} of {of} times; always guessing the commonest class would be right {base_hits} times."
         case "text-generation":
             name = "bits_per_character"
             ours_bits, theirs_bits = format_apart(metrics[name].value, baseline[name], digits=3)
@@ -216,7 +225,8 @@ def _score(mistake: Mistake, evaluation: Evaluation) -> str:
 
 def _all_correct(evaluation: Evaluation) -> bool:
     """Whether every held-out example has the correct class."""
-    return is_classification(evaluation.task) and evaluation.metrics["accuracy"].value == 1.0
+    name = "subset_accuracy" if evaluation.multi_label else "accuracy"
+    return is_classification(evaluation.task) and evaluation.metrics[name].value == 1.0
 
 
 def _data_uri(picture: bytes) -> str:
@@ -249,6 +259,8 @@ def _example_input(card: Card) -> tuple[str, str]:
         return argument, f'{{"image": Path("photo.jpg"), "row": {row!r}}}'
     if isinstance(recipe, SeriesRecipe):
         return f"steps.csv   # at least {recipe.context} steps", "steps"
+    if isinstance(recipe, TextRecipe) and recipe.pairs:
+        return '"Your text" --text-pair "Your second text"', '{"text": "Your text", "text_pair": "Your second text"}'
     return {
         "text": ('"Your text"', '"Your text"'),
         "audio": ("sound.wav", 'Path("sound.wav")'),

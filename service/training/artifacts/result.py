@@ -162,7 +162,8 @@ def report_of(
     splits: Splits,
     mistakes: Sequence[Mistake],
 ) -> dict[str, Any]:
-    """The measurements of a version on held-out data, for programs. The key `rival` is the incumbent."""
+    """The measurements of a version on held-out data, for programs. The key `rival` is the incumbent; `threshold` is the
+    probability from which one of several classes counts as named."""
     incumbent = None
     if evaluation.incumbent is not None and order.rival is not None:
         difference = _value_fields(evaluation.incumbent.difference)
@@ -187,6 +188,7 @@ def report_of(
         "without_value": list(evaluation.without_value),
         "primary": evaluation.primary,
         "higher_is_better": evaluation.higher_is_better,
+        **({"threshold": 0.5} if evaluation.multi_label else {}),
         "per_class": [asdict(c) for c in evaluation.per_class],
         "confusion": confusion,
         "calibration": calibration,

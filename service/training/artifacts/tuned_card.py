@@ -55,6 +55,7 @@ def tuned_card(
     base_digest: str = NO_DIGEST,
     output_size: float = 1.0,
     files: Mapping[str, SourceFile] | None = None,
+    multi_label: bool = False,
 ) -> Card:
     """The base's card with the changes of fine-tuning. `write_result` adds `source.files`.
 
@@ -63,6 +64,7 @@ def tuned_card(
         recipe: if it differs from the base's: of a record, a table or a series.
         parameters: of the whole network as it is served.
         base_digest: sha256 of the base's weights; zeros for a base without weights.
+        multi_label: whether each class is decided alone.
         output_size: the largest output on the golden items, which the tolerance is relative to.
     """
     recipe = base.recipe if recipe is None else recipe
@@ -83,7 +85,7 @@ def tuned_card(
             "reference": "",
             "verification": None,
             "class_names": (),
-            "activation": "softmax",
+            "activation": "sigmoid" if multi_label else "softmax",
             "source": TunedSource(
                 kind="tuned", base=base.name, base_digest=base_digest, method=METHODS[method], files=dict(files or {})
             ),

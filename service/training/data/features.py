@@ -147,8 +147,8 @@ def in_fp32(job: TrainingJob, features: Features, indices: Sequence[int], stop: 
 def _load_eager(job: TrainingJob) -> tuple[Network, Task]:
     """The backbone in fp32, and the task that prepares examples for it."""
     assert job.files is not None
-    network, task = load_network(job.base, job.files).to(job.order.device), features_task(job.base, job.files)
-    if job.base.architecture.builder == "timm":
+    network, task = load_network(job.base, job.files).to(job.order.device), features_task(job.base, job.files, job.info)
+    if job.base.architecture.builder in ("timm", "torchvision"):
         network = network.to(memory_format=torch.channels_last)
     return network, task
 
@@ -197,7 +197,7 @@ def _report_left_out(job: TrainingJob, features: Features, send: SendMessage) ->
     if not bad:
         return
     assert job.files is not None
-    task = features_task(job.base, job.files)
+    task = features_task(job.base, job.files, job.info)
     for index in bad[MAX_REASONS:]:
         job.left_out[index] = "could not be prepared for the network"
     for index in bad[:MAX_REASONS]:

@@ -18,7 +18,8 @@ from service.training.training_job import TrainingJob
 
 @dataclass(frozen=True)
 class SplitTargets:
-    """Class indices, or numbers in the units of the data, (n,) for each split."""
+    """Class indices, or numbers in the units of the data, (n,) for each split; of several classes 1 for each and 0 for the
+    others, (n, classes)."""
 
     values: Mapping[str, NDArray[np.float64]]
     scale: TargetScale | None
@@ -31,11 +32,15 @@ class SplitTargets:
         return cls(values, None if job.classifies else target_scale(values["train"]))
 
     def for_training(self, split: str) -> Tensor:
-        """In the form that a criterion takes: class indices int64, or numbers in spreads float32, (n,)."""
+        """In the form that a criterion takes: class indices int64, or numbers in spreads float32, (n,); of several classes
+        float32 (n, classes)."""
         values = self.values[split]
+        if values.ndim == 2:
+            return torch.from_numpy(values.astype(np.float32))
         return torch.from_numpy(values.astype(np.int64) if self.scale is None else in_spreads(values, self.scale))
 
     def for_evaluation(self, split: str) -> NDArray[Any]:
-        """In the form that `evaluate` takes: class indices int64, or numbers float64 in the units of the data, (n,)."""
+        """In the form that `evaluate` takes: class indices int64, or numbers float64 in the units of the data, (n,); of several
+        classes int64 (n, classes)."""
         values = self.values[split]
         return values.astype(np.int64) if self.scale is None else values

@@ -19,6 +19,17 @@ def commonest_class(train_targets: NDArray[Any], classes: int, examples: int) ->
     return np.tile(np.log(counts / counts.sum()), (examples, 1))
 
 
+def class_shares(train_targets: NDArray[Any], examples: int) -> Floats:
+    """Logits `(examples, classes)` of the share of training examples that have each of several classes, the same for every input.
+
+    Args:
+        train_targets: 1 for each class of an example and 0 for the others, `(n, classes)`.
+    """
+    flags = np.asarray(train_targets, np.float64)
+    having = flags.sum(axis=0) + 1.0  # Laplace, as above
+    return np.tile(np.log(having / (len(flags) + 2.0 - having)), (examples, 1))
+
+
 def mean_target(train_targets: NDArray[Any], examples: int) -> Floats:
     """The mean of the training targets, for every example: `(examples,)`."""
     return np.full(examples, float(np.mean(train_targets)))

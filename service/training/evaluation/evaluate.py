@@ -26,12 +26,16 @@ from service.training.evaluation.measurements import (
     NotCompared,
     Predictions,
     ReliabilityBin,
+    has_several_classes,
     is_classification,
 )
 from service.training.failures import CannotTrain
 
 MAX_CLASS_SHARE = 0.7
 """If one class has a larger share of the held-out data, guessing it gives a high accuracy, and macro F1 is the primary metric."""
+
+SHARES = frozenset({"accuracy", "subset_accuracy"})
+"""Metrics that are a share of independent examples."""
 
 
 def evaluate(
@@ -76,7 +80,7 @@ def evaluate(
         examples=examples,
         metrics={
             name: share_interval(value, examples)
-            if name == "accuracy"
+            if name in SHARES
             else _interval(value, statistics[name], held_out, seed, least=0.0)
             for name, value in values.items()
         },
@@ -87,6 +91,8 @@ def evaluate(
         incumbent=comparison,
         not_compared=incumbent.reason if isinstance(incumbent, NotCompared) else "",
     )
+    if has_several_classes(task, held_out.targets):
+        return _with_several_classes(evaluation, held_out)
     return _with_classes(evaluation, held_out) if is_classification(task) else evaluation
 
 
@@ -110,6 +116,8 @@ def _count_not_finite(predictions: Predictions) -> int:
 
 def _statistics(task: str, predictions: Predictions, train_targets: NDArray[Any]) -> dict[str, Statistic]:
     outputs, targets = predictions.outputs, predictions.targets
+    if has_several_classes(task, targets):
+        return metrics.multi_label(outputs, targets)
     if is_classification(task):
         return metrics.classification(outputs, targets)
     if task == "time-series-forecasting":
@@ -139,6 +147,8 @@ def _values(task: str, predictions: Predictions, train_targets: NDArray[Any]) ->
 
 def _primary(task: str, held_out: Predictions) -> tuple[str, bool]:
     """The primary metric, and whether higher is better."""
+    if has_several_classes(task, held_out.targets):
+        return "mean_average_precision", True
     if is_classification(task):
         largest = np.bincount(np.asarray(held_out.targets, np.int64)).max() / len(held_out.targets)
         return ("macro_f1" if largest > MAX_CLASS_SHARE else "accuracy"), True
@@ -154,6 +164,8 @@ def _baseline(
 ) -> tuple[str, NDArray[Any]]:
     """The baseline's name and outputs; `outputs` are those that the caller has computed."""
     examples = len(held_out.targets)
+    if has_several_classes(task, held_out.targets):
+        return "each class by its share", naive.class_shares(train_targets, examples)
     if is_classification(task):
         return "always the commonest class", naive.commonest_class(train_targets, len(labels), examples)
     if task == "time-series-forecasting":
@@ -200,6 +212,20 @@ def _with_classes(evaluation: Evaluation, held_out: Predictions) -> Evaluation:
         ece=evaluation.metrics["ece"].value,
         bins=_reliability_bins(confidence, predicted == targets),
     )
+
+
+def _with_several_classes(evaluation: Evaluation, held_out: Predictions) -> Evaluation:
+    """The evaluation with its measurements by class, each of which is named from probability 0.5 on."""
+    named, flags = np.asarray(held_out.outputs) >= 0, np.asarray(held_out.targets) > 0
+    hits, support, guessed = ((named & flags).sum(axis=0), flags.sum(axis=0), named.sum(axis=0))
+    alike = np.ones((1, len(flags)))
+    per_class = []
+    for k, label in enumerate(evaluation.labels):
+        h, g, s = int(hits[k]), int(guessed[k]), int(support[k])
+        scores = np.asarray(held_out.outputs[:, k], np.float64)
+        area = float(metrics.average_precision(scores, flags[:, k].astype(np.float64), alike)[0]) if s else None
+        per_class.append(ClassMetrics(label, _ratio(h, g), _ratio(h, s), _ratio(2 * h, g + s), s, area))
+    return replace(evaluation, per_class=tuple(per_class))
 
 
 def _reliability_bins(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> tuple[ReliabilityBin, ...]:

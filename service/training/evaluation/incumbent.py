@@ -54,6 +54,9 @@ def open_incumbent(job: TrainingJob) -> OpenedIncumbent | NotCompared | None:
             return NotCompared(f"its task is {card.task}")
         if read_labels(card, files.folder) != job.labels:
             return NotCompared("it knows other classes")
+        if job.classifies and (card.activation == "sigmoid") != job.multi_label:
+            several = "any number of classes" if job.multi_label else "one class"
+            return NotCompared(f"it does not give an example {several}, as these data do")
         base = None
         if isinstance(card.source, TunedSource) and card.source.method != "full":
             base = Store(job.order.home).find(Catalog.of_home(job.order.home).get(card.source.base))

@@ -17,11 +17,17 @@ def is_classification(task: str) -> bool:
     return task.endswith("-classification")
 
 
+def has_several_classes(task: str, targets: NDArray[Any]) -> bool:
+    """Whether the targets of a classification are any number of classes for each example."""
+    return is_classification(task) and np.asarray(targets).ndim == 2
+
+
 @dataclass(frozen=True, slots=True)
 class Predictions:
     """A model's outputs for n held-out examples, and the targets.
 
-    classification   outputs: logits `(n, classes)`; targets: class indices `(n,)`
+    classification   outputs: logits `(n, classes)`; targets: class indices `(n,)`, or, of several classes, 1 for each and 0 for
+                     the others, `(n, classes)`
     regression       outputs and targets `(n,)`, in the units of the data
     forecasting      outputs and targets `(n, horizon, channels)`, in the units of the data
     text-generation  outputs: mean negative log-likelihood of a window's tokens, nats `(n,)`; targets: the number of tokens of
@@ -85,6 +91,8 @@ class ClassMetrics:
     f1: float
     support: int
     """Held-out examples of this class."""
+    average_precision: float | None = None
+    """Where an example may have several classes: the area under the curve of precision over recall."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +131,11 @@ class Evaluation:
     ece: float | None = None
     """Expected calibration error."""
     bins: tuple[ReliabilityBin, ...] = ()
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an example may have several classes."""
+        return is_classification(self.task) and "subset_accuracy" in self.metrics
 
     def metric_values(self) -> dict[str, float]:
         """The metrics without their intervals."""

@@ -41,6 +41,66 @@ def classification(logits: NDArray[Any], targets: NDArray[Any]) -> dict[str, Sta
     }
 
 
+def multi_label(logits: NDArray[Any], targets: NDArray[Any]) -> dict[str, Statistic]:
+    """Of logits and several classes, 1 or 0, `(n, classes)`: mean_average_precision, micro_f1, macro_f1, subset_accuracy and
+    log_loss (nats, mean of the classes). A class counts as named from probability 0.5 on, which is a logit of 0."""
+    x, flags = np.asarray(logits, np.float64), np.asarray(targets, np.float64)
+    named = (x >= 0).astype(np.float64)
+    log_loss = np.logaddexp(0.0, np.where(flags > 0, -x, x)).mean(axis=1)
+    hits, either = named * flags, named + flags
+
+    def micro_f1(weights: Floats) -> Floats:
+        both = weights @ either.sum(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(np.where(both > 0, 2.0 * (weights @ hits.sum(axis=1)) / both, np.nan))
+
+    return {
+        "mean_average_precision": _mean_average_precision(x, flags),
+        "micro_f1": micro_f1,
+        "macro_f1": _mean_f1(hits, either),
+        "subset_accuracy": mean_of((named == flags).all(axis=1).astype(np.float64)),
+        "log_loss": mean_of(log_loss),
+    }
+
+
+def average_precision(scores: Floats, flags: Floats, weights: Floats) -> Floats:
+    """The sum over thresholds of precision × gain in recall (as in scikit-learn) for one class, `(resamples,)`; NaN where no
+    example has it. Examples of equal scores count together.
+
+    Args:
+        scores, flags: `(n,)`; a flag is 1 or 0.
+        weights: of the examples, `(resamples, n)`.
+    """
+    order = np.argsort(-scores, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # the last example of each score
+    weights = weights[:, order]
+    having = np.cumsum(weights * flags[order], axis=1)[:, ends]
+    named = np.cumsum(weights, axis=1)[:, ends]
+    gained = np.diff(having, axis=1, prepend=0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        precision = np.where(named > 0, having / named, 0.0)
+        return np.asarray((precision * gained).sum(axis=1) / having[:, -1])
+
+
+def _mean_average_precision(scores: Floats, flags: Floats) -> Statistic:
+    """Mean over the classes that some example has."""
+
+    def mean(weights: Floats) -> Floats:
+        total = np.zeros(len(weights))
+        count = np.zeros(len(weights))
+        for k in range(scores.shape[1]):
+            if not flags[:, k].any():
+                continue
+            values = average_precision(scores[:, k], flags[:, k], weights)
+            defined = np.isfinite(values)
+            total[defined] += values[defined]
+            count += defined
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(total / count)
+
+    return mean
+
+
 def regression(outputs: NDArray[Any], targets: NDArray[Any]) -> dict[str, Statistic]:
     """Of `(n,)` numbers: mae, rmse (units of the target), r2."""
     y = np.asarray(targets, np.float64).reshape(len(targets), -1).mean(axis=1)
@@ -104,10 +164,15 @@ def mean_of(values: Floats) -> Statistic:
 def _macro_f1(predicted: NDArray[Any], targets: NDArray[Any], classes: int) -> Statistic:
     """Mean of the classes' F1, over the classes that occur or are predicted (as in scikit-learn)."""
     true_hot, predicted_hot = _one_hot(targets, classes), _one_hot(predicted, classes)
-    hits = true_hot * predicted_hot
+    return _mean_f1(true_hot * predicted_hot, true_hot + predicted_hot)
+
+
+def _mean_f1(hits: Floats, either: Floats) -> Statistic:
+    """Mean F1 of the classes that occur or are named. `(n, classes)` each: whether an example's class was found, and how often it
+    occurs among truth and answer."""
 
     def macro_f1(weights: Floats) -> Floats:
-        seen = weights @ true_hot + weights @ predicted_hot
+        seen = weights @ either
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(np.nanmean(np.where(seen > 0, 2.0 * (weights @ hits) / seen, np.nan), axis=1))
 

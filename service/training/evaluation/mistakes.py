@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.datasets.dataset import Examples
 from service.errors import InvalidInput
 from service.tasks.image.image_input import decode_image
-from service.training.evaluation.measurements import Predictions, is_classification
+from service.training.evaluation.measurements import Predictions, has_several_classes, is_classification
 from service.training.evaluation.metrics import probabilities
-from service.types import ImageInstance, Instance, RecordInstance, RowInstance, TextInstance
+from service.types import ImageInstance, Instance, RecordInstance, RowInstance, TextInstance, TextPairInstance
 
 MAX_MISTAKES = 12
 TEXT_CHARACTERS = 400
@@ -34,7 +35,8 @@ class Mistake:
     expected: str
     predicted: str
     score: float
-    """Probability of the predicted class, or the error in the target's units."""
+    """Probability of the predicted class, or the error in the target's units. Of several classes: how sure it was of the class
+    that it wrongly named or left out."""
     text: str = ""
     """Readable part of the input, shortened."""
     picture: bytes = b""
@@ -46,7 +48,9 @@ def worst_mistakes(
 ) -> list[Mistake]:
     """The worst first. Classes: wrong predictions with the highest probability. Numbers: the largest errors. Other tasks have
     none."""
-    if is_classification(task):
+    if has_several_classes(task, held_out.targets):
+        worst, shown = _worst_sets(labels, held_out, most)
+    elif is_classification(task):
         probability = probabilities(held_out.outputs)
         predicted, targets = held_out.outputs.argmax(axis=1), np.asarray(held_out.targets, np.int64)
         scores = probability.max(axis=1)
@@ -69,11 +73,31 @@ def worst_mistakes(
     return mistakes
 
 
+def _worst_sets(
+    labels: Sequence[str], held_out: Predictions, most: int
+) -> tuple[list[int], list[tuple[str, str, float]]]:
+    """Of examples with several classes: those with the surest wrong decision, as (truth, answer, probability)."""
+    logits, flags = np.asarray(held_out.outputs, np.float64), np.asarray(held_out.targets) > 0
+    named = logits >= 0
+    sure = np.exp(-np.logaddexp(0.0, -np.abs(logits)))  # of each decision, 0.5..1
+    scores = np.where(named == flags, 0.0, sure).max(axis=1)
+    wrong = np.flatnonzero(scores)
+    worst: list[int] = wrong[np.argsort(-scores[wrong], kind="stable")][:most].tolist()
+
+    def names(row: NDArray[np.bool_]) -> str:
+        return ", ".join(labels[k] for k in np.flatnonzero(row).tolist()) or "no class"
+
+    return worst, [(names(flags[i]), names(named[i]), float(scores[i])) for i in worst]
+
+
 def preview(instance: Instance) -> tuple[str, bytes]:
     """The part of an input that a person can look at: a shortened text, and a thumbnail."""
     match instance:
         case TextInstance():
             return shorten(instance.data.decode("utf-8", "replace"), TEXT_CHARACTERS), b""
+        case TextPairInstance():
+            both = [data.decode("utf-8", "replace") for data in (instance.text, instance.text_pair)]
+            return "\n— ".join(shorten(text, TEXT_CHARACTERS // 2) for text in both), b""
         case ImageInstance():
             return "", thumbnail(instance.data)
         case RowInstance():

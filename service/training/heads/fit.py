@@ -152,7 +152,8 @@ def _best_on_path(
         if len(losses):
             measured["loss", "validation"] = loss
         if classes is not None and len(losses):
-            measured["accuracy", "validation"] = float((outputs.argmax(1) == validation.y).double().mean())
+            name, value = _quality(outputs, validation.y)
+            measured[name, "validation"] = value
         measured["weight_decay", "train"] = strength
         for (name, split), value in measured.items():
             record(Metric(name=name, split=split, value=value, step=step))
@@ -164,6 +165,16 @@ def _best_on_path(
                 break
     assert best is not None
     return best
+
+
+def _quality(outputs: Tensor, y: Tensor) -> tuple[str, float]:
+    """The name and the value of a figure of the validation examples for people: the accuracy, or F1 over all classes of
+    several."""
+    if y.dim() == 1:
+        return "accuracy", float((outputs.argmax(1) == y).double().mean())
+    named = outputs > 0
+    hits, either = (named & (y > 0)).sum(), named.sum() + (y > 0).sum()
+    return "micro_f1", float(2 * hits / either.clamp(min=1))
 
 
 def _strengths(hparams: Hyperparameters, validation_examples: int) -> Sequence[float]:

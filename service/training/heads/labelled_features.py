@@ -15,7 +15,8 @@ class LabelledFeatures:
     x: Tensor
     """Features, `(n, D)`."""
     y: Tensor
-    """Class indices, or numbers in spreads of the target, `(n,)`."""
+    """Class indices, or numbers in spreads of the target, `(n,)`; of several classes 1 for each and 0 for the others, `(n,
+    classes)`."""
 
     def joined(self, other: LabelledFeatures) -> LabelledFeatures:
         """The examples of both, these first."""

@@ -1,4 +1,5 @@
-"""Linear models on fixed features with an L2 penalty: multinomial logistic regression and ridge regression.
+"""Linear models on fixed features with an L2 penalty: logistic regression of one class, or of each class alone, and ridge
+regression.
 
 Both are solved in the principal axes of the features. The penalty is invariant under rotation, so the solution is the same. There
 are never more axes than examples, and the curvature of the loss is nearly diagonal in them: dividing each axis by the root of its
@@ -103,20 +104,24 @@ class LinearSolver(Protocol):
 
 
 class LogisticSolver:
-    """Multinomial logistic regression along a path of penalties; each fit starts from the solution of the previous one."""
+    """Logistic regression along a path of penalties; each fit starts from the solution of the previous one. It is multinomial,
+    or one regression for each class where an example may have several."""
 
     def __init__(
         self, axes: PrincipalAxes, targets: Tensor, classes: int, example_weights: Tensor | None = None
     ) -> None:
-        """Class indices `(n,)`; weights `(n,)`, or None if all examples count alike."""
-        self._axes, self._targets = axes, targets
-        weights = torch.ones(len(targets)) if example_weights is None else example_weights
-        self._weights = (weights / weights.sum()).double()
+        """Class indices `(n,)`, or 1 for each of several classes and 0 for the others, `(n, classes)`; weights of the same
+        shape, or None if all examples count alike."""
+        several = targets.dim() == 2
+        self._axes, self._targets = axes, targets.double() if several else targets
+        weights = torch.ones(targets.shape) if example_weights is None else example_weights
+        self._weights = (weights / weights.sum(dim=0)).double()
         self._weight = torch.zeros(axes.z.shape[1], classes, dtype=torch.float64)
         self._bias = torch.zeros(classes, dtype=torch.float64)
 
     def fit(self, strength: float, tolerance: float = EXACT) -> LinearSolution:
-        """Minimises mean cross entropy + strength / 2 · ‖weight‖², until no element of the gradient exceeds `tolerance`."""
+        """Minimises mean cross entropy (of several classes: its sum over them) + strength / 2 · ‖weight‖², until no element of
+        the gradient exceeds `tolerance`."""
         z, targets = self._axes.z, self._targets
         roots = (MAX_CURVATURE * self._axes.variance + strength).sqrt()[:, None]
         scaled = (self._weight * roots).requires_grad_()
@@ -133,8 +138,11 @@ class LogisticSolver:
         def closure() -> Tensor:
             optimizer.zero_grad()
             logits = inputs @ scaled + bias
-            losses = functional.cross_entropy(logits, targets, reduction="none")
-            loss: Tensor = losses @ self._weights + strength / 2 * (scaled / roots).square().sum()
+            if targets.dim() == 2:
+                losses = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+            else:
+                losses = functional.cross_entropy(logits, targets, reduction="none")
+            loss: Tensor = (losses * self._weights).sum() + strength / 2 * (scaled / roots).square().sum()
             loss.backward()  # type: ignore[no-untyped-call]
             return loss
 
@@ -159,6 +167,7 @@ class RidgeSolver:
 
 
 def solver_for(x: Tensor, y: Tensor, classes: int | None, example_weights: Tensor | None = None) -> LinearSolver:
-    """The solver for features `(n, D)` and targets `(n,)`: ridge regression for numbers (`classes` is None), else logistic."""
+    """The solver for features `(n, D)` and targets `(n,)`, or of several classes `(n, classes)`: ridge regression for numbers
+    (`classes` is None), else logistic."""
     axes = PrincipalAxes(x)
     return RidgeSolver(axes, y[:, None]) if classes is None else LogisticSolver(axes, y, classes, example_weights)

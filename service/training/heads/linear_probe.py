@@ -53,7 +53,8 @@ def start_from_probe(
     """Standardises by the training features, and sets a linear head to its solution. An MLP head keeps its random weights.
 
     Args:
-        targets: of `indices`: class indices (n,) int64, or numbers in spreads (n,) float32.
+        targets: of `indices`: class indices (n,) int64, or numbers in spreads (n,) float32; of several classes
+            (n, classes) float32.
     """
     step = max(1, -(-len(indices) // MAX_EXAMPLES))  # an even sample of very many examples
     features = extract_features(network, prepared, indices[::step], hparams.batch_size, stop)
@@ -65,7 +66,7 @@ def start_from_probe(
         if head.hidden is not None:
             return
     sample = targets[::step]
-    classes = None if sample.is_floating_point() else head.spec.outputs
+    classes = None if sample.is_floating_point() and sample.dim() == 1 else head.spec.outputs
     solver = solver_for(scaler(features), sample, classes, example_weights(hparams, sample, classes))
     solution = solver.fit(STRENGTH)
     with torch.no_grad():

@@ -28,6 +28,18 @@ def cross_entropy(hparams: Hyperparameters, class_weights: Tensor | None) -> Cri
     return loss
 
 
+def binary_cross_entropy(hparams: Hyperparameters, class_weights: Tensor | None) -> Criterion:
+    """The criterion for logits (B, classes) and several classes of each example, 1 or 0, (B, classes): their mean.
+    `class_weights`: of the examples that have a class, see `balanced_class_weights`."""
+
+    def loss(logits: Tensor, targets: Tensor) -> Tensor:
+        weights = None if class_weights is None else class_weights.to(logits.device)
+        smoothed = targets * (1.0 - hparams.label_smoothing) + hparams.label_smoothing / 2
+        return functional.binary_cross_entropy_with_logits(logits, smoothed, pos_weight=weights)
+
+    return loss
+
+
 def squared_error(output: Tensor, targets: Tensor) -> Tensor:
     """The criterion for (B, 1) and (B,), both in spreads of the target."""
     return functional.mse_loss(output.squeeze(1), targets)
@@ -41,6 +53,18 @@ def classification_metrics(
     weights = None if class_weights is None else class_weights.double()
     loss = functional.cross_entropy(torch.from_numpy(logits).double(), indices, weights)
     return {"loss": loss.item(), "accuracy": float((logits.argmax(axis=1) == targets).mean())}
+
+
+def multi_label_metrics(
+    logits: NDArray[np.float32], targets: NDArray[np.float64], class_weights: Tensor | None = None
+) -> dict[str, float]:
+    """Mean binary cross entropy of several classes in nats, with the class weights of training, and F1 over all decisions."""
+    weights = None if class_weights is None else class_weights.double()
+    flags = torch.from_numpy(targets.astype(np.float64))
+    loss = functional.binary_cross_entropy_with_logits(torch.from_numpy(logits).double(), flags, pos_weight=weights)
+    named = logits > 0
+    either = named.sum() + (targets > 0).sum()
+    return {"loss": loss.item(), "micro_f1": float(2 * (named & (targets > 0)).sum() / max(either, 1))}
 
 
 def regression_metrics(

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model_zoo.architectures.torchvision_classifier import TorchvisionClassifier
 from model_zoo.architectures.tuned import (
     Head,
     TunedNetwork,
@@ -25,6 +26,7 @@ from model_zoo.cards.recipes import (
 from model_zoo.cards.tuned_parts import (
     HeadSpec,
 )
+from model_zoo.formats.shared_tensors import with_tied
 from model_zoo.network import (
     build_network,
 )
@@ -32,6 +34,7 @@ from service.tasks.table import task_for
 from service.tasks.tabular.row_input import columns_width
 from service.training.artifacts.finalize import preparation_files
 from service.training.artifacts.tuned_card import NO_DIGEST, tuned_card
+from service.training.data.feature_inputs import check_pairs, pair_recipe
 from service.training.data.prepared import PreparedBatches, PreparedExamples
 from service.training.data.rows import record_recipe
 from service.training.heads.linear_probe import start_from_probe
@@ -50,6 +53,7 @@ def train_network(order: WorkOrder, folder: Path, send: SendMessage, stop: StopS
     job = open_job(order, folder)
     send(Progress(phase="training", ratio=0.0))
     hparams = job.hparams
+    check_pairs(job.base, job.files, job.info)
     base = pretrained_backbone(job)
     recipe = record_recipe(job)
     width = feature_width(job, base)
@@ -71,9 +75,10 @@ def train_network(order: WorkOrder, folder: Path, send: SendMessage, stop: StopS
         order,
         task=job.task,
         labels=job.labels,
+        multi_label=job.multi_label,
         head=head,
         adapter=adapter,
-        recipe=recipe,
+        recipe=recipe or pair_recipe(job.base, job.info),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         base_digest=job.files.digest if job.files else NO_DIGEST,
     )
@@ -84,7 +89,7 @@ def train_network(order: WorkOrder, folder: Path, send: SendMessage, stop: StopS
     if checkpoints.last() is None:  # otherwise the checkpoint holds the head
         start_from_probe(network, prepared, data.splits["train"], data.targets.for_training("train"), hparams, stop)
     add_feature_dropout(network.head, hparams.dropout)
-    if isinstance(base, ImageClassifier | ImageEncoder):
+    if isinstance(base, ImageClassifier | ImageEncoder | TorchvisionClassifier):
         network.to(memory_format=torch.channels_last)  # trains convolutions a third faster, on a CPU too
     fit_supervised(job, data, network, training_batches(job, data), checkpoints, send, stop, card=card)
 
@@ -94,7 +99,7 @@ def pretrained_backbone(job: TrainingJob) -> Network:
     assert job.files is not None
     base = build_network(job.base)
     base.drop_own_head()
-    stored = load_file(job.files.weights)
+    stored = with_tied(load_file(job.files.weights), base.backbone)
     base.backbone.load_state_dict({name: stored[name] for name in base.backbone.state_dict()}, strict=True)
     return base.eval()
 

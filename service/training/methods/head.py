@@ -34,6 +34,7 @@ from service.tasks.table import read_labels, task_for
 from service.tasks.tabular.row_input import columns_of, columns_width
 from service.training.artifacts.finalize import preparation_files, write_version
 from service.training.artifacts.tuned_card import tuned_card
+from service.training.data.feature_inputs import check_pairs, pair_recipe
 from service.training.data.features import Features, backbone_features, in_fp32
 from service.training.data.rows import record_recipe, row_of
 from service.training.data.targets import SplitTargets
@@ -143,6 +144,7 @@ def train_head(order: WorkOrder, folder: Path, send: SendMessage, stop: StopSign
 
 
 def _prepare(job: TrainingJob, send: SendMessage, stop: StopSignal) -> _HeadData:
+    check_pairs(job.base, job.files, job.info)
     features = backbone_features(job, send, stop)
     recipe = record_recipe(job)
     splits = _usable_splits(job, features, send)
@@ -183,9 +185,10 @@ def _tuned_card(data: _HeadData, fitted: FittedHead, scale: TargetScale | None, 
         job.order,
         task=job.task,
         labels=job.labels,
+        multi_label=job.multi_label,
         head=fitted.head.spec,
         target=scale,
-        recipe=data.recipe,
+        recipe=data.recipe or pair_recipe(job.base, job.info),
         parameters=job.base.parameters + sum(p.numel() for p in fitted.head.parameters()),
         base_digest=job.files.digest,
         output_size=largest,
@@ -220,6 +223,10 @@ def _incumbent_head_predictions(job: TrainingJob, held_out: Predictions, x: NDAr
             isinstance(source, TunedSource) and source.method == "head" and source.base_digest == job.files.digest
         )
         if not same_base or card.task != job.task:
+            return None
+        if getattr(card.recipe, "pairs_only", False) != bool(job.info.columns.text_pair):
+            return None  # it reads other inputs: `incumbent_predictions` reports it
+        if (card.activation == "sigmoid") != job.multi_label:
             return None
         if card.head is None or card.head.columns or card.head.inputs != x.shape[1]:
             return None

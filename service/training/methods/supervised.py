@@ -22,9 +22,11 @@ from service.training.failures import CannotTrain
 from service.training.heads.losses import balanced_class_weights
 from service.training.loop.checkpoint import Checkpoints
 from service.training.loop.criteria import (
+    binary_cross_entropy,
     classification_metrics,
     cross_entropy,
     in_units,
+    multi_label_metrics,
     regression_metrics,
     squared_error,
 )
@@ -90,6 +92,8 @@ def fit_supervised(
 
     def validate() -> dict[str, float]:
         outputs, targets = outputs_of("validation"), data.targets.values["validation"]
+        if job.multi_label:
+            return multi_label_metrics(outputs, targets, weights)
         if data.targets.scale is None:
             return classification_metrics(outputs, targets, weights)
         return regression_metrics(outputs, targets, data.targets.scale)
@@ -97,7 +101,10 @@ def fit_supervised(
     weights = None
     if job.classifies:
         weights = balanced_class_weights(hparams, data.targets.for_training("train"), len(job.labels))
-    criterion = squared_error if data.targets.scale else cross_entropy(hparams, weights)
+    if job.multi_label:
+        criterion = binary_cross_entropy(hparams, weights)
+    else:
+        criterion = squared_error if data.targets.scale else cross_entropy(hparams, weights)
     network.to(device)
     state = train(network, batches, criterion, validate, hparams, checkpoints, send, stop, output=output, device=device)
 

@@ -10,7 +10,7 @@ from service.observability.statistics import BatchStatistics, ModelStatisticsSna
 from service.pb import open_inference_pb2 as pb
 from service.registry.states import ModelState
 from service.tasks.image.pixels import pixels_input
-from service.wire.open_inference.requests import TEXT_PAIR, needs_pairs, takes_pairs
+from service.wire.open_inference.raw_inputs import LABEL_TEXTS, TEXT_PAIR, needs_pairs, takes_label_texts, takes_pairs
 
 if TYPE_CHECKING:
     from model_zoo.cards.card import Card
@@ -44,12 +44,21 @@ def shown_inputs(card: Card) -> list[tuple[str, str, list[int]]]:
     """Name, datatype and shape of the inputs a model shows: its raw input or its tensors, as the card prefers."""
     if card.canonical == "raw":
         names = [card.raw_input, TEXT_PAIR] if needs_pairs(card) else [card.raw_input]
-        return [(name, "BYTES", [-1, 1]) for name in names]
+        texts = [(LABEL_TEXTS, "BYTES", [-1, -1])] if takes_label_texts(card) else []
+        return [*((name, "BYTES", [-1, 1]) for name in names), *texts]
     return [_shown(spec) for spec in card.signature.inputs]
 
 
 def _shown(spec: TensorSpec) -> tuple[str, str, list[int]]:
     return spec.name, spec.datatype, list(spec.shape)
+
+
+def _other_inputs(card: Card) -> dict[str, str]:
+    """What a caller may send in place of the inputs that a model shows: its tensors, or its raw input."""
+    if card.canonical == "raw":
+        listed = [f"{spec.name} {spec.datatype} {list(spec.shape)}" for spec in card.signature.inputs]
+        return {"tensor_inputs": ", ".join(listed)}
+    return {"raw_input": f"{card.raw_input} BYTES [-1, 1]"} if card.raw_input else {}
 
 
 def metadata(status: ModelStatus) -> pb.ModelMetadataResponse:
@@ -67,7 +76,7 @@ def metadata(status: ModelStatus) -> pb.ModelMetadataResponse:
 def config(status: ModelStatus) -> pb.ModelConfig:
     """How a model is batched and where it runs. Dims leave out the rows axis, which `max_batch_size` > 0 implies."""
     card = status.card
-    parameters = {"family": card.family, "task": card.task}
+    parameters = {"family": card.family, "task": card.task, **_other_inputs(card)}
     if (pixels := pixels_input(card)) is not None:  # no input of the config: tools send every input that they see
         spec = pixels.spec
         parameters["alternative_input"] = (

@@ -9,58 +9,36 @@ raw fixed-size tensors mostly do not come here: see `model_codec.py`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from model_zoo.cards.card import Card
-from model_zoo.cards.recipes import TextRecipe
 from model_zoo.cards.signature import TensorSpec
 from service.errors import InvalidInput
 from service.pb import open_inference_pb2 as pb
 from service.protobuf_values import sorted_items
 from service.tasks.image.pixels import PIXELS, pixels_input
-from service.types import (
-    Array,
-    AudioInstance,
-    ImageInstance,
-    InferRequest,
-    Instance,
-    TensorInstance,
-    TextInstance,
-    TextPairInstance,
-)
+from service.types import Array, InferRequest, Instance, TensorInstance
 from service.wire.open_inference.raw_contents import Raws
+from service.wire.open_inference.raw_inputs import (
+    LABEL_TEXTS,
+    TEXT_PAIR,
+    InputTensor,
+    check_raw_inputs,
+    is_raw,
+    raw_instances,
+    shown_shape,
+    takes_label_texts,
+    takes_pairs,
+)
 from service.wire.open_inference.regions import Regions
 from service.wire.open_inference.shared_tensors import SharedSpan, input_spans, shared_span
 from service.wire.open_inference.tensors import decode_inputs
-from service.wire.structured import JSON_INPUTS, parse_elements
 
-InputTensor = pb.ModelInferRequest.InferInputTensor
 Parameters = Mapping[str, pb.InferParameter]
 
-RAW_INSTANCE: Mapping[str, Callable[[bytes], Instance]] = {
-    "image": ImageInstance,
-    "text": TextInstance,
-    "audio": AudioInstance,
-}
-
-MOST_AXES_SHOWN = 16
 MAX_ROWS = 4096
 """Rows of one request. Every row becomes an object, and one small message could hold millions of tiny rows."""
-
-
-TEXT_PAIR = "text_pair"
-"""The raw input of the second texts, beside that of the first, for models that read two texts together."""
-
-
-def needs_pairs(card: Card) -> bool:
-    """Whether a model reads nothing but two texts together."""
-    return card.task in ("text-ranking", "zero-shot-classification")
-
-
-def takes_pairs(card: Card) -> bool:
-    """Whether a model reads two texts together."""
-    return isinstance(card.recipe, TextRecipe) and card.recipe.pairs
 
 
 class WantedOutput(NamedTuple):
@@ -129,54 +107,25 @@ def _rows(
     inputs = request.inputs
     if not inputs:
         raise InvalidInput("inputs", f"expected {_accepted(card)}, got none")
-    raw = _is_raw(inputs, card)
+    raw = is_raw(inputs, card)
     if raw:
-        _check_raw_inputs(inputs)
+        check_raw_inputs(inputs, card)
     else:
         _check_tensors(inputs, card)
     rows = inputs[0].shape[0]
     if rows == 0:
-        raise InvalidInput("inputs[0].shape", f"expected at least one row, got {_shown(inputs[0].shape)}")
+        raise InvalidInput("inputs[0].shape", f"expected at least one row, got {shown_shape(inputs[0].shape)}")
     if rows > MAX_ROWS:
         raise InvalidInput("inputs[0].shape", f"expected at most {MAX_ROWS} rows in one request, got {rows}")
     arrays = decode_inputs(request, raws, spans)
-    if raw and len(inputs) == 2:
-        texts = {tensor.name: array.ravel().tolist() for tensor, array in zip(inputs, arrays, strict=True)}
-        return [TextPairInstance(*pair) for pair in zip(texts[card.raw_input], texts[TEXT_PAIR], strict=True)]
     if raw:
-        elements: list[bytes] = arrays[0].ravel().tolist()
-        if card.raw_input in JSON_INPUTS:
-            return parse_elements(card.raw_input, elements, "inputs[0]")
-        instance = RAW_INSTANCE[card.raw_input]
-        return [instance(element) for element in elements]
+        return raw_instances(inputs, arrays, card)
     named = [(tensor.name, array) for tensor, array in zip(inputs, arrays, strict=True)]
     return [TensorInstance({name: _row(array, i) for name, array in named}) for i in range(rows)]
 
 
 def _row(array: Array, index: int) -> Array:
     return array[index, ...]  # the ellipsis keeps a row of no axes an array, and a view
-
-
-def _shown(shape: Sequence[int]) -> str:
-    """A caller's shape for an error text. One message can hold millions of axes, too many to print."""
-    return str(list(shape)) if len(shape) <= MOST_AXES_SHOWN else f"{len(shape)} axes"
-
-
-def _is_raw(inputs: Sequence[InputTensor], card: Card) -> bool:
-    """Whether a request brings the model's raw input, or the two texts of a pair."""
-    names = [tensor.name for tensor in inputs]
-    wanted = [card.raw_input] if len(names) == 1 or not takes_pairs(card) else sorted([card.raw_input, TEXT_PAIR])
-    return card.raw_input != "" and sorted(names) == wanted and all(tensor.datatype == "BYTES" for tensor in inputs)
-
-
-def _check_raw_inputs(inputs: Sequence[InputTensor]) -> None:
-    for i, tensor in enumerate(inputs):
-        shape = tensor.shape
-        if len(shape) not in (1, 2) or shape[0] < 0 or (len(shape) == 2 and shape[1] != 1):
-            raise InvalidInput(f"inputs[{i}].shape", f"{tensor.name!r} takes [n] or [n, 1], got {_shown(shape)}")
-        if shape[0] != inputs[0].shape[0]:
-            rows = inputs[0].shape[0]
-            raise InvalidInput(f"inputs[{i}].shape", f"expected {rows} rows as in inputs[0], got {shape[0]}")
 
 
 def _check_tensors(inputs: Sequence[InputTensor], card: Card) -> None:
@@ -189,6 +138,8 @@ def _check_tensors(inputs: Sequence[InputTensor], card: Card) -> None:
             if any(tensor.name == known.name for known in card.signature.inputs):
                 raise InvalidInput(f"inputs[{i}].name", f"expected {tensor.name!r} or {PIXELS!r}, got both")
             if tensor.name == card.raw_input != "" and len(inputs) == 1:
+                if takes_label_texts(card) and tensor.datatype == "BYTES":
+                    raise InvalidInput("inputs", f"expected {LABEL_TEXTS!r} BYTES [-1, texts] beside {tensor.name!r}")
                 raise InvalidInput(f"inputs[{i}].datatype", f"{tensor.name!r} takes BYTES, got {tensor.datatype}")
             raise InvalidInput(f"inputs[{i}].name", f"expected {_accepted(card)}, got {tensor.name!r}")
         if tensor.name in seen:
@@ -219,11 +170,11 @@ def _specs_taken(inputs: Sequence[InputTensor], card: Card) -> Sequence[TensorSp
 def _check_shape(shape: Sequence[int], spec: TensorSpec, field: str) -> None:
     expected = spec.shape
     if len(shape) != len(expected):
-        raise InvalidInput(field, f"model takes {list(expected)}, got {_shown(shape)}")
+        raise InvalidInput(field, f"model takes {list(expected)}, got {shown_shape(shape)}")
     for axis, (size, wanted) in enumerate(zip(shape, expected, strict=True)):
         # Where the signature says -1, any size but 0 is right; the caller checks the rows.
         if size < 0 or (axis and size == 0 and wanted == -1) or (wanted not in (-1, size)):
-            raise InvalidInput(field, f"model takes {list(expected)}, got {_shown(shape)}")
+            raise InvalidInput(field, f"model takes {list(expected)}, got {shown_shape(shape)}")
 
 
 def _accepted(card: Card) -> str:
@@ -232,6 +183,8 @@ def _accepted(card: Card) -> str:
     if (pixels := pixels_input(card)) is not None:
         tensors[0] += f" (or {pixels.spec.name!r} {pixels.spec.datatype} {list(pixels.spec.shape)} in its place)"
     listed = " and ".join(tensors)
+    if takes_label_texts(card):
+        return f"{listed}, or {card.raw_input!r} BYTES [-1, 1] with {LABEL_TEXTS!r} BYTES [-1, texts]"
     beside = f" or with {TEXT_PAIR!r} BYTES [-1, 1]" if takes_pairs(card) else ""
     return f"{listed}, or {card.raw_input!r} BYTES [-1, 1] alone{beside}" if card.raw_input else listed
 

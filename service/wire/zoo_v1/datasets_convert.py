@@ -21,9 +21,10 @@ _KINDS = {
     DatasetKind.SERIES: pb.DATASET_KIND_SERIES,
     DatasetKind.PLAIN_TEXT: pb.DATASET_KIND_PLAIN_TEXT,
 }
+MAX_SEPARATOR_CHARACTERS = 16
 _NEVER = datetime.fromtimestamp(0, UTC)
 _KIND_OF = {value: kind for kind, value in _KINDS.items()}
-_ROLES = ("text", "target", "image", "split", "time", "series")
+_ROLES = ("text", "target", "image", "split", "time", "series", "text_pair")
 
 
 # ── read ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -71,7 +72,17 @@ def read_kinds(values: Sequence[int]) -> tuple[DatasetKind, ...]:
 
 def read_columns(message: pb.DatasetColumns) -> Columns:
     """The columns by role."""
-    return Columns(**{role: getattr(message, role) for role in _ROLES}, ignored=tuple(message.ignored))
+    roles = {role: getattr(message, role) for role in _ROLES}
+    return Columns(**roles, label_separator=_separator(message.label_separator), ignored=tuple(message.ignored))
+
+
+def _separator(text: str) -> str:
+    if len(text) > MAX_SEPARATOR_CHARACTERS:
+        raise InvalidInput(
+            "header.columns.label_separator",
+            f"expected at most {MAX_SEPARATOR_CHARACTERS} characters, got {len(text)}",
+        )
+    return text
 
 
 def _required(text: str, field: str) -> str:
@@ -117,11 +128,14 @@ def write_dataset(info: DatasetInfo, *, whole: bool = True) -> pb.Dataset:
         state=pb.DATASET_STATE_READY,
         sha256=info.sha256,
         size_bytes=info.size_bytes,
-        columns=pb.DatasetColumns(**columns, ignored=info.columns.ignored),
+        columns=pb.DatasetColumns(
+            **columns, label_separator=info.columns.label_separator, ignored=info.columns.ignored
+        ),
         report=_write_report(info.report, whole),
         create_time=timestamp(info.created),
         uri=info.uri,
         owner=info.owner,
+        multi_label=info.multi_label,
     )
 
 

@@ -93,7 +93,7 @@ def write_columns(model: pb.Model, card: Card) -> None:
             model.columns.add(name=category.name, kind="category", categories=category.categories)
     for channel in trained.channels:
         model.columns.add(name=channel, kind="number")
-    for kind in ("text", "image", "time", "series"):
+    for kind in ("text", "text_pair", "image", "time", "series"):
         if name := getattr(trained, kind):
             model.columns.add(name=name, kind=kind)
     described = row if isinstance(row, RowRecipe) else trained

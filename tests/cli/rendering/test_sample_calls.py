@@ -33,6 +33,7 @@ KINDS = {
     "masks": model("text", "fill-mask"),
     "ranking": model("text", "text-ranking"),
     "labels": model("text", "zero-shot-classification"),
+    "image with labels": model("image", "zero-shot-image-classification"),
     "audio": model("audio"),
     "row": model("row", columns=COLUMNS),
     "row of unknown columns": model("row"),
@@ -62,8 +63,10 @@ def test_grpcurl_gets_a_request_of_the_protocol(kind: str, tmp_path: Path) -> No
     request = json_format.ParseDict(json.loads(done.stdout), prediction_pb2.PredictRequest())
     [instance] = request.instances
     assert instance.WhichOneof("kind") == ("ranking" if kind == "ranking" else KINDS[kind].raw_input)
-    if kind in ("image", "audio"):
-        assert getattr(instance, kind) == b"\xff" * 200_000
+    if KINDS[kind].raw_input in ("image", "audio"):
+        assert getattr(instance, KINDS[kind].raw_input) == b"\xff" * 200_000
+    if kind == "image with labels":
+        assert request.options.candidate_labels == ["cat", "dog"]
     if kind == "record":
         assert instance.record.parts["image"].image == b"\xff" * 200_000
         assert set(instance.record.parts["row"].row) == {column.name for column in COLUMNS}
@@ -96,3 +99,11 @@ def test_models_of_two_texts_get_both() -> None:
     assert "candidate_labels=['sports', 'weather']" in labels["python"]
     assert all("'text_pair'" in calls["tritonclient"] for calls in (ranking, labels))
     assert "[MASK]" in sample_calls(KINDS["masks"], "127.0.0.1:8001")["cli"]
+
+
+def test_images_with_labels_get_both() -> None:
+    calls = sample_calls(KINDS["image with labels"], "127.0.0.1:8001")
+    assert calls["cli"] == "zoo predict mine photo.jpg --label cat --label dog"
+    assert "[Path('photo.jpg')], candidate_labels=['cat', 'dog'])" in calls["python"]
+    assert "triton.InferInput('text', [1, 2], 'BYTES')" in calls["tritonclient"]
+    assert "This is a photo of dog." in calls["tritonclient"]

@@ -73,9 +73,11 @@ def test_table_with_only_objects_beside_the_target_is_refused(tmp_path: Path) ->
     )
 
 
-def test_target_of_lists_is_refused_and_a_series_of_lists_may_be_named(tmp_path: Path) -> None:
-    tagged = lines([{"text": f"a text number {i}", "label": ["a"]} for i in range(9)])
-    assert "'label' holds lists or objects" in refusal(tmp_path, "a.jsonl", tagged)
+def test_target_of_objects_is_refused_and_a_series_of_lists_may_be_named(tmp_path: Path) -> None:
+    tagged = lines([{"text": f"a text number {i}", "label": {"a": 1}} for i in range(9)])
+    assert "class 1 of the target is a list or object" in refusal(tmp_path, "a.jsonl", tagged)
+    table = lines([{"size": i, "label": ["a"]} for i in range(9)])
+    assert "'label' holds lists or objects" in refusal(tmp_path, "a.jsonl", table, kind=DatasetKind.TABLE)
     series = lines([{"text": "all of it", "sold": NUMBERS}] * 3)
     info = read(tmp_path, "a.jsonl", series, target="sold").info
     assert (info.kind, info.report.examples) == (DatasetKind.SERIES, 3)

@@ -88,6 +88,12 @@ def test_caller_pulls_loads_and_asks_a_network(running: Running) -> None:
         ("hf:org/tiny", {"name": RNN}, "FAILED_PRECONDITION", "there is a model silero_vad already"),
         ("hf:org/tiny", {"name": "other", "task": "flying"}, "FAILED_PRECONDITION", "does not have the task 'flying'"),
         ("local:/etc", {}, "PERMISSION_DENIED", "not from files of the server"),
+        (f"onnx:http://127.0.0.1/a.onnx#sha256={'0' * 64}", {}, "PERMISSION_DENIED", "or other addresses"),
+        (f"onnx:https://models.example/a.onnx#sha256={'0' * 64}", {}, "PERMISSION_DENIED", "or other addresses"),
+        (f"onnx:s3://bucket/a.onnx#sha256={'0' * 64}", {}, "PERMISSION_DENIED", "or other addresses"),
+        ("torchvision:ResNet18_Weights.IMAGENET1K_V1", {}, "PERMISSION_DENIED", "or other addresses"),
+        ("onnx:https://models.example/a.onnx", {}, "INVALID_ARGUMENT", "needs the sha256"),
+        ("onnx:http://169.254.169.254/latest", {}, "INVALID_ARGUMENT", "plain http"),
     ],
 )
 def test_pull_that_cannot_be_done_says_why(

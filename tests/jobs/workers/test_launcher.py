@@ -88,6 +88,18 @@ async def next_line(worker: Worker) -> bytes | None:
     return await asyncio.wait_for(worker.read_line(), PATIENCE_S)
 
 
+@pytest.mark.parametrize("niceness", [0, 7])
+async def test_worker_of_a_higher_priority_competes_for_the_cores(tmp_path: Path, niceness: int) -> None:
+    launcher = ProcessLauncher((sys.executable, "-c", DESCRIBES_ITSELF), niceness=niceness)
+    worker = await launcher.start(order(tmp_path), tmp_path)
+    line = await next_line(worker)
+    assert line is not None
+    described = json.loads(line)
+    assert (described["nice"], described["class"]) == (niceness, os.SCHED_OTHER)
+    worker.kill()
+    await worker.wait()
+
+
 async def test_worker_has_the_lowest_priority_and_dies_with_its_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,7 +331,7 @@ if sys.argv[1] == "--wait":
     sys.argv[1] = assignment["folder"]
 runpy.run_path({COMMAND[-1]!r}, run_name="__main__")
 """
-    launcher = ProcessLauncher((sys.executable, "-c", wrapper), nice=0, prewarm_s=PATIENCE_S)
+    launcher = ProcessLauncher((sys.executable, "-c", wrapper), niceness=0, prewarm_s=PATIENCE_S)
     async with sandbox.open(replace(QUICK, threads=3), launcher=launcher) as jobs:
         jobs.prewarm()
         for steps in (1, 2):

@@ -8,7 +8,7 @@ import pytest
 import timm
 
 from model_zoo.inventory.hub_catalog import HubEntry, hub_catalog
-from model_zoo.references.derive import TASKS
+from model_zoo.references.card_plan import TASKS
 from model_zoo.references.reference import parse_reference
 
 ENTRIES = hub_catalog()

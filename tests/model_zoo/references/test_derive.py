@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from model_zoo.errors import NotDerivable
-from model_zoo.references.card_plan import CardPlan, Given
-from model_zoo.references.derive import TASKS, derive
+from model_zoo.references.card_plan import TASKS, CardPlan, Given
+from model_zoo.references.derive import derive
+from model_zoo.references.transformers import card as transformers_card
 from tests.support.references.fake_repository import FakeRepository
 
 BERT = {
@@ -603,3 +604,12 @@ def test_field_of_another_form_is_refused_in_words_or_not_read(value: Any) -> No
     for key in ("resample", "crop_pct", "size", "crop_size", "do_resize", "image_mean"):
         with suppress(NotDerivable):
             planned(changed(IMAGE, "preprocessor_config.json", **{key: value}))
+
+
+def test_listed_tasks_are_those_of_all_planners() -> None:
+    others = {
+        "feature-extraction",
+        "image-classification",
+        "image-feature-extraction",
+    }  # sentence-transformers and timm
+    assert list(TASKS) == sorted({*others, *transformers_card.TASKS})

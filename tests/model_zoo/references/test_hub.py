@@ -47,6 +47,14 @@ def test_repository_lists_its_files_at_a_commit(hub: StandInHub) -> None:
     assert f"GET /org/name/resolve/{repository.commit}/config.json" in hub.requests, "at the commit, not at a branch"
 
 
+@pytest.mark.parametrize("parts", [True, False])
+def test_start_of_a_file_is_read_without_the_rest(hub: StandInHub, parts: bool) -> None:
+    hub.sends_parts = parts
+    assert HubRepository("org/name").start("sub/weights.bin", 8) == bytes(range(8))
+    with pytest.raises(SourceUnavailable, match="no such file"):
+        HubRepository("org/name").start("other.bin", 8)
+
+
 def test_revision_can_be_named(hub: StandInHub) -> None:
     commit = hub.repositories["org/name"].commit
     assert HubRepository("org/name", commit).commit == commit

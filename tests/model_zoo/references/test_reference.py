@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from model_zoo.errors import InvalidReference
-from model_zoo.references.reference import Reference, is_reference, parse_reference
+from model_zoo.references.reference import Reference, is_reference, parse_reference, with_digest
 
 
 @pytest.mark.parametrize(
@@ -112,6 +112,61 @@ def test_name_of_timm_is_a_repository_of_its_hub() -> None:
     assert not reference.is_same_as("")
 
 
-def test_weights_of_torchvision_are_refused_with_a_hint_to_timm() -> None:
-    with pytest.raises(InvalidReference, match="timm:resnet50"):
-        parse_reference("torchvision:ResNet50_Weights.IMAGENET1K_V2")
+DIGEST = "0123456789abcdef" * 4
+
+
+def test_onnx_reference_names_a_file_of_the_web_with_its_digest() -> None:
+    text = f"onnx:https://models.example/a/Net-1.onnx#sha256={DIGEST}"
+    found = parse_reference(text)
+    assert found == Reference("onnx", "https://models.example/a/Net-1.onnx", sha256=DIGEST)
+    assert (str(found), found.model_name) == (text, "net_1")
+    assert found.shown == "onnx:https://models.example/a/Net-1.onnx"
+    assert (found.is_of_web, found.is_on_hub) == (True, False)
+    assert parse_reference(text.replace(DIGEST, DIGEST.upper())) == found
+    bucket = parse_reference(f"onnx:s3://models/a/Net-1.onnx#sha256={DIGEST}")
+    assert (bucket.place, bucket.is_of_web, bucket.is_on_hub) == ("s3://models/a/Net-1.onnx", True, False)
+    assert with_digest("onnx:https://models.example/a/Net-1.onnx", DIGEST.upper()) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("onnx:https://models.example/a.onnx", "needs the sha256 of its file"),
+        ("onnx:https://models.example/a.onnx#", "needs the sha256 of its file"),
+        (f"onnx:https://models.example/a.onnx#{DIGEST}", "needs the sha256 of its file"),
+        (f"onnx:https://models.example/a.onnx#sha256={DIGEST[1:]}", "needs the sha256 of its file"),
+        (f"onnx:https://models.example/a.onnx#sha256={DIGEST}0", "needs the sha256 of its file"),
+        (f"onnx:http://models.example/a.onnx#sha256={DIGEST}", "plain http is for this machine"),
+        (f"onnx:https://ann:hunter2@models.example/a.onnx#sha256={DIGEST}", "user name or a password"),
+        (f"onnx:HTTPS://ann:hunter2@models.example/a.onnx#sha256={DIGEST}", "user name or a password"),
+        ("onnx:s3://models/a.onnx", "needs the sha256 of its file"),
+        (f"onnx:s3://models/a.onnx?key=hunter2#sha256={DIGEST}", "query"),
+        (f"onnx:https://models.example/a.onnx?key=hunter2#sha256={DIGEST}", "query"),
+        ("https://ann:hunter2@models.example/a.onnx", "expected hf:ORG/NAME"),
+    ],
+)
+def test_address_without_a_digest_or_with_a_secret_is_refused(text: str, words: str) -> None:
+    with pytest.raises(InvalidReference, match=words) as raised:
+        parse_reference(text)
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["hf:org/name", "onnx:file.onnx", f"onnx:https://a.example/x#sha256={DIGEST}"])
+def test_digest_is_for_an_address_alone(text: str) -> None:
+    with pytest.raises(InvalidReference):
+        with_digest(text, DIGEST)
+
+
+def test_reference_names_weights_of_torchvision() -> None:
+    found = parse_reference("torchvision:ResNet50_Weights.IMAGENET1K_V2")
+    assert found == Reference("torchvision", "ResNet50_Weights.IMAGENET1K_V2")
+    assert (str(found), found.shown) == ("torchvision:ResNet50_Weights.IMAGENET1K_V2",) * 2
+    assert (found.model_name, found.is_on_hub) == ("resnet50_weights_imagenet1k_v2", False)
+
+
+@pytest.mark.parametrize(
+    "text", ["resnet50", "ResNet50_Weights", "ResNet50_Weights.", "../x_Weights.V1", "X_Weights.V1 "]
+)
+def test_other_names_are_no_weights_of_torchvision(text: str) -> None:
+    with pytest.raises(InvalidReference, match="expected the name of weights, such as torchvision:ResNet50_Weights"):
+        parse_reference(f"torchvision:{text}")

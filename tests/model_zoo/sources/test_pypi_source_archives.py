@@ -11,7 +11,7 @@ import pytest
 
 from model_zoo.cards.weight_source import PypiSource, SourceFile
 from model_zoo.errors import DigestMismatch, SourceUnavailable
-from model_zoo.sources import pypi
+from model_zoo.sources import archives
 from model_zoo.sources.pypi import locate
 from model_zoo.sources.source_table import source_for
 from tests.support.model_zoo.local_index import PACKAGE, VERSION
@@ -102,7 +102,7 @@ def test_read_takes_the_first_of_two_members_with_one_path(tmp_path: Path) -> No
 
 
 def test_read_of_an_archive_bomb_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pypi, "_MOST_UNPACKED", 1 << 20)
+    monkeypatch.setattr(archives, "_MOST_UNPACKED", 1 << 20)
     content = archive(plain("zeros", bytes(4 << 20)), plain(INSIDE, CONTENT))
     assert len(content) < 1 << 16
     with pytest.raises(SourceUnavailable, match="damaged"):
@@ -110,7 +110,7 @@ def test_read_of_an_archive_bomb_is_rejected(tmp_path: Path, monkeypatch: pytest
 
 
 def test_read_of_an_archive_with_too_many_members_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pypi, "_MOST_MEMBERS", 10)
+    monkeypatch.setattr(archives, "_MOST_MEMBERS", 10)
     with pytest.raises(SourceUnavailable, match="damaged"):
         read(tmp_path, archive(*(plain(f"{i}", b"") for i in range(20)), plain(INSIDE, CONTENT)))
 

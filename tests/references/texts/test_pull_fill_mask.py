@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import transformers
+from safetensors.torch import load_file
 
 from model_zoo.errors import NotDerivable
 from model_zoo.golden.golden_case import TokensExpectation
+from model_zoo.network import load_network
 from service.errors import InvalidInput
 from service.references.comparison.candidates import CANDIDATES, COMPARED
 from service.references.comparison.compared import ComparedAnswers, Unlike
@@ -42,6 +44,13 @@ def rows_of(pulled: Pulled, texts: list[str], length: int = 0, together: bool = 
     assert len(good) == len(texts), items
     batches = [good] if together else [[item] for item in good]
     return task, good, [row for some in batches for row in task.split(runtime.run(task.collate(some, length)[0]), some)]
+
+
+def test_embeddings_that_are_the_last_layer_too_are_stored_and_loaded_once(pulled: Pulled) -> None:
+    stored = load_file(pulled.files.weights)
+    assert sum(tensor.numel() for tensor in stored.values() if tensor.is_floating_point()) == pulled.card.parameters
+    network = load_network(pulled.card, pulled.files, share=True)
+    assert sum(one.numel() for one in network.parameters()) == pulled.card.parameters
 
 
 @pytest.mark.parametrize("together", [True, False])

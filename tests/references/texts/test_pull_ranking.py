@@ -106,6 +106,23 @@ def test_wrong_query_is_refused_by_its_place(pulled: Pulled, instance: Any, fiel
     assert raised.value.field == field
 
 
+@pytest.mark.parametrize(
+    ("instance", "field"),
+    [
+        (RankingInstance(b"q", (b"d", b"\xff")), "input.ranking.documents[1]"),
+        (RankingInstance(b"\xff", (b"d", b"d")), "input.ranking.query"),
+    ],
+)
+def test_text_of_a_row_is_refused_by_the_field_that_the_caller_sent(
+    pulled: Pulled, instance: RankingInstance, field: str
+) -> None:
+    task, _ = served(pulled)
+    rows = task.expand(instance, Options(), "input")
+    assert rows is not None
+    refused = [found for found in task.preprocess(rows, ["input"] * 2) if isinstance(found, InvalidInput)]
+    assert {error.field for error in refused} == {field}
+
+
 def test_pair_is_one_row(pulled: Pulled) -> None:
     task, _ = served(pulled)
     assert task.expands

@@ -83,6 +83,17 @@ def test_text_is_cut_and_the_sentence_about_a_label_is_not(pulled: Pulled) -> No
     assert (refused.field, "fewer than 64 tokens" in refused.message) == ("c.text_pair", True)
 
 
+def test_label_without_room_beside_the_text_is_named(pulled: Pulled) -> None:
+    task, _ = served(pulled)
+    options = Options(candidate_labels=("lamp", "the film was a delight " * 30))
+    rows = task.expand(TextInstance(b"lamp"), options, "input")
+    assert rows is not None
+    first, second = task.preprocess(rows, ["input"] * 2)
+    assert isinstance(first, Item)
+    assert isinstance(second, InvalidInput)
+    assert second.field == "options.candidate_labels[1]"
+
+
 @pytest.mark.parametrize(
     ("options", "field"),
     [

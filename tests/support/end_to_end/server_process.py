@@ -47,6 +47,8 @@ def environment(**settings: str) -> dict[str, str]:
     inherited.pop("FORCE_COLOR", None)
     # Compiles and lane processes would slow the tests down; the tests of tiers turn them on.
     always = {"ZOO_OFFLINE": "1", "ZOO_LOG_FORMAT": "json", "ZOO_OPTIMIZE": "off", "ZOO_LANE_PROCESSES": "off"}
+    # A job on idle cores only would hardly progress beside other tests.
+    always |= {"ZOO_JOB_NICENESS": "0"}
     frontend = {"ZOO_FRONTEND": os.environ.get("ZOO_TEST_FRONTEND", "auto")}
     chosen = inherited | {"ZOO_HOME": str(zoo_home())} | always | frontend | settings
     _share_probe(Path(chosen["ZOO_HOME"]))

@@ -46,7 +46,7 @@ from tests.support.database.fixtures import opened
 BASE = "efficientnet_lite0"
 DATA = "photos"
 COMMAND = (sys.executable, "-IS", str(Path(__file__).with_name("worker.py")))
-LAUNCHER = ProcessLauncher(COMMAND, nice=0)  # the tests' machine may be busy with other things
+LAUNCHER = ProcessLauncher(COMMAND, niceness=0)  # the tests' machine may be busy with other things
 QUICK = JobLimits(
     retry_delay_s=0.02,
     lease_s=5.0,

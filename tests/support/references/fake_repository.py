@@ -30,3 +30,6 @@ class FakeRepository:
         if len(self._contents[path]) > most:
             raise NotDerivable(self.name, f"{path} is too large")
         return self._contents[path]
+
+    def start(self, path: str, count: int) -> bytes:
+        return self._contents[path][:count]

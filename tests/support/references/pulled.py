@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from model_zoo.golden.golden_case import golden_path
 from model_zoo.network import load_network
+from model_zoo.references.card_plan import Given
 from model_zoo.references.reference import parse_reference
 from service.references.library_answers import answer
 from service.references.pull import Pulled, pull_reference
@@ -43,12 +44,19 @@ class RunningModel:
         return self.task.postprocess(self.alone(item), item, options)
 
 
-def pulled_here(make: Callable[[Path], Path], folder: Path, home: Path) -> RunningModel:
-    """Writes a repository into `folder`, which does not exist, and pulls it."""
-    folder.mkdir()
-    make(folder)
+def pulled_here(
+    make: Callable[[Path], Path],
+    folder: Path,
+    home: Path,
+    given: Given = Given(),  # noqa: B008 - frozen
+    name: str = "",
+) -> RunningModel:
+    """Writes a repository into `folder`, unless it exists, and pulls it."""
+    if not folder.exists():
+        folder.mkdir()
+        make(folder)
     with mock.patch("service.references.pull.library_answers", lambda _, asked: answer(asked)):
-        pulled = pull_reference(parse_reference(f"local:{folder}"), home)
+        pulled = pull_reference(parse_reference(f"local:{folder}"), home, name=name, given=given)
     runtime = NetworkRuntime(load_network(pulled.card, pulled.files), "cpu")
     return RunningModel(folder, pulled, task_for(pulled.card, pulled.files), runtime)
 

@@ -36,6 +36,8 @@ class StandInHub:
     repositories: dict[str, HostedRepository] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     tokens: set[str] = field(default_factory=set)
+    sends_parts: bool = True
+    """Whether a part of a file can be asked for."""
 
 
 @contextmanager
@@ -128,15 +130,18 @@ def _handler(hub: StandInHub) -> type[BaseHTTPRequestHandler]:
                 self._refuse(HTTPStatus.NOT_FOUND, "EntryNotFound", found.commit)
                 return
             content = path.read_bytes()
-            start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
-            part = content[start:]
-            self.send_response(HTTPStatus.PARTIAL_CONTENT if start else HTTPStatus.OK)
+            wanted = self.headers.get("Range") if hub.sends_parts else None
+            first, _, last = (wanted or "bytes=0-").removeprefix("bytes=").partition("-")
+            start = int(first)
+            part = content[start : int(last) + 1 if last else None]
+            partial = len(part) < len(content)
+            self.send_response(HTTPStatus.PARTIAL_CONTENT if partial else HTTPStatus.OK)
             self.send_header("Content-Length", str(len(part)))
             self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
             self.send_header("X-Repo-Commit", found.commit)
             self.send_header("Accept-Ranges", "bytes")
-            if start:
-                self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+            if partial:
+                self.send_header("Content-Range", f"bytes {start}-{start + len(part) - 1}/{len(content)}")
             self.end_headers()
             if body:
                 self.wfile.write(part)

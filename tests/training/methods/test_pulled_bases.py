@@ -14,6 +14,7 @@ from service.training.job_spec import Method
 from service.training.methods.full import train_network
 from service.training.methods.head import train_head
 from service.training.protocol import Finished
+from tests.support.model_zoo.web_files import web_files
 from tests.support.references.tiny_repositories import (
     image_classifier,
     sentence_encoder,
@@ -27,6 +28,8 @@ from tests.support.references.tiny_texts import (
     token_classifier,
 )
 from tests.support.references.tiny_vision import vit_encoder
+from tests.support.references.torchvision_files import WEIGHTS, network, saved
+from tests.support.references.torchvision_files import publish as publish_weights
 from tests.support.training.data_sets import add_dataset, photos_zip, stamps, texts_csv
 from tests.support.training.method_runs import Train, method_order, publish, run_method
 
@@ -57,6 +60,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, make in MAKERS.items():
             (root / name).mkdir()
             pull_reference(parse_reference(f"local:{make(root / name)}"), root / "home")
+        with web_files() as web:
+            publish_weights(saved(network("shufflenet_v2_x0_5").state_dict()), web, patch)
+            pull_reference(parse_reference(f"torchvision:{WEIGHTS}"), root / "home", name="torchvision")
     return root / "home"
 
 
@@ -103,6 +109,8 @@ def test_texts_are_learned_by_networks_of_other_tasks(base: str, method: Method,
         ("tiny_vit", Method.FULL),
         ("tiny_timm", Method.HEAD),
         ("tiny_timm", Method.FULL),
+        ("torchvision", Method.HEAD),
+        ("torchvision", Method.FULL),
         ("tiny_encoder", Method.HEAD),
         ("tiny_encoder", Method.LORA),
         ("tiny_encoder", Method.FULL),
@@ -114,7 +122,7 @@ def test_image_network_is_tuned_by_the_methods_of_its_kind(
     photos = stamps(("birds", "coins"), most=12)
     most = {
         "birds": 4 + list(Method).index(method),
-        "coins": 4 + list(MAKERS).index(base),
+        "coins": 4 + [*MAKERS, "torchvision"].index(base),
     }  # another data set for each job
     data = photos_zip({label: paths[: most[label]] for label, paths in photos.items()})
     tuned(home, tmp_path / "job", base, add_dataset(home, data, "photos.zip"), "image-classification", method)

@@ -176,7 +176,7 @@ async def test_unknown_token_is_unauthenticated() -> None:
 
 async def test_caller_who_leaves_while_the_token_is_looked_up_strands_nothing() -> None:
     async with guarded() as g:
-        calls = [g.stub.ModelInfer(asks(1.0), metadata=bearer(new_secret())) for _ in range(20)]
+        calls = [g.stub.ModelInfer(asks(1.0), metadata=bearer(new_secret())) for _ in range(BURST - 1)]
         await asyncio.sleep(0)
         for call in calls:
             call.cancel()

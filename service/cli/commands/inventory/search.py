@@ -27,7 +27,7 @@ def search(
     from model_zoo.catalog import Catalog
     from model_zoo.inventory import search as finder
     from model_zoo.inventory.hub_catalog import hub_catalog
-    from model_zoo.references.derive import TASKS
+    from model_zoo.references.card_plan import TASKS
     from model_zoo.store import Store
     from service.settings import load_settings
 

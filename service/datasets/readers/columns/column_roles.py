@@ -15,6 +15,18 @@ from service.errors import InvalidInput
 
 TARGET_NAMES = ("label", "target", "class", "category", "labels", "class_name", "y")
 TEXT_NAMES = ("text", "sentence", "review", "content", "body", "message", "comment", "document")
+PAIR_NAMES = (
+    ("text", "text_pair"),
+    ("premise", "hypothesis"),
+    ("sentence1", "sentence2"),
+    ("sentence_1", "sentence_2"),
+    ("sentence_a", "sentence_b"),
+    ("question1", "question2"),
+    ("text1", "text2"),
+    ("text_1", "text_2"),
+    ("text_a", "text_b"),
+)
+"""Names of two columns of texts that are read together, in the order in which they are read."""
 SPLIT_NAMES = ("split", "subset", "partition")
 TIME_NAMES = ("time", "timestamp", "datetime", "date", "ds", "month", "datum", "zeit", "zeitstempel", "fecha")
 SERIES_TIME_NAMES = (
@@ -152,10 +164,22 @@ def find_text_column(rest: Mapping[str, ColumnSummary], target: str) -> str:
     return next(iter(words)) if len(words) == 1 and len(rest) == 2 and not next(iter(words.values())).repeats else ""
 
 
+def find_text_pair(rest: Mapping[str, ColumnSummary], columns: Columns) -> tuple[str, str]:
+    """Two columns of texts with the usual names of pairs; empty texts where there are none, or the caller names the text."""
+    if columns.text or columns.text_pair:
+        return columns.text, columns.text_pair
+    folded = {
+        name.casefold(): name
+        for name, summary in rest.items()
+        if name != columns.target and not summary.numeric and not (summary.lists and not summary.distinct)
+    }
+    return next(((folded[one], folded[other]) for one, other in PAIR_NAMES if {one, other} <= folded.keys()), ("", ""))
+
+
 def unassigned_columns(
     table: Table, summaries: Mapping[str, ColumnSummary], columns: Columns, *used: str
 ) -> dict[str, ColumnSummary]:
     """The columns without a role so far."""
-    named = {columns.target, columns.text, columns.split, columns.time, columns.series}
+    named = {columns.target, columns.text, columns.split, columns.time, columns.series, columns.text_pair}
     out = {*used, *columns.ignored, *(name for name in table.unnamed if name not in named)}
     return {name: summary for name, summary in summaries.items() if name not in out}

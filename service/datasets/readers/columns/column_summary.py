@@ -40,6 +40,8 @@ class ColumnSummary:
     """Numbers without a fraction."""
     lists: int = 0
     """Lists and objects."""
+    word_lists: int = 0
+    """Those of `lists` that hold texts alone."""
     words: int = 0
     distinct: Counter[str] = field(default_factory=Counter)
     """By name as written, truncated if it is long."""
@@ -90,6 +92,7 @@ class ColumnSummary:
         self.rows += count
         if isinstance(cell, list):
             self.lists += count
+            self.word_lists += count * (len(cell) > 0 and all(isinstance(part, str) for part in cell))
             return
         if is_missing(cell):
             self.missing += count

@@ -13,7 +13,7 @@ from service.datasets.formatting import (
     quoted,
     quoted_list,
 )
-from service.datasets.overrides import NO_OVERRIDES, Overrides, task_names
+from service.datasets.overrides import MULTI_LABEL, NO_OVERRIDES, Overrides, task_names
 from service.datasets.readers.columns.cells import LARGEST_NUMBER, NUMBER_RANGE, CellReading, is_missing, to_number
 from service.datasets.readers.columns.column_summary import DISTINCT, MOSTLY_NUMBERS, ColumnSummary
 from service.datasets.readers.parsed_example import ParsedExample, TargetKind
@@ -32,14 +32,20 @@ def target_kind_of(
     number_wanted: bool = False,
     overrides: Overrides = NO_OVERRIDES,
     kind: DatasetKind = DatasetKind.TABLE,
+    separator: str = "",
 ) -> TargetKind:
-    """Whether a target is a class or a number: few different whole numbers are classes unless a number is wanted.
+    """Whether a target is a class, several classes, or a number: few different whole numbers are classes unless a number is
+    wanted.
 
-    `overrides`: what the caller decided. Raises InvalidInput for a target from which a model cannot learn, or not as decided.
+    `overrides`: what the caller decided. `separator`: the text between several classes of a cell, as the caller named it. Raises
+    InvalidInput for a target from which a model cannot learn, or not as decided.
     """
     name = quoted(summary.name)
-    if summary.lists and not summary.distinct:
-        raise InvalidInput("header.columns.target", f"{name} holds lists or objects; a text or number can be learned")
+    if separator or (summary.lists and not summary.distinct):
+        _check_several(name, separator, overrides.target is TargetKind.NUMBER or number_wanted, kind)
+        why = f"the separator {quoted(separator)} was named" if separator else f"{name} holds lists"
+        overrides.infer("target", f"{summary.name}, any number of classes", why)
+        return TargetKind.CLASSES
     if not summary.distinct:
         raise InvalidInput("header.columns.target", f"{name} is empty in every row")
     if overrides.target is TargetKind.CLASS:
@@ -78,6 +84,18 @@ def target_kind_of(
     overrides.infer("task", as_number, f"{why}; --task {as_class} decides otherwise")
     _tell_merged(summary, as_class, overrides)
     return TargetKind.NUMBER
+
+
+def _check_several(name: str, separator: str, number: bool, kind: DatasetKind) -> None:
+    """Raises InvalidInput for data that do not learn several classes of an example."""
+    field = "header.columns.label_separator" if separator else "header.columns.target"
+    what = "a separator of classes was named" if separator else f"{name} holds lists or objects"
+    if number:
+        raise InvalidInput(field, f"{what}, and a number is to be learned; a text or number can be learned")
+    if kind not in MULTI_LABEL:
+        raise InvalidInput(
+            field, f"{what}; several classes are learned of texts, pictures and sounds, and these data are a {kind}"
+        )
 
 
 def _tell_merged(summary: ColumnSummary, as_class: str, overrides: Overrides) -> None:
@@ -121,6 +139,31 @@ def read_class(cell: Cell, name_characters: int, reading: CellReading = AS_WRITT
     if name is None:
         return "", "the target is NaN" if _is_nan(cell) else "the target is empty"
     return _checked(name, name_characters)
+
+
+def read_classes(
+    cell: Cell, name_characters: int, separator: str, reading: CellReading = AS_WRITTEN
+) -> tuple[tuple[str, ...], str]:
+    """(classes, sorted, "") or ((), what is wrong). An empty list, or a separator alone, is no class; an empty cell is
+    missing."""
+    if isinstance(cell, str) and separator:
+        if not cell.strip():
+            return (), "the target is empty"
+        parts: list[Cell] = [part for part in cell.split(separator) if part.strip()]
+    elif isinstance(cell, list):
+        parts = cell
+    else:
+        name, problem = read_class(cell, name_characters, reading)
+        return (() if problem else (name,)), problem
+    names = set[str]()
+    for number, part in enumerate(parts, 1):
+        if isinstance(part, list | dict):
+            return (), f"class {number} of the target is a list or object; expected a text or number"
+        name, problem = read_class(part, name_characters, reading)
+        if problem:
+            return (), problem.replace("the target", f"class {number} of the target", 1)
+        names.add(name)
+    return tuple(sorted(names)), ""
 
 
 def _checked(name: str, name_characters: int) -> tuple[str, str]:
@@ -180,6 +223,9 @@ def add_target(
         example.label, problem = read_class(cells.get(columns.target), name_characters, reading)
     elif target is TargetKind.NUMBER:
         example.number, problem = read_number(cells.get(columns.target), reading)
+    elif target is TargetKind.CLASSES:
+        separator = columns.label_separator
+        example.labels, problem = read_classes(cells.get(columns.target), name_characters, separator, reading)
     if not problem and columns.split:
         example.split, problem = read_split(cells.get(columns.split))
     return problem

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from typer.testing import Result
 
 from model_zoo.inventory.hub_catalog import hub_catalog
-from model_zoo.references.derive import TASKS
+from model_zoo.references.card_plan import TASKS
 
 Run = Callable[..., Result]
 
@@ -38,3 +41,11 @@ def test_nothing_found_is_said(run: Run, tmp_path: Path) -> None:
     done = run("search", "no such network", env={"ZOO_HOME": str(tmp_path)})
     assert (done.exit_code, done.stdout) == (0, "")
     assert "nothing has these words" in done.stderr
+
+
+def test_search_imports_no_library_of_models(tmp_path: Path) -> None:
+    program = (
+        "import sys; from service.cli.commands.inventory.search import search; search(['bert']); "
+        "sys.exit(bool({'torch', 'transformers', 'timm'} & sys.modules.keys()))"
+    )
+    subprocess.run([sys.executable, "-c", program], env={**os.environ, "ZOO_HOME": str(tmp_path)}, check=True)

@@ -9,7 +9,7 @@ import pytest
 from model_zoo.errors import NotDerivable
 from model_zoo.references.card_plan import CardPlan, Given
 from model_zoo.references.derive import derive
-from model_zoo.references.transformers.segmentation import MOST_VALUES
+from model_zoo.references.transformers.vision.segmentation import MOST_VALUES
 from tests.support.references.fake_repository import FakeRepository
 
 SEGFORMER: dict[str, Any] = {

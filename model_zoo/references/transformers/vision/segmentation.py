@@ -5,8 +5,8 @@ from typing import Any
 from model_zoo.references.card_plan import CardPlan
 from model_zoo.references.image_processor import PROCESSOR, image_recipe
 from model_zoo.references.transformers.classes import class_fields
-from model_zoo.references.transformers.image import outputs_without_memory
 from model_zoo.references.transformers.network_class import NetworkClass
+from model_zoo.references.transformers.vision.image import outputs_without_memory
 from model_zoo.references.weight_files import weight_files
 
 __all__ = ["MOST_VALUES", "PLANNERS", "TASKS", "plan_segmenter"]

@@ -1,0 +1,2 @@
+"""Planners of networks for images: classifiers and encoders (``image``), ``detection``, ``segmentation``, and networks that
+compare images with texts (``image_text``)."""
