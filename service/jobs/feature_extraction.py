@@ -31,6 +31,7 @@ from service.runtime.heads import FeatureHead
 from service.tasks.base import Task
 from service.training.data.feature_cache import (
     FeatureCache,
+    chunk_size,
     features_folder,
     gaps,
     row_state,
@@ -125,7 +126,7 @@ class FeatureExtraction:
         width = 0 if found is None else found.shape[1]
         done = int(known.sum())
         on_progress(done, total)
-        for start, stop in gaps(known):
+        for start, stop in gaps(known, chunk_size(task.card)):
             before = done
 
             def on_done(count: int, before: int = before) -> None:

@@ -20,6 +20,7 @@ from model_zoo.golden.golden_case import GoldenInput, golden_path
 from service.observability.standard_streams import protect
 from service.processes import end_with_parent
 from service.references import transformers_pipelines
+from service.references.library.sounds import EMBEDDING, sound_embeddings
 from service.references.library.torchvision_classes import torchvision_classes
 from service.references.library.writing import SPEECH, transcribed, written
 from service.references.library_request import LibraryRequest
@@ -54,6 +55,8 @@ def answer(request: LibraryRequest) -> list[Any]:
         return transcribed(request, _raw(request.inputs))
     if request.generation is not None:
         return written(request, _raw(request.inputs))
+    if request.task == EMBEDDING and not request.part:  # parts are those of networks for images and texts
+        return sound_embeddings(request, _raw(request.inputs))
     return transformers_pipelines.answers(request, _raw(request.inputs))
 
 

@@ -67,6 +67,7 @@ TASKS: dict[tuple[str, type], TaskFactory] = {
     ("object-detection", ImageRecipe): partial(ComposedTask, ImageInput, DetectionAnswers),
     ("object-detection", ScaledImageRecipe): partial(ScaledImages, DetectionAnswers),
     ("feature-extraction", TextRecipe): partial(SequenceTask, TokenInput, EmbeddingAnswers),
+    ("feature-extraction", SoundRecipe): partial(sound_task, EmbeddingAnswers),
     ("feature-extraction", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, EmbeddingAnswers),
     ("voice-activity-detection", AudioRecipe): VoiceActivityDetection,
     ("text-classification", TextRecipe): partial(SequenceTask, TokenInput, LabelAnswers),

@@ -50,6 +50,9 @@ INPUT_NAMES = {
 WITHOUT_FEATURES = frozenset({"automatic-speech-recognition", "fill-mask", "image-segmentation", "object-detection"})
 """Tasks whose networks give no vector for a whole input."""
 
+ENCODER_HINT = "; pull its encoder beside it, with the task feature-extraction and another name"
+"""For networks that transcribe."""
+
 
 def plan(base: Card, dataset: DatasetInfo, spec: JobSpec) -> JobSpec:
     """The specification with task and method chosen. Checks its hyperparameters.
@@ -105,7 +108,10 @@ def _check_base(base: Card, *kinds: DatasetKind) -> None:
         )
     inputs = INPUT_NAMES.get(base.recipe.kind)
     if inputs is None or base.task in WITHOUT_FEATURES:
-        raise InvalidInput("spec.base", f"{base.name!r} cannot be fine-tuned: it has no features that a head could use")
+        hint = ENCODER_HINT if base.task == "automatic-speech-recognition" else ""
+        raise InvalidInput(
+            "spec.base", f"{base.name!r} cannot be fine-tuned: it has no features that a head could use{hint}"
+        )
     if kinds and not any(base.recipe.kind in RECIPE_KINDS[kind] for kind in kinds):
         data = " or ".join(DATA_NAMES[kind] for kind in kinds)
         raise InvalidInput("spec.base", f"{base.name!r} learns from {inputs}, and the data set holds {data}")

@@ -40,15 +40,15 @@ def build(arguments: Mapping[str, Any]) -> nn.Module:
     """A network with random weights.
 
     Args:
-        arguments: ``auto_class``, one of ``AUTO_CLASSES``; ``config``, the fields of the configuration with its ``model_type``.
+        arguments: ``auto_class``, one of ``AUTO_CLASSES``; ``config``, the fields of the configuration with its ``model_type``;
+            ``part``, ``encoder`` for the encoder alone of a network that has a decoder too.
 
     Raises:
         ValueError: the class or the type of model is unknown.
     """
     config = config_of(arguments)
     auto: Any = _auto_class(arguments)
-    network: nn.Module = auto.from_config(config, **_without_pooler(auto, config))
-    return network
+    return _part(arguments, auto.from_config(config, **_without_pooler(auto, config)))
 
 
 def read(arguments: Mapping[str, Any], folder: Path) -> tuple[nn.Module, dict[str, str]]:
@@ -74,13 +74,21 @@ def read(arguments: Mapping[str, Any], folder: Path) -> tuple[nn.Module, dict[st
         **_without_pooler(auto, config),
     )
     missing = {name: f"{name} is missing" for name in sorted(report["missing_keys"])}
-    return network, {
+    return _part(arguments, network), {
         **missing,
         **{
             name: f"{name} is {list(stored)} in the files and {list(wanted)} by the configuration"
             for name, stored, wanted in sorted(report["mismatched_keys"])
         },
     }
+
+
+def _part(arguments: Mapping[str, Any], network: Any) -> nn.Module:
+    part = arguments.get("part", "")
+    if part not in ("", "encoder"):
+        raise ValueError(f"no network has a part {part}")
+    found: nn.Module = network.get_encoder() if part else network
+    return found
 
 
 def _auto_class(arguments: Mapping[str, Any]) -> Any:

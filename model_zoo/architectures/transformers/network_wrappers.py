@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from model_zoo.architectures.transformers.generation import TextGenerator
 from model_zoo.architectures.transformers.image_text import ImageTextMatcher, ImageTower, TextTower
 from model_zoo.architectures.transformers.mask_filler import MaskFiller
-from model_zoo.architectures.transformers.sound import SoundClassifier, SoundFrames
+from model_zoo.architectures.transformers.sound import SoundClassifier, SoundEncoder, SoundFrames
 from model_zoo.architectures.transformers.window_transcriber import WindowTranscriber
 from model_zoo.architectures.wrappers import Network, SentenceEncoder, masked_mean
 from model_zoo.cards.card import Card
@@ -126,6 +126,8 @@ def _encoder(backbone: nn.Module, card: Card) -> Network:
     recipe = card.recipe
     if isinstance(recipe, ImageRecipe):
         return TransformersImageEncoder(backbone)
+    if isinstance(recipe, SoundRecipe):
+        return SoundEncoder(backbone, recipe.masked)
     assert isinstance(recipe, TextRecipe)
     return SentenceEncoder(backbone, recipe.normalize, recipe.pooling == "cls")
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from model_zoo.architectures.wrappers import Network, masked_mean
 from model_zoo.cards.signature import FEATURES
 
-__all__ = ["SoundClassifier", "SoundFrames", "run_sounds"]
+__all__ = ["SoundClassifier", "SoundEncoder", "SoundFrames", "run_sounds"]
 
 
 class SoundClassifier(Network):
@@ -28,28 +28,7 @@ class SoundClassifier(Network):
 
     def features(self, **inputs: Tensor) -> Tensor:
         """The inputs of the extractor → the frames of the encoder, pooled as its makers do it (B, D)."""
-        mask = inputs.get("attention_mask")
-        if mask is None or self._masked:
-            return self._pooled(inputs, mask)
-        rows = zip(inputs["input_values"], mask, strict=True)
-        return torch.cat([self._pooled({"input_values": row[kept.bool()][None]}) for row, kept in rows])
-
-    def _pooled(self, inputs: dict[str, Tensor], mask: Tensor | None = None) -> Tensor:
-        encoder, weights = self._encoder, getattr(self.backbone, "layer_weights", None)
-        if weights is None:
-            found = encoder(**inputs)
-            pooled: Tensor | None = getattr(found, "pooler_output", None)
-            if pooled is not None:
-                return pooled
-            frames: Tensor = found.last_hidden_state
-        else:  # the makers have learned how much each layer counts
-            layers = torch.stack(
-                encoder(**inputs, output_hidden_states=True).hidden_states, dim=-1
-            )  # (B, F, D, layers)
-            frames = layers @ torch.softmax(weights, dim=-1).to(layers.dtype)
-        if mask is None:
-            return frames.mean(dim=1)
-        return masked_mean(frames, encoder._get_feature_vector_attention_mask(frames.shape[1], mask))
+        return _pooled_sounds(self._encoder, inputs, self._masked, getattr(self.backbone, "layer_weights", None))
 
     def drop_own_head(self) -> None:
         """Remove the layers behind the pooled frames."""
@@ -64,6 +43,54 @@ class SoundClassifier(Network):
         projector = getattr(backbone, "projector", None)
         projected = features if projector is None else projector(features)
         return {"logits": backbone.classifier(projected), FEATURES: features}
+
+
+class SoundEncoder(Network):
+    """An encoder of sounds without a head."""
+
+    def __init__(self, backbone: nn.Module, masked: bool) -> None:
+        """``masked``: whether the network keeps padding out of its answers."""
+        super().__init__()
+        self.backbone = backbone
+        self._masked = masked
+        _train_without_gaps(backbone)
+
+    def features(self, **inputs: Tensor) -> Tensor:
+        """The inputs of the extractor → pooled frames (B, D): their mean, or what the network itself pools."""
+        return _pooled_sounds(self.backbone, inputs, self._masked)
+
+    def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
+        """The inputs of the extractor → ``embedding`` (B, D)."""
+        return {"embedding": self.features(**inputs)}
+
+
+def _pooled_sounds(encoder: Any, inputs: dict[str, Tensor], masked: bool, weights: Tensor | None = None) -> Tensor:
+    """Pooled frames (B, D). Rows that a network cannot tell padding of from silence run one by one, without it.
+
+    ``weights``: how much each layer counts, where the makers have learned that; otherwise the last one does.
+    """
+    mask = inputs.get("attention_mask")
+    if mask is None or masked:
+        return _pooled_frames(encoder, inputs, mask, weights)
+    rows = zip(inputs["input_values"], mask, strict=True)
+    return torch.cat(
+        [_pooled_frames(encoder, {"input_values": row[kept.bool()][None]}, None, weights) for row, kept in rows]
+    )
+
+
+def _pooled_frames(encoder: Any, inputs: dict[str, Tensor], mask: Tensor | None, weights: Tensor | None) -> Tensor:
+    if weights is None:
+        found = encoder(**inputs)
+        pooled: Tensor | None = getattr(found, "pooler_output", None)
+        if pooled is not None:
+            return pooled
+        frames: Tensor = found.last_hidden_state
+    else:
+        layers = torch.stack(encoder(**inputs, output_hidden_states=True).hidden_states, dim=-1)  # (B, F, D, layers)
+        frames = layers @ torch.softmax(weights, dim=-1).to(layers.dtype)
+    if mask is None:
+        return frames.mean(dim=1)
+    return masked_mean(frames, encoder._get_feature_vector_attention_mask(frames.shape[1], mask))
 
 
 def _train_without_gaps(encoder: Any) -> None:

@@ -32,16 +32,21 @@ class NetworkClass:
     given: Given
     kind: str
 
-    def fields(self, task: str, auto_class: str, **config: Any) -> tuple[dict[str, Any], torch.nn.Module]:
+    def fields(
+        self, task: str, auto_class: str, *, part: str = "", **config: Any
+    ) -> tuple[dict[str, Any], torch.nn.Module]:
         """Fields of a card that do not depend on the task's inputs, and the network without memory for its weights.
 
         Args:
+            part: of the network, for `transformers_auto.build`; empty for all of it.
             config: fields of the configuration that differ from those in the repository.
 
         Raises:
             NotDerivable: the library cannot build the network.
         """
         architecture = architecture_fields(self.repository, auto_class, {**self.config, **config})
+        if part:
+            architecture["arguments"]["part"] = part
         network = built(self.repository, architecture["arguments"])
         fields = common_fields(
             self.repository, task, f"{self.kind} of transformers, as {self.repository.name} publishes it."

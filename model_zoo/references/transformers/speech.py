@@ -8,6 +8,7 @@ from model_zoo.references.common_fields import positive
 from model_zoo.references.repository import config_of
 from model_zoo.references.transformers.extractor import PROCESSORS, sound_inputs, sound_recipe
 from model_zoo.references.transformers.network_class import NetworkClass
+from model_zoo.references.transformers.sound import EMBEDDING, plan_sound_encoder
 from model_zoo.references.transformers.whisper import plan_whisper
 from model_zoo.references.weight_files import weight_files
 
@@ -22,7 +23,9 @@ _VOCABULARY = ("vocab.json", "added_tokens.json", "tokenizer_config.json", "spec
 
 
 def plan_ctc(network: NetworkClass) -> CardPlan:
-    """The plan of a network that tells the token of each frame. Raises NotDerivable."""
+    """The plan of a network that tells the token of each frame, or of its encoder. Raises NotDerivable."""
+    if network.given.task == EMBEDDING:
+        return plan_sound_encoder(network)
     repository = network.repository
     count = positive(repository, network.config.get("vocab_size"), "vocab_size in config.json")
     recipe = sound_recipe(network, CTC_SECONDS)

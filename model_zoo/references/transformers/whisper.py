@@ -10,6 +10,7 @@ from model_zoo.references.transformers.extractor import PROCESSORS, sound_inputs
 from model_zoo.references.transformers.generation import GENERATED
 from model_zoo.references.transformers.network_class import NetworkClass
 from model_zoo.references.transformers.prompt import GENERATION, token_numbers
+from model_zoo.references.transformers.sound import EMBEDDING, plan_sound_encoder
 from model_zoo.references.transformers.tokenizer_file import require_tokenizer_file
 from model_zoo.references.weight_files import weight_files
 
@@ -21,7 +22,9 @@ _KEPT = ("eos_token_id", "pad_token_id", "decoder_start_token_id", "suppress_tok
 
 
 def plan_whisper(network: NetworkClass) -> CardPlan:
-    """The plan of a network that transcribes window by window. Raises NotDerivable."""
+    """The plan of a network that transcribes window by window, or of its encoder. Raises NotDerivable."""
+    if network.given.task == EMBEDDING:
+        return plan_sound_encoder(network)
     repository, config = network.repository, network.config
     require_tokenizer_file(repository)
     rules = config_of(repository, GENERATION)

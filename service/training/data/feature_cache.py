@@ -26,6 +26,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from model_zoo import strict_json
+from model_zoo.cards.card import Card
 from service import __version__
 from service.datasets.dataset import FEATURES
 from service.types import Item
@@ -33,8 +34,9 @@ from service.types import Item
 COMPLETE = "complete.json"
 EXACT, REDUCED, TRUNCATED = 1, 2, 4
 """Bits of `ok`."""
-CHUNK = 256
-"""Examples of one chunk: a crash loses at most these."""
+CHUNK, SOUNDS_CHUNK = 256, 32
+"""Examples of one chunk: a crash loses at most these. A worker that waits for the server sees whole chunks only, and a network
+that reads sounds may take seconds for each."""
 _CHUNK_NAME = re.compile(r"chunk-(\d{1,12})-(\d{1,12})\.safetensors")
 
 PREPARATION = 4
@@ -122,15 +124,20 @@ class FeatureCache:
         return isinstance(marker, dict) and marker.get("count") == self.count
 
 
-def gaps(known: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-    """Ranges of unknown rows, each at most one chunk long."""
+def chunk_size(base: Card) -> int:
+    """Examples of one chunk of a base's features."""
+    return SOUNDS_CHUNK if base.recipe.kind == "sound" else CHUNK
+
+
+def gaps(known: NDArray[np.bool_], size: int = CHUNK) -> Iterator[tuple[int, int]]:
+    """Ranges of unknown rows, each at most one chunk of `size` long."""
     start = 0
     while start < len(known):
         if known[start]:
             start += 1
             continue
         stop = start
-        while stop < len(known) and stop - start < CHUNK and not known[stop]:
+        while stop < len(known) and stop - start < size and not known[stop]:
             stop += 1
         yield start, stop
         start = stop

@@ -20,6 +20,7 @@ from service.training.data.feature_cache import (
     REDUCED,
     TRUNCATED,
     FeatureCache,
+    chunk_size,
     features_folder,
     gaps,
     row_state,
@@ -113,7 +114,7 @@ def _compute_missing(
     network, task = _load_eager(job)
     total, done, began = len(known), int(known.sum()), time.monotonic()
     at_start = done
-    for start, end in gaps(known):
+    for start, end in gaps(known, chunk_size(job.base)):
         features, ok = _compute(job, network, task, range(start, end), stop)
         cache.write(start, features, ok)
         done += end - start

@@ -105,6 +105,34 @@ def wavlm(folder: Path) -> Path:
     return wav2vec2(folder, "layer", "WavLM")
 
 
+def hubert_encoder(folder: Path) -> Path:
+    """An encoder of samples without a head."""
+    torch.manual_seed(26)
+    config = transformers.HubertConfig(**CONV, feat_extract_norm="layer", do_stable_layer_norm=True)
+    extractor = transformers.Wav2Vec2FeatureExtractor(return_attention_mask=True)
+    return _written(folder, transformers.HubertModel(config), extractor, "feature-extraction")
+
+
+def wav2vec2_pretraining(folder: Path) -> Path:
+    """An encoder of samples that takes no mask, as its makers have trained it."""
+    torch.manual_seed(27)
+    sizes = {"codevector_dim": 8, "proj_codevector_dim": 8, "num_codevectors_per_group": 4}
+    config = transformers.Wav2Vec2Config(**CONV, **sizes, feat_extract_norm="group")
+    extractor = transformers.Wav2Vec2FeatureExtractor(return_attention_mask=False)
+    return _written(folder, transformers.Wav2Vec2ForPreTraining(config), extractor, "")
+
+
+def ast_encoder(folder: Path) -> Path:
+    """An encoder of spectrograms without a head."""
+    classifier = transformers.ASTForAudioClassification.from_pretrained(ast(folder))
+    return _written(
+        folder,
+        classifier.audio_spectrogram_transformer,
+        transformers.ASTFeatureExtractor.from_pretrained(folder),
+        "feature-extraction",
+    )
+
+
 LETTERS = ("<pad>", "<s>", "</s>", "<unk>", "|", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ'")
 
 

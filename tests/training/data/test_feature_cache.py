@@ -7,10 +7,16 @@ import pytest
 
 from service.training.data.feature_cache import (
     CHUNK,
+    EXACT,
+    REDUCED,
+    SOUNDS_CHUNK,
+    TRUNCATED,
     FeatureCache,
     features_folder,
     gaps,
+    row_state,
 )
+from service.types import Item
 
 
 def rows(count: int, width: int = 4, seed: int = 0) -> np.ndarray:
@@ -90,3 +96,16 @@ def test_gaps_are_unknown_ranges_of_at_most_one_chunk() -> None:
         (20 + 2 * CHUNK, 50 + 2 * CHUNK),
     ]
     assert list(gaps(np.ones(5, np.bool_))) == []
+
+
+def test_sounds_come_in_smaller_chunks_and_every_row_is_in_one() -> None:
+    known = np.zeros(70, np.bool_)
+    known[10:20] = True
+    assert [*gaps(known, SOUNDS_CHUNK)] == [(0, 10), (20, 52), (52, 70)]
+    assert [*gaps(known)] == [(0, 10), (20, 70)]
+
+
+def test_row_notes_precision_and_a_truncated_example() -> None:
+    long, whole = Item({}, notes={"truncated": True, "seconds": 31.0}), Item({})
+    assert [row_state(whole, exact=True), row_state(whole, exact=False)] == [EXACT, REDUCED]
+    assert [row_state(long, exact=True), row_state(long, exact=False)] == [EXACT | TRUNCATED, REDUCED | TRUNCATED]

@@ -11,6 +11,7 @@ import torch
 
 from model_zoo.catalog import Catalog
 from model_zoo.network import load_network
+from model_zoo.references.card_plan import Given
 from model_zoo.references.reference import parse_reference
 from model_zoo.store import Store
 from service.datasets.examples import open_dataset
@@ -39,8 +40,12 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "wavlm": tiny_sounds.wavlm,
     "ast": tiny_sounds.ast,
     "whisper": tiny_sounds.whisper_classifier,
+    "encoder": tiny_sounds.hubert_encoder,
+    "dictation": tiny_sounds.whisper,
     "listener": tiny_sounds.ctc,
 }
+AS_ENCODERS = ("dictation",)
+"""Pulled for their encoders, by `--task feature-extraction`."""
 BASES = tuple(name for name in MAKERS if name != "listener")
 COUNT = 14
 """Sounds of each class."""
@@ -54,7 +59,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr("service.references.pull.library_answers", lambda _, asked: answer(asked))
         for name, make in MAKERS.items():
             (root / name).mkdir()
-            pull_reference(parse_reference(f"local:{make(root / name)}"), root / "home", name=name)
+            given = Given(task="feature-extraction" if name in AS_ENCODERS else "")
+            pull_reference(parse_reference(f"local:{make(root / name)}"), root / "home", given=given, name=name)
     return root / "home"
 
 
@@ -91,7 +97,10 @@ def test_head_on_frozen_frames_learns_the_pitch_of_tones(base: str, home: Path, 
         ("wavlm", Method.FULL),
         ("ast", Method.LORA),
         ("whisper", Method.LORA),
-        ("whisper", Method.FULL),
+        ("encoder", Method.LORA),
+        ("encoder", Method.FULL),
+        ("dictation", Method.LORA),
+        ("dictation", Method.FULL),
     ],
 )
 def test_network_is_trained_by_the_methods_of_a_transformer(
@@ -170,7 +179,7 @@ def test_short_sounds_do_not_end_full_training(home: Path, tmp_path: Path) -> No
     ("base", "asked", "field", "says"),
     [
         ("wavlm", {"method": Method.LORA}, "spec.method", "reads its weights itself"),
-        ("listener", {}, "spec.base", "cannot be fine-tuned"),
+        ("listener", {}, "spec.base", "cannot be fine-tuned: .* pull its encoder"),
         ("wav2vec2", {"task": "text-classification"}, "spec.task", "'audio-classification'"),
         ("ast", {"method": Method.FULL, "hyperparameters": {"augmentation": "light"}}, "spec.hyperparameters.augmentation",
          "has no meaning"),
