@@ -25,10 +25,11 @@ Progress = Callable[[int, int, str], None]
 """A callback with the bytes done, the bytes in all, and the step: `packing`, `reading`, `sending` or `checking`. With `checking`
 the server has all bytes and validates them."""
 
-_TABLES = ("text", "table", "series", "spans")
+_TABLES = ("text", "table", "series")
 _IMAGES = ("image_folder", "image_table")
 _KINDS = {
-    **dict.fromkeys((".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"), _TABLES),
+    **dict.fromkeys((".csv", ".tsv", ".parquet"), _TABLES),
+    **dict.fromkeys((".jsonl", ".ndjson"), (*_TABLES, "spans")),
     **dict.fromkeys((".txt", ".text", ".md"), ("text", "plain_text", "spans")),
     **dict.fromkeys((".conll", ".bio", ".iob", ".iob2"), ("spans",)),
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp"), _IMAGES),
