@@ -29,7 +29,7 @@ class Head(nn.Module):
         self.out = nn.Linear(spec.hidden if spec.kind == "mlp" and spec.hidden else spec.inputs, spec.outputs)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, D) → (B, outputs)."""
+        """(B, D) → (B, outputs), or of tokens (B, T, D) → (B, T, outputs)."""
         x = (features - self.mean) / self.scale
         if self.hidden is not None:
             x = functional.relu(self.hidden(x))
@@ -53,5 +53,7 @@ class TunedNetwork(Network):
         return features if columns is None else torch.cat([features, columns], dim=1)
 
     def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
-        """The base's inputs → the head's output, (B, outputs)."""
+        """The base's inputs → the head's output, (B, outputs), or (B, T, outputs) of a head for each token."""
+        if self.head.spec.per_token:
+            return {self.head.spec.output: self.head(self.base.token_features(**inputs))}
         return {self.head.spec.output: self.head(self.features(**inputs))}

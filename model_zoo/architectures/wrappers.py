@@ -43,6 +43,10 @@ class Network(nn.Module):
         """Output of the backbone, (B, D); the input of a head."""
         raise NotImplementedError
 
+    def token_features(self, **inputs: Tensor) -> Tensor:
+        """Vectors of the tokens of a text, (B, T, D); the input of a head for each token. Only encoders of texts have them."""
+        raise NotImplementedError
+
     def drop_own_head(self) -> None:
         """Remove the weights that `features` does not need, if there are any."""
 
@@ -101,10 +105,15 @@ class SentenceEncoder(Network):
 
     def features(self, **inputs: Tensor) -> Tensor:
         """``input_ids``, ``attention_mask`` (B, T) → embedding (B, D)."""
-        ids, mask = inputs["input_ids"], inputs["attention_mask"]
-        tokens: Tensor = self.backbone(input_ids=ids, attention_mask=mask).last_hidden_state  # (B, T, D)
-        pooled = tokens[:, 0] if self.first_token else masked_mean(tokens, mask)
+        tokens = self.token_features(**inputs)
+        pooled = tokens[:, 0] if self.first_token else masked_mean(tokens, inputs["attention_mask"])
         return functional.normalize(pooled, dim=1) if self.normalize else pooled
+
+    def token_features(self, **inputs: Tensor) -> Tensor:
+        """``input_ids``, ``attention_mask`` (B, T) → (B, T, D)."""
+        ids, mask = inputs["input_ids"], inputs["attention_mask"]
+        tokens: Tensor = self.backbone(input_ids=ids, attention_mask=mask).last_hidden_state
+        return tokens
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
         """``input_ids``, ``attention_mask`` (B, T), mask 1 for tokens and 0 for padding → ``embedding`` (B, D)."""

@@ -26,6 +26,8 @@ class HeadSpec(CardPart):
     """Width of the hidden layer of an mlp."""
     output: str = "logits"
     """Name of the output tensor."""
+    per_token: bool = False
+    """Whether the head answers for each token of a text, from the vectors of tokens, rather than for the whole of it."""
     columns: int = Field(default=0, ge=0)
     """Number of values of a table's row that are inputs beside the features, as the input ``columns``."""
 

@@ -28,8 +28,10 @@ the server has all bytes and validates them."""
 _TABLES = ("text", "table", "series")
 _IMAGES = ("image_folder", "image_table")
 _KINDS = {
-    **dict.fromkeys((".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"), _TABLES),
-    **dict.fromkeys((".txt", ".text", ".md"), ("text", "plain_text")),
+    **dict.fromkeys((".csv", ".tsv", ".parquet"), _TABLES),
+    **dict.fromkeys((".jsonl", ".ndjson"), (*_TABLES, "spans")),
+    **dict.fromkeys((".txt", ".text", ".md"), ("text", "plain_text", "spans")),
+    **dict.fromkeys((".conll", ".bio", ".iob", ".iob2"), ("spans",)),
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp"), _IMAGES),
     **dict.fromkeys((".wav", ".flac", ".ogg", ".oga", ".opus"), ("audio_folder",)),
 }

@@ -32,6 +32,7 @@ class DatasetKind(StrEnum):
     IMAGE_TABLE = "image_table"
     SERIES = "series"
     PLAIN_TEXT = "plain_text"
+    SPANS = "spans"
 
 
 MEDIA = (DatasetKind.IMAGE_FOLDER, DatasetKind.AUDIO_FOLDER, DatasetKind.IMAGE_TABLE)
@@ -142,7 +143,7 @@ class DatasetInfo(_FrozenModel):
     columns: Columns = Columns()
     """As named or inferred."""
     labels: tuple[str, ...] = ()
-    """Class names, sorted, if the target is a class; empty for a number."""
+    """Class names, sorted, if the target is a class, or the labels of spans; empty for a number."""
     multi_label: bool = False
     """Whether an example has any number of the classes, rather than one."""
     inputs: tuple[ColumnInfo, ...] = ()
@@ -162,13 +163,23 @@ class DatasetInfo(_FrozenModel):
 
 
 @dataclass(frozen=True, slots=True)
+class TextSpan:
+    """Characters of a text from `start` to `end`, the one after the last, in Unicode code points."""
+
+    start: int
+    end: int
+    label: int
+    """Index into `labels`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """One example; its input has the form in which a caller sends it to the served model."""
 
     instance: Instance
-    target: int | float | tuple[int, ...] | None
-    """Index into `labels`, or several, ascending; or the number to learn; None for series and plain text, which are their own
-    targets."""
+    target: int | float | tuple[int, ...] | tuple[TextSpan, ...] | None
+    """Index into `labels`, or several, ascending; the spans of a text in their order; or the number to learn; None for series and
+    plain text, which are their own targets."""
     split: str
     """`train`, `validation`, `test`, or empty if the data do not say."""
     digest: str

@@ -17,6 +17,7 @@ CLASSIFICATION = {
     DatasetKind.AUDIO_FOLDER: "audio-classification",
     DatasetKind.TEXT: "text-classification",
     DatasetKind.TABLE: "tabular-classification",
+    DatasetKind.SPANS: "token-classification",
 }
 
 REGRESSION = {

@@ -44,7 +44,7 @@ from service.jobs.workers.job_trace import end_trace, trace_of
 from service.jobs.workers.launcher import Launcher
 from service.observability.log import logger
 from service.observability.recorder import Recorder
-from service.training.job_spec import Method, Promotion, WorkOrder
+from service.training.job_spec import TOKEN_CLASSIFICATION, Method, Promotion, WorkOrder
 
 log = logger(__name__)
 
@@ -209,7 +209,7 @@ class JobRunner:
             threads=context.limits.threads,
             memory_mib=context.limits.memory_mib,
             rival=None if stable is None else stable.files.folder,
-            features_from_server=spec.method is Method.HEAD,
+            features_from_server=spec.method is Method.HEAD and spec.task != TOKEN_CLASSIFICATION,
             mlflow_uri=context.limits.mlflow_uri,
             traceparent="" if self._trace is None else self._trace.traceparent,
         )

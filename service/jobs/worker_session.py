@@ -20,7 +20,7 @@ from service.jobs.types import Checkpoint, Log, Metric, Progress
 from service.jobs.worker_outcome import OutcomeKind, WorkerOutcome, exit_reason
 from service.jobs.workers.launcher import Worker
 from service.observability.log import logger
-from service.training.job_spec import Method, WorkOrder
+from service.training.job_spec import WorkOrder
 from service.training.protocol import (
     CANCEL,
     FEATURES_READY,
@@ -95,7 +95,7 @@ class WorkerSession:
         self._control.follow(self._request_stop)
         watching = asyncio.create_task(self._watch())
         beside = [watching, asyncio.create_task(self._preempt())]
-        if self._order.spec.method is Method.HEAD:
+        if self._order.features_from_server:
             beside.append(asyncio.create_task(self._compute_features()))
         listening = asyncio.create_task(self._read_messages())
         try:

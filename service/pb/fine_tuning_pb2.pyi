@@ -44,6 +44,8 @@ class _DatasetKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DatasetKi
     """Series of numbers in time: CSV, JSONL or Parquet."""
     DATASET_KIND_PLAIN_TEXT: _DatasetKind.ValueType  # 7
     """Plain text, to learn the language of: one text file, or a zip or tar of them."""
+    DATASET_KIND_SPANS: _DatasetKind.ValueType  # 40
+    """Texts with labelled spans: words with BIO tags, one a line (.conll, .bio, .iob), or JSONL with lists of start, end and label."""
 
 class DatasetKind(_DatasetKind, metaclass=_DatasetKindEnumTypeWrapper):
     """── datasets ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -67,6 +69,8 @@ DATASET_KIND_SERIES: DatasetKind.ValueType  # 6
 """Series of numbers in time: CSV, JSONL or Parquet."""
 DATASET_KIND_PLAIN_TEXT: DatasetKind.ValueType  # 7
 """Plain text, to learn the language of: one text file, or a zip or tar of them."""
+DATASET_KIND_SPANS: DatasetKind.ValueType  # 40
+"""Texts with labelled spans: words with BIO tags, one a line (.conll, .bio, .iob), or JSONL with lists of start, end and label."""
 Global___DatasetKind: _TypeAlias = DatasetKind  # noqa: Y015
 
 class _DatasetState:

@@ -41,6 +41,15 @@ class MemoryShortage(NamedTuple):
     retry_after_s: float | None
 
 
+def runs_on_base(card: Card) -> bool:
+    """Whether a version is a head on the features of its base's network. A head for each token runs a network of its own, which
+    shares the weights of the base."""
+    source = card.source
+    if not isinstance(source, TunedSource) or source.method != "head":
+        return False
+    return card.head is None or not card.head.per_token
+
+
 class ModelVersion:
     """A version of a model and its state."""
 
@@ -113,8 +122,7 @@ class ModelVersion:
     @property
     def is_head(self) -> bool:
         """Whether the version runs on a base's runtime."""
-        source = self.card.source
-        return isinstance(source, TunedSource) and source.method == "head"
+        return runs_on_base(self.card)
 
     def holds_on(self, runtime: Runtime) -> bool:
         """Whether a READY head is known to be right on a runtime of its base. Heads are trained on eager fp32."""

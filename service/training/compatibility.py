@@ -21,6 +21,7 @@ RECIPE_KINDS: dict[DatasetKind, tuple[str, ...]] = {
     DatasetKind.IMAGE_TABLE: ("image",),
     DatasetKind.SERIES: ("series",),
     DatasetKind.PLAIN_TEXT: ("characters",),
+    DatasetKind.SPANS: ("text",),
 }
 """By kind of data set: the kinds of recipe that a base must have to read it."""
 
@@ -32,6 +33,7 @@ DATA_NAMES = {
     DatasetKind.IMAGE_TABLE: "pictures with a table",
     DatasetKind.SERIES: "series",
     DatasetKind.PLAIN_TEXT: "plain text",
+    DatasetKind.SPANS: "texts with labelled spans",
 }
 """For errors, by kind of data set."""
 
@@ -112,6 +114,10 @@ def _check_base(base: Card, *kinds: DatasetKind) -> None:
         raise InvalidInput(
             "spec.base", f"{base.name!r} cannot be fine-tuned: it has no features that a head could use{hint}"
         )
+    if kinds == (DatasetKind.SPANS,) and base.family != "transformer":
+        raise InvalidInput(
+            "spec.base", f"{base.name!r} is no Transformer, which labels of tokens need; use an encoder of texts"
+        )
     if kinds and not any(base.recipe.kind in RECIPE_KINDS[kind] for kind in kinds):
         data = " or ".join(DATA_NAMES[kind] for kind in kinds)
         raise InvalidInput("spec.base", f"{base.name!r} learns from {inputs}, and the data set holds {data}")
@@ -123,7 +129,7 @@ def _choose_task(dataset: DatasetInfo, requested: str) -> str:
         raise InvalidInput(
             "spec.dataset_id", f"for {DATA_NAMES[dataset.kind]} the target must be a number, and it is a class"
         )
-    if dataset.labels and len(dataset.labels) < 2:
+    if dataset.labels and len(dataset.labels) < 2 and dataset.kind is not DatasetKind.SPANS:
         raise InvalidInput("spec.dataset_id", f"expected at least 2 classes, got only {dataset.labels[0]!r}")
     if not requested:
         return fits[0]

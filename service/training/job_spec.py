@@ -19,6 +19,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+TOKEN_CLASSIFICATION = "token-classification"  # noqa: S105  # no password
+"""The task whose examples have a class for each token. A frozen base gives vectors of tokens only where its network runs: jobs of
+method `head` compute them in the worker."""
+
 
 class Method(StrEnum):
     """How a base is adapted."""

@@ -15,9 +15,10 @@ from model_zoo.cards.weight_source import InitialSource
 from model_zoo.catalog import Catalog
 from model_zoo.materialised import Materialised
 from model_zoo.store import Store
-from service.datasets.dataset import DatasetInfo, Splits
+from service.datasets.dataset import DatasetInfo, DatasetKind, Splits
 from service.datasets.examples import StoredExamples, open_dataset
 from service.datasets.splits import split_examples
+from service.training.data.token_tags import bio_tags
 from service.training.failures import CannotTrain
 from service.training.hyperparameters import Hyperparameters, resolve
 from service.training.job_spec import WorkOrder
@@ -62,7 +63,9 @@ class TrainingJob:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Class names; empty if the target is not a class."""
+        """Class names; empty if the target is not a class. Of spans: the tags of tokens."""
+        if self.info.kind is DatasetKind.SPANS:
+            return bio_tags(self.info.labels)
         return self.info.labels if self.classifies else ()
 
     def targets(self, indices: Sequence[int]) -> NDArray[np.float64]:

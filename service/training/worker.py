@@ -132,6 +132,10 @@ def run_method(order: WorkOrder, folder: Path, send: MessageWriter, stop: StopSi
     send.tracker = Tracker(order, folder)
     try:
         match order.spec.method, order.spec.task:
+            case Method.HEAD | Method.FULL | Method.LORA, "token-classification":
+                from service.training.methods.token_classification import train_tokens
+
+                train_tokens(order, folder, send, stop)
             case Method.HEAD, _:
                 from service.training.methods.head import train_head
 

@@ -36,9 +36,13 @@ class TransformersTextClassifier(Network):
     def features(self, **inputs: Tensor) -> Tensor:
         """``input_ids``, ``attention_mask`` and perhaps ``token_type_ids`` (B, T) → mean of the last token vectors over the mask
         (B, D)."""
+        return masked_mean(self.token_features(**inputs), inputs["attention_mask"])
+
+    def token_features(self, **inputs: Tensor) -> Tensor:
+        """``input_ids``, ``attention_mask`` and perhaps ``token_type_ids`` (B, T) → (B, T, D)."""
         base: Any = self.backbone
         tokens: Tensor = base.base_model(**inputs).last_hidden_state
-        return masked_mean(tokens, inputs["attention_mask"])
+        return tokens
 
     def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
         """``input_ids``, ``attention_mask`` (B, T), mask 1 for tokens and 0 for padding, and perhaps ``token_type_ids`` (B, T), 1

@@ -25,6 +25,7 @@ from service.datasets.readers.columns.schema import summarize_columns
 from service.datasets.readers.columns.targets import target_kind_of
 from service.datasets.readers.file_types import (
     ARCHIVE_FORMATS,
+    CONLL_SUFFIXES,
     PACKED_SUFFIXES,
     TEXT_SUFFIXES,
     file_type,
@@ -34,6 +35,8 @@ from service.datasets.readers.media.archive_files import ArchiveFiles, sort_file
 from service.datasets.readers.media.archive_inventory import SystemFiles
 from service.datasets.readers.media.folder_layout import folder_labels, split_folders_alone
 from service.datasets.readers.parsed_example import Reader
+from service.datasets.readers.spans.conll import ConllFile, ConllReader
+from service.datasets.readers.spans.span_table import SpanTableReader, find_spans
 from service.datasets.readers.tables.rows import TableReader
 from service.datasets.readers.tables.sniffing import other_file_type
 from service.datasets.readers.tables.table import Table
@@ -44,6 +47,7 @@ from service.datasets.readers.time_series.series_columns import (
     why_series,
     without_list_columns,
 )
+from service.datasets.split_names import split_from_word
 from service.errors import InvalidInput
 
 
@@ -77,6 +81,8 @@ def reader_for(
         return _of_files(sort_files(raw), system_files, kind, columns, limits, overrides)
     if kind in MEDIA:
         raise InvalidInput("header.kind", f"pictures and sounds come in a zip or tar, got {quoted(file_name)}")
+    if end in CONLL_SUFFIXES or (end in TEXT_SUFFIXES and DatasetKind.SPANS in (kind, *overrides.kinds)):
+        return _of_conll(data, file_name, end, kind, columns, limits, overrides)
     if end in TEXT_SUFFIXES:
         if kind not in (None, DatasetKind.PLAIN_TEXT):
             raise InvalidInput(
@@ -115,6 +121,14 @@ def _of_files(
     kind = overrides.kind_of(kind, tuple(DatasetKind))
     if kind in (None, *MEDIA) and (files.images or files.audio):
         return media_reader(files, system_files, kind, columns, limits, overrides)
+    words = [path for path in files.others if path.suffix.lower() in CONLL_SUFFIXES]
+    words += files.texts if kind is DatasetKind.SPANS else ()
+    if words and not files.tables and (kind is DatasetKind.SPANS or (kind is None and not files.texts)):
+        _check_conll(kind, columns)
+        if kind is None:
+            overrides.infer("kind", "spans", "the archive holds files with words and their tags")
+        found = [ConllFile(files.root / path, str(path), split_from_word(path.stem)) for path in sorted(words)]
+        return with_unused_files(ConllReader(found, limits), files, words, "file of words with tags", system_files)
     if kind in (DatasetKind.IMAGE_FOLDER, DatasetKind.IMAGE_TABLE):
         raise nothing_found_error("pictures (.jpg, .png, .webp)")
     if kind is DatasetKind.AUDIO_FOLDER:
@@ -152,6 +166,34 @@ def _of_files(
     )
 
 
+def _of_conll(
+    data: Path,
+    name: str,
+    end: str,
+    kind: DatasetKind | None,
+    columns: Columns,
+    limits: DatasetLimits,
+    overrides: Overrides,
+) -> Reader:
+    """The reader of one file of words with tags."""
+    _check_conll(kind, columns)
+    if what := other_file_type(data, end):
+        raise InvalidInput("data", f"{quoted(name)} is {what}")
+    if kind is None:
+        overrides.infer("kind", "spans", f"a file with words and their tags is called {end}")
+    return ConllReader([ConllFile(data, name)], limits)
+
+
+def _check_conll(kind: DatasetKind | None, columns: Columns) -> None:
+    if kind not in (None, DatasetKind.SPANS):
+        raise InvalidInput("header.kind", f"a file of words with tags has spans, and the kind is {kind}")
+    if named := [role for role, name in columns.roles().items() if name]:
+        raise InvalidInput(
+            f"header.columns.{named[0]}",
+            "a file of words with tags has no names of columns: words come first, tags last",
+        )
+
+
 def _infer_plain(kind: DatasetKind | None, why: str, infer: Infer) -> None:
     if kind is None:
         infer("kind", "plain_text", why)
@@ -181,7 +223,12 @@ def _of_table(
             "the first line",
             "a table begins with the names of its columns; this one looks like data: add a line of names if it is",
         )
-    kind = overrides.kind_of(kind, (DatasetKind.TEXT, DatasetKind.TABLE, DatasetKind.SERIES))
+    kind = overrides.kind_of(kind, (DatasetKind.TEXT, DatasetKind.TABLE, DatasetKind.SERIES, DatasetKind.SPANS))
+    if kind is None and not columns.target and not columns.time and (spans := find_spans(rest)):
+        overrides.infer("kind", "spans", f"{quoted(spans)} holds lists beside texts; --kind decides otherwise")
+        kind = DatasetKind.SPANS
+    if kind is DatasetKind.SPANS:
+        return SpanTableReader(table, columns, rest, limits)
     if columns.text_pair and kind not in (None, DatasetKind.TEXT):
         raise InvalidInput("header.columns.text_pair", f"a second text belongs to texts, and the kind is {kind}")
     if kind is None:

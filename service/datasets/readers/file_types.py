@@ -8,6 +8,8 @@ from service.errors import InvalidInput
 ARCHIVE_FORMATS = {".zip": "zip", ".tar": "tar", ".tar.gz": "tar", ".tgz": "tar"}
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 TEXT_SUFFIXES = (".txt", ".text", ".md")
+CONLL_SUFFIXES = (".conll", ".bio", ".iob", ".iob2")
+"""Words with tags, one a line."""
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp")
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus")
 UNSUPPORTED_IMAGE_SUFFIXES = (".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".svg", ".jxl", ".jp2")
@@ -27,7 +29,7 @@ SUGGESTIONS = {
     ),
 }
 """Advice for files of unsupported types."""
-UPLOAD_TYPES = (*ARCHIVE_FORMATS, *TABLE_SUFFIXES, *TEXT_SUFFIXES)
+UPLOAD_TYPES = (*ARCHIVE_FORMATS, *TABLE_SUFFIXES, *TEXT_SUFFIXES, *CONLL_SUFFIXES)
 """Suffixes of files that can be uploaded."""
 
 

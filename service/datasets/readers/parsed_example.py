@@ -18,6 +18,8 @@ class TargetKind(Enum):
     CLASSES = "classes"
     """Any number of classes."""
     NUMBER = "number"
+    SPANS = "spans"
+    """Labelled spans of a text."""
     NONE = "none"
     """For series and plain text, which are their own targets."""
 
@@ -34,7 +36,7 @@ class ParsedExample:
     label: str | None = None
     number: float | None = None
     labels: tuple[str, ...] | None = None
-    """The classes of an example that may have several, sorted; None where it has one, or a number."""
+    """The classes of an example that may have several, or the labels of its spans, sorted; None where it has one, or a number."""
     split: str = ""
     pieces: int = 1
     """Rows, lines or files of which the example is made."""

@@ -8,6 +8,7 @@ Columns: `label`, `labels` (a list), `number` (one of the three), `split`, `dige
     file      images and sounds: path below `files/`
     text      texts and plain text
     text_pair the second texts of pairs
+    spans     of texts: structs of `start`, `end` and `label`, in order
     row       tables: a struct with a number or a text for each input column
     values    series: numbers of all channels, step by step
 """
@@ -35,8 +36,10 @@ INPUTS = {
     DatasetKind.IMAGE_TABLE: ("file", "row"),
     DatasetKind.SERIES: ("values",),
     DatasetKind.PLAIN_TEXT: ("text",),
+    DatasetKind.SPANS: ("text", "spans"),
 }
 _TEXT, _NUMBER = {"dtype": "string", "_type": "Value"}, {"dtype": "float64", "_type": "Value"}
+_WHOLE = {"dtype": "int64", "_type": "Value"}
 
 
 def write_examples(reader: Reader, findings: Findings, folder: Path, raw: Path, dataset_id: str) -> None:
@@ -105,13 +108,18 @@ def _features(shape: ReaderSchema) -> dict[str, Any]:
         "text": _TEXT,
         "text_pair": _TEXT,
         "row": {name: _NUMBER if kind == "number" else _TEXT for name, kind in shape.row_columns},
+        "spans": {"feature": {"start": _WHOLE, "end": _WHOLE, "label": _TEXT}, "_type": "List"},
         "values": {"feature": _NUMBER, "_type": "List"},
     }
     inputs = (*INPUTS[shape.kind], *(("text_pair",) if shape.columns.text_pair else ()))
     return {
         **{name: of[name] for name in inputs},
         "label": _TEXT,
-        **({"labels": {"feature": _TEXT, "_type": "List"}} if shape.target is TargetKind.CLASSES else {}),
+        **(
+            {"labels": {"feature": _TEXT, "_type": "List"}}
+            if shape.target in (TargetKind.CLASSES, TargetKind.SPANS)
+            else {}
+        ),
         "number": _NUMBER,
         "split": _TEXT,
         "digest": _TEXT,
@@ -128,6 +136,8 @@ def _schema(features: dict[str, Any]) -> Any:
             return pyarrow.string()
         if feature is _NUMBER:
             return pyarrow.float64()
+        if feature is _WHOLE:
+            return pyarrow.int64()
         if feature.get("_type") == "List":
             return pyarrow.list_(arrow(feature["feature"]))
         return pyarrow.struct([(name, arrow(of)) for name, of in feature.items()])

@@ -29,6 +29,7 @@ WARN_SKIPPED_SHARE = 0.1
 MAX_REASONS = 50
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|\b\d[\d.,]*\b")
 """Names, values and numbers: reasons that differ only in these count as one reason."""
+SEVERAL = (TargetKind.CLASSES, TargetKind.SPANS)
 MISSING_TARGET = ("the target is empty", "the target is NaN")
 
 
@@ -114,7 +115,7 @@ class Findings:
     def labels(self) -> tuple[str, ...]:
         """Class names, sorted; by number if all of them are whole numbers. Where an example may have several, without those of
         one example, which cannot be learned and measured as well."""
-        if self._target is TargetKind.CLASSES:
+        if self._target in SEVERAL:
             return self._sorted([name for name, count in self._classes.items() if count >= MIN_CLASS_EXAMPLES])
         return self._sorted(list(self._classes))
 
@@ -175,7 +176,7 @@ class Findings:
                     f"class {quoted(single[0])}{more} has 1 usable example, and at least {MIN_CLASS_EXAMPLES} are"
                     f" needed; add some or leave the class out{why}",
                 )
-        if self._target is TargetKind.CLASSES:
+        if self._target in SEVERAL:
             self._refuse_classes(why)
         if self._target is TargetKind.NUMBER:
             if self._examples < MIN_NUMBER_EXAMPLES:
@@ -197,7 +198,10 @@ class Findings:
 
     def _refuse_classes(self, why: str) -> None:
         kept = len(self.labels())
-        if kept < 2:
+        if self._target is TargetKind.SPANS and not kept:
+            what = f"no label of a span is in at least {MIN_CLASS_EXAMPLES} texts"
+            raise InvalidInput("data", f"{what}, as the least that can be learned and measured{why}")
+        if self._target is TargetKind.CLASSES and kept < 2:
             few = f"class {quoted(self.labels()[0])} alone has" if kept else "no class has"
             raise InvalidInput(
                 "header.columns.target",
@@ -212,7 +216,7 @@ class Findings:
 
     def _remark(self) -> None:
         single = sorted(name for name, count in self._classes.items() if count < MIN_CLASS_EXAMPLES)
-        if self._target is TargetKind.CLASSES and single:
+        if self._target in SEVERAL and single:
             self.warn(f"classes of one example, which were left out: {quoted_list(single)}")
         total = self._examples + self._left_out
         pieces = {DatasetKind.SERIES: "row", DatasetKind.PLAIN_TEXT: "line"}  # one example is made of many

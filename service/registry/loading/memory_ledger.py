@@ -200,7 +200,7 @@ class Ledger:
     def _shared_with(self, card: Card) -> SharedPart | None:
         """The weights of its base that a version will find in memory."""
         source = card.source
-        if not isinstance(source, TunedSource) or source.method != "lora":
+        if not isinstance(source, TunedSource) or source.method == "full":
             return None
         parts = [held.shared for held in self._holdings.values() if held.shared is not None]
         return next((part for part in parts if part.digest == source.base_digest), None)

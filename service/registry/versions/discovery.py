@@ -12,7 +12,7 @@ from service.errors import IllegalMove, InvalidInput
 from service.registry.loading.background import in_daemon
 from service.registry.model_record import ModelRecord
 from service.registry.model_table import NO_OPTIONS, ModelTable
-from service.registry.model_version import ModelVersion
+from service.registry.model_version import ModelVersion, runs_on_base
 from service.registry.versions.version_folders import VersionFolders
 from service.settings import ModelOptions
 
@@ -62,7 +62,7 @@ class Discovery:
     def _version(self, published: Version, given: ModelOptions) -> ModelVersion:
         source = published.card.source
         assert isinstance(source, TunedSource)
-        base = self._table.get(source.base) if source.method == "head" else None
+        base = self._table.get(source.base) if runs_on_base(published.card) else None
         return ModelVersion(
             published.card,
             self._defaults(published.card),

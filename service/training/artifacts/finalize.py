@@ -24,6 +24,7 @@ from service.training.data.accounting import account_for_examples
 from service.training.evaluation.evaluate import evaluate
 from service.training.evaluation.measurements import Evaluation, NotCompared, Predictions
 from service.training.evaluation.mistakes import worst_mistakes
+from service.training.job_spec import Method
 from service.training.loop.checkpoint import LoopState
 from service.training.methods.lora import added_tensors
 from service.training.protocol import Finished, Metric, Progress, SendMessage
@@ -69,7 +70,7 @@ def finish(job: TrainingJob, model: TrainedModel, send: SendMessage, stop: StopS
     write_version(
         job,
         card=with_tolerance(model.card, golden),
-        state=version_state(model.network, adapter=model.card.adapter is not None),
+        state=version_state(model.network, whole=job.order.spec.method is Method.FULL),
         golden=golden,
         evaluation=evaluation,
         held_out=model.held_out,
@@ -130,14 +131,14 @@ def with_tolerance(card: Card, golden: Sequence[tuple[Tensors, Tensors]]) -> Car
     return card.model_copy(update={"tolerance": tolerance})
 
 
-def version_state(network: nn.Module, adapter: bool) -> dict[str, Tensor]:
-    """The tensors of the version's file, as `model_zoo/network.py` reads them."""
+def version_state(network: nn.Module, whole: bool) -> dict[str, Tensor]:
+    """The tensors of the version's file, as `model_zoo/network.py` reads them; unless `whole`, without those of its base."""
     if not isinstance(network, TunedNetwork):
         backbone = network.backbone
         assert isinstance(backbone, nn.Module)
         state = backbone.state_dict()
     else:
-        state = added_tensors(network.state_dict()) if adapter else network.state_dict()
+        state = network.state_dict() if whole else added_tensors(network.state_dict())
     return without_views(state)
 
 

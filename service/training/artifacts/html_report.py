@@ -43,6 +43,9 @@ METRIC_NAMES = {
     "mean_average_precision": "Mean average precision",
     "micro_f1": "F1 over all classes",
     "subset_accuracy": "All classes right",
+    "f1": "F1 of spans (strict)",
+    "precision": "Precision of spans",
+    "recall": "Recall of spans",
     "log_loss": "Log loss (nats)",
     "ece": "Calibration error",
     "mae": "Mean absolute error",
@@ -57,7 +60,9 @@ METRIC_NAMES = {
     "weight_decay": "L2 penalty",
     "learning_rate": "Learning rate",
 }
-PERCENTAGES = frozenset({"accuracy", "macro_f1", "mean_average_precision", "micro_f1", "subset_accuracy"})
+PERCENTAGES = frozenset(
+    {"f1", "precision", "recall", "accuracy", "macro_f1", "mean_average_precision", "micro_f1", "subset_accuracy"}
+)
 HIGHER_IS_BETTER = PERCENTAGES | {"r2"}
 
 
@@ -133,6 +138,10 @@ def verdict(evaluation: Evaluation) -> str:
                 of = evaluation.examples
                 hits, base_hits = round(accuracy * of), round(baseline_accuracy * of)
             return f"Right {hits} of {of} times; always guessing the commonest class would be right {base_hits} times."
+        case "token-classification":
+            ours, theirs = format_apart(metrics["f1"].value, baseline.get("f1", 0.0), digits=3, percent=True)
+            kind = evaluation.baseline.kind
+            return f"F1 of spans {ours}, where boundaries and label must be right; {kind}: {theirs}."
         case "text-generation":
             name = "bits_per_character"
             ours_bits, theirs_bits = format_apart(metrics[name].value, baseline[name], digits=3)

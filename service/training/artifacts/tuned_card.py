@@ -14,7 +14,7 @@ from service.tasks.image.image_tabular_regression import record_inputs
 from service.tasks.series.time_series_forecasting import series_inputs, series_output
 from service.tasks.tabular.row_input import row_inputs
 from service.training.evaluation.measurements import is_classification
-from service.training.job_spec import Method, WorkOrder
+from service.training.job_spec import TOKEN_CLASSIFICATION, Method, WorkOrder
 
 NO_DIGEST = "0" * 64
 LABELS = "labels.txt"
@@ -96,7 +96,7 @@ def tuned_card(
             "raw_input": RAW_INPUTS[recipe.kind],
             "signature": Signature(inputs=_inputs(base, recipe), outputs=(_output(base, task, labels, head, recipe),)),
             "recipe": recipe,
-            "labels": LABELS if is_classification(task) else None,
+            "labels": LABELS if is_classification(task) or task == TOKEN_CLASSIFICATION else None,
             "tolerance": base.tolerance.model_copy(
                 update={
                     "max_abs_error": tolerance,
@@ -124,7 +124,7 @@ def _closeness(closeness: Closeness, task: str, max_error: float | None) -> Clos
     For an answer that is a number only its error counts, at most `max_error`: the cosine of a single number is its sign, and
     there is no top class.
     """
-    if is_classification(task) or task == "text-generation":
+    if is_classification(task) or task in ("text-generation", TOKEN_CLASSIFICATION):
         return closeness.model_copy(update={"max_abs_error": None})
     least = closeness.min_cosine if task == FORECASTING else -1.0
     return closeness.model_copy(update={"max_abs_error": max_error, "min_cosine": least})
@@ -143,6 +143,8 @@ def _inputs(base: Card, recipe: Recipe) -> tuple[TensorSpec, ...]:
 
 
 def _output(base: Card, task: str, labels: tuple[str, ...], head: HeadSpec | None, recipe: Recipe) -> TensorSpec:
+    if task == TOKEN_CLASSIFICATION:
+        return TensorSpec(name="logits", datatype="FP32", shape=(-1, -1, len(labels)))
     if is_classification(task):
         name = "logits" if head is None else head.output
         return TensorSpec(name=name, datatype="FP32", shape=(-1, len(labels)))

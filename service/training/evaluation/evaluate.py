@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.training.data.token_tags import span_labels
 from service.training.evaluation import baseline as naive
 from service.training.evaluation import metrics
 from service.training.evaluation.intervals import (
@@ -30,6 +31,7 @@ from service.training.evaluation.measurements import (
     is_classification,
 )
 from service.training.failures import CannotTrain
+from service.training.job_spec import TOKEN_CLASSIFICATION
 
 MAX_CLASS_SHARE = 0.7
 """If one class has a larger share of the held-out data, guessing it gives a high accuracy, and macro F1 is the primary metric."""
@@ -55,7 +57,7 @@ def evaluate(
             naive forecast inside the training series, which MASE divides by; for text-generation token ids.
         incumbent: the incumbent's predictions for the same examples in the same order, or why there are none.
         baseline_outputs: of a baseline that `train_targets` alone do not give, in the form of `held_out.outputs`: the seasonal
-            naive forecast, or the untuned base's likelihoods.
+            naive forecast, the untuned base's likelihoods, or counts of spans.
 
     Raises:
         CannotTrain: the model gives no finite numbers, or the primary metric is undefined.
@@ -93,6 +95,8 @@ def evaluate(
     )
     if has_several_classes(task, held_out.targets):
         return _with_several_classes(evaluation, held_out)
+    if task == TOKEN_CLASSIFICATION:
+        return _with_span_labels(evaluation, held_out)
     return _with_classes(evaluation, held_out) if is_classification(task) else evaluation
 
 
@@ -120,6 +124,8 @@ def _statistics(task: str, predictions: Predictions, train_targets: NDArray[Any]
         return metrics.multi_label(outputs, targets)
     if is_classification(task):
         return metrics.classification(outputs, targets)
+    if task == TOKEN_CLASSIFICATION:
+        return metrics.spans(outputs, targets)
     if task == "time-series-forecasting":
         return metrics.forecast(outputs, targets, train_targets)
     if task == "text-generation":
@@ -152,6 +158,8 @@ def _primary(task: str, held_out: Predictions) -> tuple[str, bool]:
     if is_classification(task):
         largest = np.bincount(np.asarray(held_out.targets, np.int64)).max() / len(held_out.targets)
         return ("macro_f1" if largest > MAX_CLASS_SHARE else "accuracy"), True
+    if task == TOKEN_CLASSIFICATION:
+        return "f1", True
     return ("bits_per_character" if task == "text-generation" else "mae"), False
 
 
@@ -168,6 +176,10 @@ def _baseline(
         return "each class by its share", naive.class_shares(train_targets, examples)
     if is_classification(task):
         return "always the commonest class", naive.commonest_class(train_targets, len(labels), examples)
+    if task == TOKEN_CLASSIFICATION:
+        if outputs is None:
+            raise ValueError("spans need the counts of the baseline")
+        return "each word's most frequent tag", outputs
     if task == "time-series-forecasting":
         if outputs is None:
             raise ValueError("a forecast needs the outputs of the seasonal naive baseline")
@@ -226,6 +238,18 @@ def _with_several_classes(evaluation: Evaluation, held_out: Predictions) -> Eval
         area = float(metrics.average_precision(scores, flags[:, k].astype(np.float64), alike)[0]) if s else None
         per_class.append(ClassMetrics(label, _ratio(h, g), _ratio(h, s), _ratio(2 * h, g + s), s, area))
     return replace(evaluation, per_class=tuple(per_class))
+
+
+def _with_span_labels(evaluation: Evaluation, held_out: Predictions) -> Evaluation:
+    """The evaluation with its measurements by label of spans; labels are those of the tags."""
+    hits, marked = (np.asarray(held_out.outputs)[..., side].sum(axis=0).tolist() for side in (0, 1))
+    true = np.asarray(held_out.targets).sum(axis=0).tolist()
+    names = span_labels(evaluation.labels)
+    per_class = tuple(
+        ClassMetrics(label, _ratio(h, m), _ratio(h, t), _ratio(2 * h, m + t), int(t))
+        for label, h, m, t in zip(names, hits, marked, true, strict=True)
+    )
+    return replace(evaluation, per_class=per_class)
 
 
 def _reliability_bins(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> tuple[ReliabilityBin, ...]:

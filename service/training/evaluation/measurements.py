@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.training.evaluation.intervals import Value
+from service.training.job_spec import TOKEN_CLASSIFICATION
 
 
 def is_classification(task: str) -> bool:
-    """Whether the answer is one of several classes."""
-    return task.endswith("-classification")
+    """Whether the answer is one of several classes, or several of them, for a whole example."""
+    return task.endswith("-classification") and task != TOKEN_CLASSIFICATION
 
 
 def has_several_classes(task: str, targets: NDArray[Any]) -> bool:
@@ -28,6 +29,9 @@ class Predictions:
 
     classification   outputs: logits `(n, classes)`; targets: class indices `(n,)`, or, of several classes, 1 for each and 0 for
                      the others, `(n, classes)`
+    token-classif.   outputs: spans that were found, and that were marked at all, by label, `(n, labels, 2)`; targets: true
+    spans by label,
+                     `(n, labels)`
     regression       outputs and targets `(n,)`, in the units of the data
     forecasting      outputs and targets `(n, horizon, channels)`, in the units of the data
     text-generation  outputs: mean negative log-likelihood of a window's tokens, nats `(n,)`; targets: the number of tokens of

@@ -63,6 +63,29 @@ def multi_label(logits: NDArray[Any], targets: NDArray[Any]) -> dict[str, Statis
     }
 
 
+def spans(counts: NDArray[Any], true: NDArray[Any]) -> dict[str, Statistic]:
+    """Of counts of spans by example and label, as `Predictions` has them: f1, precision, recall over all spans, and macro_f1
+    over the labels that occur or are marked. A span is found if boundaries and label are right (strict, as seqeval counts)."""
+    hits = np.asarray(counts[..., 0], np.float64)
+    marked, truth = np.asarray(counts[..., 1], np.float64), np.asarray(true, np.float64)
+
+    def ratio(part: Floats, whole: Floats) -> Statistic:
+        def value(weights: Floats) -> Floats:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                total = weights @ whole
+                return np.asarray(np.where(total > 0, (weights @ part) / total, np.nan))
+
+        return value
+
+    found = hits.sum(axis=1)
+    return {
+        "f1": ratio(2.0 * found, (marked + truth).sum(axis=1)),
+        "precision": ratio(found, marked.sum(axis=1)),
+        "recall": ratio(found, truth.sum(axis=1)),
+        "macro_f1": _mean_f1(hits, marked + truth),
+    }
+
+
 def average_precision(scores: Floats, flags: Floats, weights: Floats) -> Floats:
     """The sum over thresholds of precision × gain in recall (as in scikit-learn) for one class, `(resamples,)`; NaN where no
     example has it. Examples of equal scores count together.

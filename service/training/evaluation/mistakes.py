@@ -14,6 +14,7 @@ from service.errors import InvalidInput
 from service.tasks.image.image_input import decode_image
 from service.training.evaluation.measurements import Predictions, has_several_classes, is_classification
 from service.training.evaluation.metrics import probabilities
+from service.training.job_spec import TOKEN_CLASSIFICATION
 from service.types import ImageInstance, Instance, RecordInstance, RowInstance, TextInstance, TextPairInstance
 
 MAX_MISTAKES = 12
@@ -57,7 +58,7 @@ def worst_mistakes(
         wrong = np.flatnonzero(predicted != targets)
         worst = wrong[np.argsort(-scores[wrong], kind="stable")][:most].tolist()
         shown = [(labels[targets[i]], labels[predicted[i]], float(scores[i])) for i in worst]
-    elif task in ("text-generation", "time-series-forecasting"):
+    elif task in ("text-generation", "time-series-forecasting", TOKEN_CLASSIFICATION):
         return []
     else:
         y = np.asarray(held_out.targets, np.float64).reshape(-1)

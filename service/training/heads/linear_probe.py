@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from model_zoo.architectures.tuned import (
+    Head,
     TunedNetwork,
 )
 from service.training.data.prepared import (
@@ -58,16 +59,23 @@ def start_from_probe(
     """
     step = max(1, -(-len(indices) // MAX_EXAMPLES))  # an even sample of very many examples
     features = extract_features(network, prepared, indices[::step], hparams.batch_size, stop)
-    head = network.head
+    set_to_probe(network.head, features, targets[::step], hparams)
+
+
+def set_to_probe(head: Head, features: Tensor, targets: Tensor, hparams: Hyperparameters) -> None:
+    """Standardises by the features (n, D), and sets a linear head to its solution. An MLP head keeps its random weights.
+
+    Args:
+        targets: see `start_from_probe`.
+    """
     scaler = StandardScaler.with_columns(features, head.spec.columns)
     with torch.no_grad():
         head.mean.copy_(scaler.mean)
         head.scale.copy_(scaler.scale)
         if head.hidden is not None:
             return
-    sample = targets[::step]
-    classes = None if sample.is_floating_point() and sample.dim() == 1 else head.spec.outputs
-    solver = solver_for(scaler(features), sample, classes, example_weights(hparams, sample, classes))
+    classes = None if targets.is_floating_point() and targets.dim() == 1 else head.spec.outputs
+    solver = solver_for(scaler(features), targets, classes, example_weights(hparams, targets, classes))
     solution = solver.fit(STRENGTH)
     with torch.no_grad():
         head.out.weight.copy_(solution.weight)

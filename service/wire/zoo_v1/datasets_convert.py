@@ -20,6 +20,7 @@ _KINDS = {
     DatasetKind.IMAGE_TABLE: pb.DATASET_KIND_IMAGE_TABLE,
     DatasetKind.SERIES: pb.DATASET_KIND_SERIES,
     DatasetKind.PLAIN_TEXT: pb.DATASET_KIND_PLAIN_TEXT,
+    DatasetKind.SPANS: pb.DATASET_KIND_SPANS,
 }
 MAX_SEPARATOR_CHARACTERS = 16
 _NEVER = datetime.fromtimestamp(0, UTC)

@@ -71,9 +71,9 @@ def why_series(rest: Mapping[str, ColumnSummary], columns: Columns, time: str) -
     labelled = any(name.casefold() in TARGET_NAMES[:-1] for name in rest)
     if any(summary.lists for summary in rest.values()):
         texts = find_by_name(TEXT_NAMES, without_list_columns(rest))
-        words = any(summary.word_lists for name, summary in rest.items() if columns.target in ("", name))
+        of_texts = any(summary.word_lists for name, summary in rest.items() if columns.target in ("", name))
         like = columns.target not in without_list_columns(rest) if columns.target else not (labelled or texts)
-        like = like and not words
+        like = like and not of_texts
         return "its cells are lists of numbers" if like else ""
     if not time or columns.target or labelled:
         return ""

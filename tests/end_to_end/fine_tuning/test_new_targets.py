@@ -1,0 +1,157 @@
+"""Pairs of texts, several classes and labelled spans: from an upload to answers over both protocols, and after a restart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model_zoo.references.reference import parse_reference
+from service.client import Classification, Entities, InvalidRequest, Job
+from service.pb import prediction_pb2
+from service.references.library_answers import answer
+from service.references.pull import pull_reference
+from tests.support.end_to_end.server_process import run_zoo
+from tests.support.end_to_end.stubs import ask, expect_error, infer, outputs, stubs_of
+from tests.support.end_to_end.workshop import RestartableServer
+from tests.support.references.tiny_texts import pair_classifier, token_classifier
+
+PAIRS = "premise,hypothesis,label\n" + "".join(
+    f"the old {('film', 'lamp')[i % 2]} {i},a {('film', 'lamp')[i % 4 // 2]},{'same' if i % 2 == i % 4 // 2 else 'other'}\n"
+    for i in range(60)
+)
+TAGGED = "text,label\n" + "".join(
+    f"the {('film and the lamp', 'film', 'lamp', 'keeper')[i % 4]} {i},{('film|lamp', 'film', 'lamp', '|')[i % 4]}\n"
+    for i in range(60)
+)
+WORDS = "".join(
+    f"the O\nkeeper O\n{('anna', 'karl', 'maria')[i % 3]} B-PER\nclimbed O\nto O\nold B-LOC\nrome I-LOC\nx{i} O\n\n"
+    for i in range(60)
+)
+SENTENCE = "the keeper anna climbed to old rome x7"
+
+
+@dataclass(frozen=True)
+class Made:
+    """Tuned models on a server."""
+
+    workshop: RestartableServer
+    jobs: dict[str, Job]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    root = tmp_path_factory.mktemp("targets")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("service.references.pull.library_answers", lambda _, asked: answer(asked))
+        for name, make in {"tiny_pairs": pair_classifier, "tiny_spans": token_classifier}.items():
+            (root / name).mkdir()
+            pull_reference(parse_reference(f"local:{make(root / name)}"), root / "home", name=name)
+    (root / "home" / "weights").mkdir(exist_ok=True)
+    settings = {"ZOO_MODELS": "tiny_pairs,tiny_spans", "ZOO_OPTIMIZE": "off"}
+    with RestartableServer(root / "home", settings) as workshop:
+        client = workshop.client
+        data = {"pairs.csv": PAIRS, "tagged.csv": TAGGED, "words.conll": WORDS}
+        for name, text in data.items():
+            (root / name).write_text(text)
+        pairs = client.upload_dataset(root / "pairs.csv")
+        tagged = client.upload_dataset(root / "tagged.csv", columns={"label_separator": "|"})
+        words = client.upload_dataset(root / "words.conll")
+        assert (pairs.columns.text_pair, tagged.multi_label, words.kind) == ("hypothesis", True, "spans")
+        few: dict[str, Any] = {"epochs": 2, "batch_size": 16}
+        jobs = {
+            "alike": client.create_job("tiny_pairs", pairs.id, "alike"),
+            "alike_full": client.create_job("tiny_pairs", pairs.id, "alike_full", method="full", hyperparameters=few),
+            "things": client.create_job("tiny_pairs", tagged.id, "things"),
+            "names": client.create_job("tiny_spans", words.id, "names"),
+            "names_lora": client.create_job("tiny_spans", words.id, "names_lora", method="lora", hyperparameters=few),
+        }
+        yield Made(workshop, {name: workshop.succeeded(job) for name, job in jobs.items()})
+
+
+def answers(made: Made) -> dict[str, Any]:
+    """Each model's answer by message, of which those by tensors and by command must not differ."""
+    client = made.workshop.client
+    pair = {"text": "the old film", "text_pair": "a lamp"}
+    found: dict[str, Any] = {}
+    for name in ("alike", "alike_full"):
+        [told] = client.predict(name, [pair])
+        assert isinstance(told, Classification)
+        found[name] = {label.name: label.score for label in told.labels}
+    [told] = client.predict("things", ["the film and the lamp 7"])
+    assert isinstance(told, Classification)
+    found["things"] = {label.name: label.score for label in told.labels}
+    for name in ("names", "names_lora"):
+        [spans] = client.predict(name, [SENTENCE])
+        assert isinstance(spans, Entities)
+        found[name] = [(one.label, one.start, one.end) for one in spans.entities]
+    return found
+
+
+def test_jobs_succeed_and_report_beside_a_baseline(made: Made) -> None:
+    expected = {"alike": "accuracy", "things": "mean_average_precision", "names": "f1", "names_lora": "f1"}
+    for name, metric in expected.items():
+        job = made.jobs[name]
+        assert (job.state, job.version) == ("SUCCEEDED", 1)
+        report = made.workshop.client.report(name, 1).report
+        assert report["primary"] == metric
+        assert metric in report["baseline"]
+    assert "version 1 is stable: f1 " in made.jobs["names"].promotion_outcome
+
+
+def test_answers_are_alike_over_both_protocols(made: Made) -> None:
+    found = answers(made)
+    assert sum(found["alike"].values()) == pytest.approx(1.0)
+    assert found["names"] == [("PER", 11, 15), ("LOC", 27, 35)]
+    with stubs_of(made.workshop.server) as stubs:
+        text, other = [b"the old film"], [b"a lamp"]
+        logits = outputs(stubs.infer(infer("alike", text=text, text_pair=other)))["logits"][0]
+        softmax = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+        assert sorted(softmax.tolist()) == pytest.approx(sorted(found["alike"].values()), abs=1e-4)
+        logits = outputs(stubs.infer(infer("things", text=[b"the film and the lamp 7"])))["logits"][0]
+        sigmoid = 1 / (1 + np.exp(-logits))
+        assert sorted(sigmoid.tolist()) == pytest.approx(sorted(found["things"].values()), abs=1e-4)
+        logits = outputs(stubs.infer(infer("names", text=[SENTENCE.encode()])))["logits"]
+        assert logits.shape[::2] == (1, 5)
+        message = {"text_pair": prediction_pb2.TextPair(text="the old film", text_pair="a lamp")}
+        reply = stubs.predict(ask("alike", message, {"text": "the old film"}))
+        assert {x.name: pytest.approx(x.score, abs=1e-5) for x in reply.predictions[0].classification.labels} == found[
+            "alike"
+        ]
+        assert reply.predictions[1].error.message.startswith("instances[1]: expected a text_pair")
+        error = expect_error(lambda: stubs.infer(infer("alike", text=text)))
+        assert (error.code, "text_pair" in error.message) == ("INVALID_ARGUMENT", True)
+
+
+def test_command_reads_both_columns_of_a_table_as_in_training(made: Made, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("hypothesis,premise\na lamp,the old film\n")
+    done = run_zoo("predict", "alike", str(tmp_path / "new.csv"), "--json", "--server", made.workshop.server.target)
+    assert done.returncode == 0, done.stderr
+    told = {label["name"]: label["score"] for label in json.loads(done.stdout)["labels"]}
+    assert told == pytest.approx(answers(made)["alike"], abs=1e-5)
+
+
+def test_job_that_cannot_be_is_refused_before_it_is_queued(made: Made, tmp_path: Path) -> None:
+    client = made.workshop.client
+    (tmp_path / "words.conll").write_text(WORDS)
+    words = client.upload_dataset(tmp_path / "words.conll")
+    with pytest.raises(InvalidRequest, match=r"is no Transformer, which labels of tokens need|characters|learns"):
+        client.create_job("char_lstm", words.id, "other")
+    (tmp_path / "bad.conll").write_text("York I-LOC\n\n" * 3)
+    with pytest.raises(InvalidRequest, match=r"has no usable example; 3 left out, the first is 'bad.conll', row 1"):
+        client.upload_dataset(tmp_path / "bad.conll")
+
+
+def test_versions_answer_alike_after_a_restart(made: Made) -> None:
+    before = answers(made)
+    made.workshop.stop()
+    made.workshop.start()
+    after = answers(made)
+    for name in ("alike", "alike_full", "things"):
+        assert after[name] == pytest.approx(before[name], abs=1e-5)
+    assert (after["names"], after["names_lora"]) == (before["names"], before["names_lora"])
