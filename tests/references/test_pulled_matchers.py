@@ -41,7 +41,7 @@ from service.types import (
 from service.verification.golden_check import golden_problem
 from tests.support.references.pulled import RunningModel, photo, pulled_here
 from tests.support.references.stand_in_hub import HostedRepository, stand_in_hub
-from tests.support.references.tiny_image_text import MATCHERS, clip, siglip
+from tests.support.references.tiny_image_text import MATCHERS, clip, sentencepiece_siglip, siglip
 
 PHOTOS = ("cat.jpg", "coffee.jpg")
 
@@ -335,7 +335,6 @@ def changed(path: Path, **fields: Any) -> None:
         (lambda f: (f / "tokenizer.json").unlink(), "tokenizer.json"),
         (lambda f: (f / "preprocessor_config.json").unlink(), "preprocessor_config.json"),
         (lambda f: changed(f / "config.json", text_config__max_position_embeddings=16), "16 positions"),
-        (lambda f: changed(f / "tokenizer_config.json", tokenizer_class="SiglipTokenizer"), "sentencepiece"),
         (lambda f: changed(f / "config.json", text_config__num_hidden_layers=5000), "5000"),
     ],
 )
@@ -347,6 +346,27 @@ def test_repository_that_makes_no_card_is_refused_with_the_reason(change: Any, r
 
     with pytest.raises(NotDerivable, match=reason):
         pulled_here(make, tmp_path / "tiny", tmp_path / "home")
+
+
+def test_tokenizer_of_sentencepiece_gives_the_answers_of_the_library(tmp_path: Path) -> None:
+    """The pull compares them, with labels that have capitals and punctuation."""
+    model = pulled_here(sentencepiece_siglip, tmp_path / "tiny", tmp_path / "home")
+    recipe = model.pulled.card.recipe
+    assert isinstance(recipe, LabelledImageRecipe)
+    assert recipe.simplified
+    (plain, loud) = (
+        model.task.preprocess([LabelledImageInstance(photo("cat.jpg"), (text,), ())], ["instances[0]"])[0]
+        for text in (b"a photo of a cat", b"A photo, of a CAT!")
+    )
+    assert isinstance(plain, Item)
+    assert isinstance(loud, Item)
+    np.testing.assert_array_equal(plain.tensors["input_ids"], loud.tensors["input_ids"])
+
+
+def test_tokenizer_of_a_package_that_is_missing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(NotDerivable, match="sentencepiece, which is not installed"):
+        pulled_here(sentencepiece_siglip, tmp_path / "tiny", tmp_path / "home")
 
 
 def test_settings_of_images_may_lie_in_the_file_of_a_processor_for_both(tmp_path: Path) -> None:

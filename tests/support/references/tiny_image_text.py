@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from tests.support.references.tiny_repositories import WORDS, write_page
@@ -41,7 +44,12 @@ def siglip(folder: Path, masked: bool = False) -> Path:
     size = word_tokenizer(folder, ["input_ids", "attention_mask"] if masked else ["input_ids"])
     torch.manual_seed(22)
     config = transformers.SiglipConfig(
-        text_config={**_tower(), "vocab_size": size, "max_position_embeddings": 64, "projection_size": 32},
+        text_config={
+            **_tower(),
+            "vocab_size": size,
+            "max_position_embeddings": 64,
+            "projection_size": 32,
+        },
         vision_config={**_tower(), "image_size": 64, "patch_size": 16},
     )
     network = transformers.SiglipModel(config)
@@ -51,6 +59,37 @@ def siglip(folder: Path, masked: bool = False) -> Path:
         network.logit_bias.fill_(-1.0)
     processor = transformers.SiglipImageProcessor(size={"height": 64, "width": 64})
     return _written(folder, network, processor)
+
+
+def sentencepiece_siglip(folder: Path) -> Path:
+    """A SigLIP of the first generation: its tokenizer reads `spiece.model`, and takes capitals and punctuation out of texts."""
+    siglip(folder)
+    size = len(json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"])
+    model = io.BytesIO()
+    SentencePieceTrainer.train(
+        sentence_iterator=iter([WORDS, "this is a photo of a cat, a cup or a rocket"] * 20),
+        model_writer=model,
+        vocab_size=size,
+        hard_vocab_limit=False,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        minloglevel=2,
+    )
+    (folder / "spiece.model").write_bytes(model.getvalue())
+    library: Any = transformers
+    library.SiglipTokenizer(
+        str(folder / "spiece.model"), model_max_length=64, model_input_names=["input_ids"]
+    ).save_pretrained(folder)
+    pieces = SentencePieceProcessor(model_proto=model.getvalue())
+    scored = [(pieces.id_to_piece(i), pieces.get_score(i)) for i in range(pieces.get_piece_size())]
+    fast = Tokenizer(models.Unigram(scored, unk_id=2, byte_fallback=False))
+    fast.pre_tokenizer = pre_tokenizers.Metaspace()
+    fast.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    fast.add_special_tokens(["</s>", "<unk>"])
+    fast.save(str(folder / "tokenizer.json"))
+    return folder
 
 
 def masked_siglip(folder: Path) -> Path:
