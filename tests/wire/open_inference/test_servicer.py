@@ -1,6 +1,7 @@
 """The protocol on a real port, with a fake pipeline behind it."""
 
 import asyncio
+import re
 from typing import Any
 
 import grpc
@@ -270,6 +271,7 @@ async def test_configuration_describes_batching() -> None:
         "precision": "fp32",
         "family": "cnn",
         "task": "image-classification",
+        "raw_input": "image BYTES [-1, 1]",
     }
     assert not config.model_transaction_policy.decoupled
     assert not config.response_cache.enable
@@ -280,6 +282,7 @@ async def test_metadata_and_configuration_agree_on_raw_inputs() -> None:
     async with wired() as zoo:
         config = (await zoo.stub.ModelConfig(pb.ModelConfigRequest(name="sentences"))).config
     assert [(i.name, i.data_type, list(i.dims)) for i in config.input] == [("text", pb.TYPE_STRING, [1])]
+    assert re.fullmatch(r"\w+ [A-Z]+\d+ \[-1.*\]", config.parameters["tensor_inputs"].string_value)
 
 
 async def statistics(zoo: Wired, **asked: str) -> list[Any]:
