@@ -44,7 +44,12 @@ OPTION_NAMES = {
 
 
 def finetune(
-    base: Annotated[str, typer.Argument(metavar="BASE", help="Model to start from, as `zoo models` lists it.")],
+    base: Annotated[
+        str,
+        typer.Argument(
+            metavar="BASE", help="Model to start from, as `zoo models` lists it, or a reference as `zoo pull` takes it."
+        ),
+    ],
     data: Annotated[
         str,
         typer.Argument(
@@ -98,6 +103,8 @@ def finetune(
     as_json: Json = False,
 ) -> None:
     """Fine-tune BASE on DATA, and serve the result as NAME. Exit code 1 if the job fails; Ctrl-C leaves it running."""
+    from model_zoo.references.reference import is_reference
+    from service.cli.pulled_base import pulled_base
     from service.cli.rendering.job_outcome import print_outcome
     from service.cli.rendering.job_progress import follow_job
     from service.client import Columns, ZooClientError
@@ -113,6 +120,8 @@ def finetune(
     job_options: dict[str, Any] = {"task": task, "method": method.lower(), "hyperparameters": hyperparameters}
     job_options |= {"seed": seed, "priority": priority}
     with connect(server, owner=owner) as client:
+        if is_reference(base):
+            base = pulled_base(client, base, server)
         try:
             dataset = _find_stored(client, data, kind, columns)
             if dataset is None:

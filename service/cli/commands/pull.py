@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -136,17 +136,19 @@ def pull(
         raise typer.Exit(1)
 
 
-def pull_one(text: str, settings: Settings, name: str = "", given: Given | None = None) -> str:
+def pull_one(
+    text: str, settings: Settings, name: str = "", given: Given | None = None, say: Callable[[str], None] = print_line
+) -> str:
     """Pulls a reference, says what it is, and gives its name as a model. Raises ZooModelError."""
     from model_zoo.references.reference import parse_reference
 
     options: dict[str, Any] = {"name": name}
     if given is not None:
         options |= {"task": given.task, "labels": given.labels, "settings": dict(given.settings)}
-    return _run_pull(settings, text, reference=str(parse_reference(text)), **options)
+    return _run_pull(settings, text, say, reference=str(parse_reference(text)), **options)
 
 
-def _run_pull(settings: Settings, label: str, /, **order: Any) -> str:
+def _run_pull(settings: Settings, label: str, say: Callable[[str], None] = print_line, /, **order: Any) -> str:
     """Pulls in a process of its own, says what it is, and gives its name as a model. Raises ZooModelError."""
     from model_zoo.catalog import Catalog
     from model_zoo.store import Store
@@ -162,11 +164,11 @@ def _run_pull(settings: Settings, label: str, /, **order: Any) -> str:
         **order,
     )
     with _progress(label) as progress:
-        pulled = PullProcess(asked).run(print_line, progress)
+        pulled = PullProcess(asked).run(say, progress)
     card = Catalog.of_home(settings.home).get(pulled.name)
     files = Store(settings.home).find(card)
     assert files is not None, "a pull ends with its files in place"
-    _describe(card, files, pulled.already)
+    _describe(card, files, pulled.already, say)
     return pulled.name
 
 
@@ -228,21 +230,19 @@ def _pull_card(catalog: Catalog, name: str, settings: Settings) -> bool:
     return True
 
 
-def _describe(card: Card, files: Materialised, already: bool) -> None:
+def _describe(card: Card, files: Materialised, already: bool, say: Callable[[str], None]) -> None:
     size = format_size(files.weights.stat().st_size)
-    print_line(f"{card.name}: {'already here' if already else 'pulled'}, {size} in {files.folder}")
+    say(f"{card.name}: {'already here' if already else 'pulled'}, {size} in {files.folder}")
     classes = f", {len(card.class_names):,} classes" if card.class_names else ""
-    print_line(
-        f"  {card.task}{classes}, {card.parameters:,} parameters, {card.family}; input: {card.raw_input or 'tensors'}"
-    )
+    say(f"  {card.task}{classes}, {card.parameters:,} parameters, {card.family}; input: {card.raw_input or 'tensors'}")
     if card.batching.single_rows_because:
-        print_line(f"  a batch has one row: {card.batching.single_rows_because}")
-    print_line(f"  licence: {card.licence.weights}; pulled from {card.reference}")
+        say(f"  a batch has one row: {card.batching.single_rows_because}")
+    say(f"  licence: {card.licence.weights}; pulled from {card.reference}")
     if (seen := card.verification) is not None:
-        print_line(
+        say(
             f"  equals {seen.library} on {seen.inputs} inputs: differs by {seen.max_difference:.2g}, allowed {seen.bound:g}"
         )
-    print_line(f"  serve it: zoo serve --model {card.name}")
+    say(f"  serve it: zoo serve --model {card.name}")
 
 
 def _given(task: str, labels: Path | None, assignments: list[str]) -> Given | None:

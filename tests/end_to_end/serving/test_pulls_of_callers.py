@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -11,7 +12,7 @@ import pytest
 
 from service.client import Classification, Client
 from service.client.errors import ZooClientError
-from tests.support.end_to_end.server_process import ServerProcess, run_zoo, zoo_home
+from tests.support.end_to_end.server_process import ServerProcess, run_zoo, until, zoo_home
 from tests.support.end_to_end.stubs import RNN
 from tests.support.references.stand_in_hub import HostedRepository, StandInHub, stand_in_hub
 from tests.support.references.tiny_repositories import text_classifier
@@ -143,3 +144,34 @@ def test_server_pulls_nothing_unless_its_operator_allows_it(running: Running) ->
         error = refused(client, "hf:org/tiny")
     assert (error.code, "ZOO_ALLOW_PULL" in error.message) == ("PERMISSION_DENIED", True)
     assert len(hub.requests) == asked
+
+
+def finetuned(base: str, tmp_path: Path, name: str, server: ServerProcess, settings: dict[str, str]) -> dict[str, str]:
+    data = tmp_path / "films.csv"
+    texts = ("the film was a delight", "the old lamp", "a delight from first to last", "stairs and the lighthouse")
+    lines = [f"{text},{('good', 'bad')[i % 2]}" for i, text in enumerate(texts * 8)]
+    data.write_text("\n".join(["text,label", *lines]))
+    given = ("--name", name, "--json", "--detach", "--server", server.target)
+    done = run_zoo("finetune", base, str(data), *given, **settings)
+    assert done.returncode == 0, done.stderr
+    job: dict[str, str] = json.loads(done.stdout.splitlines()[-1])["job"]
+    return job
+
+
+def test_base_is_a_reference_that_the_server_pulls(running: Running, tmp_path: Path) -> None:
+    _, server, client, settings = running
+    elsewhere = {**settings, "ZOO_HOME": str(tmp_path / "home")}
+    job = finetuned("hf:org/tiny", tmp_path, "reviews", server, elsewhere)
+    until(lambda: client.job(job["id"]).state == "SUCCEEDED", "the job")
+    [found] = client.predict("reviews", TEXT)
+    assert isinstance(found, Classification)
+    assert not (tmp_path / "home" / "cards").exists(), "this machine pulls nothing"
+
+
+def test_base_is_a_folder_of_this_machine_that_the_command_pulls(
+    running: Running, folder: Path, tmp_path: Path
+) -> None:
+    _, server, client, settings = running
+    job = finetuned(f"local:{folder}", tmp_path, "views", server, settings)
+    until(lambda: client.job(job["id"]).state == "SUCCEEDED", "the job")
+    assert isinstance(client.predict("views", TEXT)[0], Classification)
