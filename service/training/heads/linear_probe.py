@@ -62,11 +62,14 @@ def start_from_probe(
     set_to_probe(network.head, features, targets[::step], hparams)
 
 
-def set_to_probe(head: Head, features: Tensor, targets: Tensor, hparams: Hyperparameters) -> None:
+def set_to_probe(
+    head: Head, features: Tensor, targets: Tensor, hparams: Hyperparameters, strength: float = STRENGTH
+) -> None:
     """Standardises by the features (n, D), and sets a linear head to its solution. An MLP head keeps its random weights.
 
     Args:
         targets: see `start_from_probe`.
+        strength: the L2 penalty.
     """
     scaler = StandardScaler.with_columns(features, head.spec.columns)
     with torch.no_grad():
@@ -76,7 +79,7 @@ def set_to_probe(head: Head, features: Tensor, targets: Tensor, hparams: Hyperpa
             return
     classes = None if targets.is_floating_point() and targets.dim() == 1 else head.spec.outputs
     solver = solver_for(scaler(features), targets, classes, example_weights(hparams, targets, classes))
-    solution = solver.fit(STRENGTH)
+    solution = solver.fit(strength)
     with torch.no_grad():
         head.out.weight.copy_(solution.weight)
         head.out.bias.copy_(solution.bias)

@@ -163,7 +163,7 @@ def test_base_is_a_reference_that_the_server_pulls(running: Running, tmp_path: P
     elsewhere = {**settings, "ZOO_HOME": str(tmp_path / "home")}
     job = finetuned("hf:org/tiny", tmp_path, "reviews", server, elsewhere)
     until(lambda: client.job(job["id"]).state == "SUCCEEDED", "the job")
-    [found] = client.predict("reviews", TEXT)
+    [found] = client.predict("reviews", TEXT, version="1")
     assert isinstance(found, Classification)
     assert not (tmp_path / "home" / "cards").exists(), "this machine pulls nothing"
 
@@ -174,4 +174,4 @@ def test_base_is_a_folder_of_this_machine_that_the_command_pulls(
     _, server, client, settings = running
     job = finetuned(f"local:{folder}", tmp_path, "views", server, settings)
     until(lambda: client.job(job["id"]).state == "SUCCEEDED", "the job")
-    assert isinstance(client.predict("views", TEXT)[0], Classification)
+    assert isinstance(client.predict("views", TEXT, version="1")[0], Classification)
