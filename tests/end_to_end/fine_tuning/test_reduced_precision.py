@@ -21,7 +21,7 @@ from tests.support.end_to_end.user_data import (
 )
 from tests.support.end_to_end.workshop import RestartableServer
 
-pytestmark = [pytest.mark.weights, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.weights, pytest.mark.timeout(1800)]
 
 BF16 = {"ZOO_PRECISION": "bf16"}
 DIGITS, NEW_DIGITS = 240, 40

@@ -23,7 +23,7 @@ from tests.support.model_zoo.tiny_model import (
     make_tiny,
 )
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 OPENVINO = importlib.util.find_spec("openvino") is not None
 TEXTS = [SENTENCE, "Yes.", "word " * 400, "Stocks fell sharply."]

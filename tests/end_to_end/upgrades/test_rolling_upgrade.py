@@ -129,7 +129,7 @@ def stock_stub(target: str) -> Iterator[Any]:
 
 
 @pytest.mark.component
-@pytest.mark.timeout(900)  # six servers start one after the other; each step has its own limit, TIMEOUT_S
+@pytest.mark.timeout(2400)  # six servers start one after the other; each step has its own limit, TIMEOUT_S
 def test_upgrade_and_rollback_of_one_server_after_the_other_lose_no_request(
     fleet: tuple[Fleet, str], tmp_path: Path
 ) -> None:

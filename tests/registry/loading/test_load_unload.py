@@ -48,7 +48,7 @@ TIMES, FIRST = 100, 5
 
 
 @pytest.mark.weights
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_hundred_loads_and_unloads_leave_no_memory_behind(zoo_home: Path, served: Callable[[str], object]) -> None:
     served(NAME)  # fetches the weights, or skips
     if trimmed_bytes() is None:

@@ -20,7 +20,7 @@ from service.runtime.device import DevicePlan
 from service.runtime.network import NetworkRuntime
 from tests.support.model_zoo.tiny_model import ONCE_COMPILED, WIDTH, make_tiny
 
-pytestmark = [pytest.mark.weights, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.weights, pytest.mark.timeout(900)]
 
 LANES = 2
 

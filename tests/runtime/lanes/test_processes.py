@@ -35,7 +35,7 @@ PLAN = DevicePlan("cpu", LANES, 1)
 
 pytestmark = [
     pytest.mark.weights,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(not should_use_processes(PLAN, LEAST_MEMORY), reason="this system has no memfd_create"),
 ]
 

@@ -28,7 +28,7 @@ __all__ = ["EXAMPLES", "REPOSITORY"]
 
 ZOO = REPOSITORY / ".venv" / "bin" / "zoo"
 
-TIMEOUT_S = 120.0
+TIMEOUT_S = 300.0
 """Of anything that must happen. It is long, since the machine may be busy."""
 BEYOND_LOOPBACK = {"ZOO_ALLOW_PLAINTEXT_BEYOND_LOOPBACK": "true", "ZOO_ALLOW_ANONYMOUS_BEYOND_LOOPBACK": "true"}
 """Settings of a server that listens where other machines can call it."""
