@@ -150,9 +150,14 @@ class ServerProcess:
         return self
 
     def ready(self) -> ServerProcess:
-        """Returns once every model has loaded or failed, and at least one serves."""
-        self.live()
-        self.wait_for("ready")
+        """Returns once every model has loaded or failed, and at least one serves. A server that does not get so far is killed, so
+        that it takes no core from the tests that follow."""
+        try:
+            self.live()
+            self.wait_for("ready")
+        except BaseException:
+            self.process.kill()
+            raise
         return self
 
     @property
