@@ -120,10 +120,10 @@ def finetune(
     job_options: dict[str, Any] = {"task": task, "method": method.lower(), "hyperparameters": hyperparameters}
     job_options |= {"seed": seed, "priority": priority}
     with connect(server, owner=owner) as client:
-        if is_reference(base):
-            base = pulled_base(client, base, server)
         try:
             dataset = _find_stored(client, data, kind, columns)
+            if is_reference(base):
+                base = pulled_base(client, base, server)
             if dataset is None:
                 # The server checks the job first, so that a job that it rejects costs no upload.
                 client.check_job(base, name, kinds=(kind,) if kind else kinds_in(data), **job_options)
