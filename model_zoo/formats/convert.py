@@ -25,6 +25,8 @@ __all__ = ["convert"]
 State = dict[str, torch.Tensor]
 SERVED = ("tokenizer", "alphabet")
 """Roles of files that a server reads."""
+MANIFEST = "manifest.json"
+"""The store writes it beside the files."""
 
 
 def convert(card: Card, contents: Mapping[str, bytes], folder: Path) -> dict[str, str]:
@@ -59,28 +61,35 @@ def convert(card: Card, contents: Mapping[str, bytes], folder: Path) -> dict[str
     for role in contents:
         # The library's own files have no use once it has read them.
         if role != "weights" and (card.weights.mapping != "library" or role in SERVED):
-            name = f"{role}{Path(card.source.files[role].path).suffix}"
-            (folder / name).write_bytes(contents[role])
-            roles[role] = name
-    if card.labels is not None:
-        names = card.class_names or _imagenet_labels()
-        (folder / card.labels).write_text("".join(f"{label}\n" for label in names), encoding="utf-8")
-        roles["labels"] = card.labels
-    return roles
+            roles[role] = f"{role}{Path(card.source.files[role].path).suffix}"
+            _write_new(card, folder, roles[role], contents[role])
+    return roles | _labels(card, folder)
 
 
 def _copied(card: Card, contents: Mapping[str, bytes], folder: Path) -> dict[str, str]:
     """Writes the files as they are. The graph of an ONNX file names those beside it, which keep their names."""
     roles = {}
     for role, content in contents.items():
-        name = "model.onnx" if role == "weights" else Path(card.source.files[role].path).name
-        with (folder / name).open("xb") as file:
-            file.write(content)
-        roles[role] = name
-    if card.labels is not None:
-        (folder / card.labels).write_text("".join(f"{label}\n" for label in card.class_names), encoding="utf-8")
-        roles["labels"] = card.labels
-    return roles
+        roles[role] = "model.onnx" if role == "weights" else Path(card.source.files[role].path).name
+        _write_new(card, folder, roles[role], content)
+    return roles | _labels(card, folder)
+
+
+def _labels(card: Card, folder: Path) -> dict[str, str]:
+    """Writes the names of the classes if the card has a file of them. Its name by its role."""
+    if card.labels is None:
+        return {}
+    names = card.class_names or _imagenet_labels()
+    _write_new(card, folder, card.labels, "".join(f"{label}\n" for label in names).encode())
+    return {"labels": card.labels}
+
+
+def _write_new(card: Card, folder: Path, name: str, content: bytes) -> None:
+    """Writes a file whose name the card decides. It replaces no other file, which was checked before."""
+    if name.lower() in {MANIFEST, *(path.name.lower() for path in folder.iterdir())}:
+        raise ConversionFailed(card.name, f"its card gives two files of the store the name {name[:80]}")
+    with (folder / name).open("xb") as file:
+        file.write(content)
 
 
 def _read(card: Card, content: bytes) -> State:
