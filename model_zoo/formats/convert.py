@@ -16,6 +16,7 @@ from safetensors.torch import load, save_file
 
 from model_zoo.cards.card import Card
 from model_zoo.errors import ConversionFailed
+from model_zoo.formats.plain_state import is_plain_state
 from model_zoo.formats.shared_tensors import without_views
 from model_zoo.formats.torchscript import state_dict_of
 from model_zoo.network import build_network
@@ -93,16 +94,17 @@ def _write_new(card: Card, folder: Path, name: str, content: bytes) -> None:
 
 
 def _read(card: Card, content: bytes) -> State:
+    loaded: Any = None
     try:
         match card.weights.format:
             case "safetensors":
-                return load(content)
+                loaded = load(content)
             case "torchscript":
-                return state_dict_of(content)
+                loaded = state_dict_of(content)
             case "keras_h5":
                 from model_zoo.formats import keras_h5  # h5py is needed for such files only
 
-                return keras_h5.state_dict_of(content)
+                loaded = keras_h5.state_dict_of(content)
             case "torch_state_dict":
                 loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
                 # A checkpoint may hold the network beside other entries: the prefix names it.
@@ -112,7 +114,7 @@ def _read(card: Card, content: bytes) -> State:
     except Exception as error:  # a parser may raise nearly any exception on a damaged file
         reason = f"the file cannot be read as {card.weights.format} without running code from it"
         raise ConversionFailed(card.name, reason) from error
-    if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
+    if not is_plain_state(loaded):
         raise ConversionFailed(card.name, "the file is not a plain dictionary of tensors")
     return dict(loaded)
 
