@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -26,6 +27,8 @@ from typing import IO
 
 SECRETS = ("AWS_", "MLFLOW_", "OTEL_", "ZOO_DATABASE_URL", "ZOO_ADMIN_TOKEN", "ZOO_TOKEN")
 """Beginnings of environment variables that a process which opens files of strangers must not have. Those of a hub stay."""
+_OF_NETWORK = ("GOOGLE_", "AZURE_", "PIP_", "UV_", "NPM_", "HF_ENDPOINT", "PGPASSWORD", "PGPASSFILE")
+_SECRET = re.compile(r"(^|_)(TOKEN|SECRETS?|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|KEY|PROXY)(_|$)")
 DEFAULT_LINE_LIMIT = 64 * 1024
 """Bytes of a line that `AsyncChildProcess.read_line` reads at most."""
 
@@ -47,6 +50,14 @@ def environment_without_secrets(*needed: str, **added: str) -> dict[str, str]:
     here = str(Path(__file__).resolve().parents[1])
     known = kept.get("PYTHONPATH")
     return {**kept, **added, "PYTHONPATH": f"{here}{os.pathsep}{known}" if known else here}
+
+
+def environment_of_offline_child(**added: str) -> dict[str, str]:
+    """As `environment_without_secrets`, for a child that fetches nothing: it has no variable either by which a client finds or
+    convinces a server, such as a token, a proxy or the address of an index, which may hold a password."""
+    kept = environment_without_secrets()
+    names = [name for name in kept if name.upper().startswith(_OF_NETWORK) or _SECRET.search(name.upper())]
+    return {name: value for name, value in kept.items() if name not in names} | added
 
 
 def log_of_libraries() -> int | None:

@@ -12,7 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from service.processes import AsyncChildProcess, ChildProcess, LineTooLong, environment_without_secrets
+from service.processes import (
+    AsyncChildProcess,
+    ChildProcess,
+    LineTooLong,
+    environment_of_offline_child,
+    environment_without_secrets,
+)
 
 PATIENCE_S = 60.0
 ECHO = (sys.executable, "-c", "import sys\nfor line in sys.stdin: print('heard', line.strip(), flush=True)")
@@ -223,3 +229,32 @@ def test_secrets_of_the_server_do_not_reach_a_child(monkeypatch: pytest.MonkeyPa
     first, _, rest = environment["PYTHONPATH"].partition(os.pathsep)
     assert (Path(first) / "service").is_dir()
     assert rest == "/elsewhere"
+
+
+def test_child_that_fetches_nothing_has_no_credentials_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = [
+        "HF_TOKEN",
+        "HUGGING_FACE_HUB_TOKEN",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "AZURE_STORAGE_CONNECTION_STRING",
+        "AWS_SECRET_ACCESS_KEY",
+        "PIP_INDEX_URL",
+        "PIP_EXTRA_INDEX_URL",
+        "npm_config_registry",
+        "npm_config_//registry.example/:_authToken",
+        "NPM_TOKEN",
+        "PGPASSWORD",
+        "HTTPS_PROXY",
+        "http_proxy",
+        "SOME_API_KEY",
+        "MY_SECRET",
+    ]
+    kept = {"HF_HOME": "/hf", "OMP_NUM_THREADS": "2", "TOKENIZERS_PARALLELISM": "true", "LD_LIBRARY_PATH": "/lib"}
+    for name in secrets:
+        monkeypatch.setenv(name, "hunter2")
+    for name, value in kept.items():
+        monkeypatch.setenv(name, value)
+    environment = environment_of_offline_child(HF_HUB_OFFLINE="1")
+    assert not [name for name, value in environment.items() if value == "hunter2"]
+    assert environment.items() >= {**kept, "HF_HUB_OFFLINE": "1"}.items()
+    assert {"PATH", "PYTHONPATH"} <= environment.keys()

@@ -3,9 +3,11 @@ anything that could be a secret."""
 
 import ipaddress
 import re
+import socket
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["OBJECT_SCHEMES", "address_problem", "file_name_of", "is_allowed", "is_object"]
+__all__ = ["OBJECT_SCHEMES", "address_problem", "file_name_of", "is_allowed", "is_loopback", "is_object"]
 
 OBJECT_SCHEMES = ("s3", "gs")
 """S3, and Google Cloud Storage."""
@@ -52,26 +54,50 @@ def is_allowed(url: str, asked: str = "") -> bool:
     """Whether a file may be fetched from an address: by https, or by http from this machine.
 
     Args:
-        asked: where another address sent us here, the one that was asked for. One beyond this machine sends nobody to a service
-            on it.
+        asked: where another address sent us here, the one that was asked for. It sends nobody further inside than it is itself:
+            one of the internet sends to no private network, and none beyond this machine to a service on it.
     """
     parts = urlsplit(url)
-    if parts.scheme == "https":
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
+        return False
+    if not asked:
         return True
-    here = parts.scheme == "http" and _is_loopback(parts.hostname or "")
-    return here and (not asked or _is_loopback(urlsplit(asked).hostname or ""))
+    there, here = _reach(parts.hostname or ""), _reach(urlsplit(asked).hostname or "")
+    return there in ("internet", here) or here == "machine"
 
 
-def file_name_of(url: str) -> str:
-    """The last part of the path of an address, as a name that is safe as that of a file."""
-    last = unquote(urlsplit(url).path.rpartition("/")[2])
-    return re.sub(r"[^A-Za-z0-9._+-]+", "_", last).lstrip(".-")[-100:] or "file"
-
-
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, by its text."""
     if host == "localhost":
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _reach(host: str) -> Literal["machine", "link", "network", "internet"]:
+    """From where a host is reached, by its text alone: a name is taken for one of the internet."""
+    name = host.rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return "machine"
+    try:
+        address = ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        try:
+            address = ipaddress.ip_address(socket.inet_aton(name))  # other ways to write one, such as 127.1
+        except (OSError, ValueError):
+            return "internet"
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address
+    if address.is_loopback or address.is_unspecified:
+        return "machine"
+    if address.is_link_local:
+        return "link"
+    return "internet" if address.is_global else "network"
+
+
+def file_name_of(url: str) -> str:
+    """The last part of the path of an address, as a name that is safe as that of a file."""
+    last = unquote(urlsplit(url).path.rpartition("/")[2])
+    return re.sub(r"[^A-Za-z0-9._+-]+", "_", last).lstrip(".-")[-100:] or "file"

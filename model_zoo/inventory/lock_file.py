@@ -4,6 +4,7 @@ A JSON document. Each model has its reference, its name, its source (commit, and
 of its card, in which the facts are that a user gave, such as names of classes.
 """
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from pydantic import ValidationError
 
 from model_zoo import strict_json
 from model_zoo.cards.card import Card
-from model_zoo.cards.weight_source import AdaptedSource, HubSource, UrlSource
+from model_zoo.cards.weight_source import AdaptedSource, HubSource, LocalSource, UrlSource, WeightSource
 from model_zoo.errors import InvalidLock, InvalidReference
-from model_zoo.references.reference import HUB_PREFIX, parse_reference
+from model_zoo.references.reference import HUB_KINDS, HUB_PREFIX, Reference, parse_reference
+from model_zoo.sources.url import TORCHVISION_HOST
 
 __all__ = ["LOCK_NAME", "difference", "read_lock", "text_of_lock"]
 
@@ -23,6 +25,8 @@ _FORMAT = 1
 _PINS = ("reference", "name", "source")
 """Fields of a card that stand first in an entry, for readers."""
 _MOST_BYTES = 64 << 20
+_DIGITS = re.compile(r"-([0-9a-f]{8,64})\.pth$")
+"""The beginning of the sha256 of a file of torchvision, in its name."""
 
 
 def text_of_lock(cards: Iterable[Card]) -> str:
@@ -96,28 +100,33 @@ def _card(entry: Any, origin: str, number: int) -> Card:
     if card.source.kind not in ("hub", "local", "adapted", "url") or not card.reference:
         raise InvalidLock(origin, f"{card.name} was not pulled by a reference")
     try:
-        wanted = _repository_of(card.reference)
+        reference = parse_reference(card.reference)
     except InvalidReference as error:
         raise InvalidLock(origin, f"{card.name}: {error.reason}") from error
-    if wanted and wanted != _repository_of_source(card):
+    if not _is_of(card.source, reference):
         raise InvalidLock(origin, f"{card.name}: its reference names another repository than its source")
     return card
 
 
-def _repository_of(reference: str) -> str:
-    """The repository of a hub, or the file of the web, that a reference names; empty for one of this machine."""
-    found = parse_reference(reference)
-    if found.is_of_web:
-        return f"{found.place}#{found.sha256}"
-    return found.repository.removeprefix(HUB_PREFIX) if found.is_on_hub else ""
-
-
-def _repository_of_source(card: Card) -> str:
-    match card.source:
+def _is_of(source: WeightSource, reference: Reference) -> bool:
+    """Whether a source is what a pull of the reference would give: a reader of a lock file trusts the reference that it shows."""
+    match source:
         case HubSource():
-            return card.source.repository
-        case AdaptedSource():
-            return card.source.adapter.repository
+            return reference.is_on_hub and _repository_of(reference) == source.repository
+        case LocalSource():
+            wanted = Path(source.folder) / source.files["weights"].path if reference.kind == "onnx" else source.folder
+            return reference.kind in ("local", "onnx") and reference.place == str(wanted)
+        case AdaptedSource(adapter=place) if reference.kind in HUB_KINDS:
+            return bool(source.base.repository) and place.repository == _repository_of(reference)
+        case AdaptedSource(adapter=place):
+            return reference.kind == "local" and place.folder == reference.place
+        case UrlSource() if reference.kind == "torchvision":
+            digits = _DIGITS.search(source.url) if source.url.startswith(TORCHVISION_HOST) else None
+            return digits is not None and source.files["weights"].sha256.startswith(digits[1])
         case UrlSource():
-            return f"{card.source.url}#{card.source.files['weights'].sha256}"
-    return ""
+            return (reference.place, reference.sha256) == (source.url, source.files["weights"].sha256)
+    return False
+
+
+def _repository_of(reference: Reference) -> str:
+    return reference.repository.removeprefix(HUB_PREFIX)

@@ -7,7 +7,7 @@ https://huggingface.co/docs/peft.
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from transformers.models.auto import modeling_auto
 
@@ -205,7 +205,11 @@ class AdaptedRepository:
         if header is None:
             raise NotDerivable(self.name, f"{ADAPTER_WEIGHTS} is no safetensors file")
         found = {name: entry.get("shape") for name, entry in header.items() if isinstance(entry, dict)}
-        return {name: shape for name, shape in found.items() if isinstance(shape, list) and shape}
+        return {name: shape for name, shape in found.items() if _is_shape(shape)}
+
+
+def _is_shape(value: object) -> TypeGuard[list[int]]:
+    return isinstance(value, list) and bool(value) and all(type(size) is int and size > 0 for size in value)
 
 
 def _is_empty(value: object) -> bool:

@@ -9,7 +9,7 @@ from typing import Literal
 from model_zoo.cards.web_address import address_problem, file_name_of
 from model_zoo.errors import InvalidReference
 
-__all__ = ["HUB_KINDS", "HUB_PREFIX", "Reference", "is_reference", "parse_reference", "with_digest"]
+__all__ = ["HUB_KINDS", "HUB_PREFIX", "Reference", "is_reference", "parse_reference", "shown_reference", "with_digest"]
 
 _KINDS = ("hf", "timm", "torchvision", "local", "onnx")
 HUB_KINDS = ("hf", "timm")
@@ -24,6 +24,7 @@ _URL = re.compile(r"(https?|s3|gs)://", re.IGNORECASE)
 _DIGEST = "sha256="
 _HIDDEN = "onnx:https://…"
 """Shown in place of an address that may hold a secret."""
+_BEFORE_SECRETS = re.compile(rf"(({'|'.join(_KINDS)}):)*((https?|s3|gs)://)?", re.IGNORECASE)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FORMS = "hf:ORG/NAME, hf:ORG/NAME@REVISION, timm:NAME, torchvision:WEIGHTS, local:FOLDER, onnx:FILE, onnx:hf:ORG/NAME or onnx:https://HOST/PATH"
 _NEEDS_DIGEST = "an address needs the sha256 of its file, so that it cannot change: #sha256= and 64 hex digits after it"
@@ -100,11 +101,11 @@ def parse_reference(text: str) -> Reference:
     """
     kind, _, rest = text.partition(":")
     if _URL.match(text):
-        raise InvalidReference(_HIDDEN.removeprefix("onnx:"), f"expected {_FORMS}")
+        raise InvalidReference(_without_secrets(text), f"expected {_FORMS}")
     if kind not in _KINDS:
-        raise InvalidReference(text, f"expected {_FORMS}")
+        raise InvalidReference(_without_secrets(text), f"expected {_FORMS}")
     if not rest:
-        raise InvalidReference(text, "nothing follows the colon")
+        raise InvalidReference(_without_secrets(text), "nothing follows the colon")
     if kind == "onnx" and rest.startswith(HUB_PREFIX):
         place, revision = _of_hub(text, rest.removeprefix(HUB_PREFIX), "hf")
         return Reference("onnx", f"{HUB_PREFIX}{place}", revision)
@@ -113,7 +114,8 @@ def parse_reference(text: str) -> Reference:
     if kind == "torchvision":
         if not _TORCHVISION_NAME.fullmatch(rest):
             raise InvalidReference(
-                text, "expected the name of weights, such as torchvision:ResNet50_Weights.IMAGENET1K_V2"
+                _without_secrets(text),
+                "expected the name of weights, such as torchvision:ResNet50_Weights.IMAGENET1K_V2",
             )
         return Reference("torchvision", rest)
     if kind in ("local", "onnx"):
@@ -122,8 +124,16 @@ def parse_reference(text: str) -> Reference:
                 "local" if kind == "local" else "onnx", os.path.normpath(Path(rest).expanduser().absolute())
             )
         except RuntimeError as error:
-            raise InvalidReference(text, "there is no such user") from error
+            raise InvalidReference(_without_secrets(text), "there is no such user") from error
     return Reference("timm" if kind == "timm" else "hf", *_of_hub(text, rest, kind))
+
+
+def shown_reference(text: str) -> str:
+    """The text of a reference, such as that of a card, without a path of this machine, for messages."""
+    try:
+        return parse_reference(text).shown
+    except InvalidReference:
+        return "another reference"
 
 
 def with_digest(text: str, sha256: str) -> str:
@@ -131,7 +141,7 @@ def with_digest(text: str, sha256: str) -> str:
     has a digest already."""
     kind, _, rest = text.partition(":")
     if kind != "onnx" or not _URL.match(rest):
-        raise InvalidReference(text, "--sha256 is for an address: onnx:https://HOST/PATH")
+        raise InvalidReference(_without_secrets(text), "--sha256 is for an address: onnx:https://HOST/PATH")
     if "#" in rest:
         raise InvalidReference(_HIDDEN, "it has a digest already, after #")
     return f"{text}#{_DIGEST}{sha256.lower()}"
@@ -153,10 +163,18 @@ def _of_hub(text: str, rest: str, kind: str) -> tuple[str, str]:
     place, at, revision = rest.partition("@")
     form, wanted = (_TIMM_NAME, "NAME after timm:") if kind == "timm" else (_REPOSITORY, "ORG/NAME after hf:")
     if not form.fullmatch(place) or ".." in place:
-        raise InvalidReference(text, f"expected {wanted}")
+        raise InvalidReference(_without_secrets(text), f"expected {wanted}")
     if at and (not _REVISION.fullmatch(revision) or ".." in revision):
-        raise InvalidReference(text, "expected a branch, a tag or a commit after @")
+        raise InvalidReference(_without_secrets(text), "expected a branch, a tag or a commit after @")
     return place, revision
+
+
+def _without_secrets(text: str) -> str:
+    """The text of a reference for messages. An address that was pasted into it may hold a password anywhere."""
+    if "://" not in text:
+        return text
+    shown = _BEFORE_SECRETS.match(text)
+    return f"{shown[0] if shown else ''}…"
 
 
 def _on_hub(text: str) -> str:

@@ -27,10 +27,11 @@ DAMAGED = (
     zlib.error,
     lzma.LZMAError,
     EOFError,
-    NotImplementedError,
+    RuntimeError,
     ValueError,
 )
-"""Errors of the functions here for archives that are not in order."""
+"""Errors of the functions here for archives that are not in order. RuntimeError: one that is encrypted, whose headers are nested
+without end (RecursionError), or that needs what the library lacks (NotImplementedError)."""
 
 
 class _Stream(Protocol):
@@ -89,7 +90,8 @@ def _tar_member(unpacked: _Stream, path: str, most: int) -> bytes:
 
 
 class _Header(tarfile.TarInfo):
-    """A header of a member. One that extends the next is read into memory whole, so that its size is bounded."""
+    """A header of a member. One that extends the next is read into memory whole, so that its size is bounded. Files with holes
+    are refused: the list of their parts has no bound."""
 
     @classmethod
     def frombuf(cls, buf: Any, encoding: str, errors: str) -> "_Header":
@@ -97,6 +99,21 @@ class _Header(tarfile.TarInfo):
         if found.type in _EXTENSIONS and found.size > _MOST_HEADER:
             raise tarfile.ReadError("a header is unreasonably large")
         return found
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> "_Header":
+        found = super().fromtarfile(archive)
+        if found.type == tarfile.GNUTYPE_SPARSE or found.sparse:
+            raise tarfile.ReadError("a member has holes")
+        if not 0 <= found.size <= _MOST_UNPACKED:
+            raise tarfile.ReadError("a member is unreasonably large")
+        return found
+
+    def _refused(self, *_: object) -> None:
+        raise tarfile.ReadError("a member has holes")
+
+    # Methods of the class above for extended headers of files with holes: each reads a list as long as it says.
+    _proc_sparse = _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refused
 
 
 _EXTENSIONS = (
@@ -114,10 +131,16 @@ class _Bounded:
     def __init__(self, stream: _Stream, most: int) -> None:
         self._stream = stream
         self._remaining = most
+        self._ended = False
 
     def read(self, size: int) -> bytes:
-        """At most ``size`` bytes. Raises tarfile.ReadError after too many."""
+        """At most ``size`` bytes; none at the end. Raises tarfile.ReadError after too many, and EOFError for a reader that goes
+        on after the end, such as one that skips a large member."""
         content = self._stream.read(size)
+        if size and not content:
+            if self._ended:
+                raise EOFError("the archive ends early")
+            self._ended = True
         self._remaining -= len(content)
         if self._remaining < 0:
             raise tarfile.ReadError("the archive unpacks to more than a package would hold")

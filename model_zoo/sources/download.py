@@ -8,7 +8,7 @@ checked.
 import shutil
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -16,7 +16,7 @@ from urllib.request import url2pathname
 
 import httpx
 
-from model_zoo.cards.web_address import is_allowed
+from model_zoo.cards.web_address import is_allowed, is_loopback
 from model_zoo.errors import DigestMismatch, SourceNotFound, SourceUnavailable
 from model_zoo.sources.artifact_source import Progress
 from model_zoo.sources.digest import check_file
@@ -27,12 +27,20 @@ T = TypeVar("T")
 
 _TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TIMEOUT = httpx.Timeout(60.0, connect=15.0)  # seconds; 60 without a single byte
-_MAX_FAILED_ATTEMPTS = 4  # in a row; an attempt that received bytes does not count
+_MAX_FAILED_ATTEMPTS = 4  # in a row; an attempt that made progress does not count
+_MOST_ATTEMPTS = 2000
+_PROGRESS = 16 << 10  # bytes beyond the most that were ever here
+_LEAST_RATE = 1024  # bytes a second, in each window
+_WINDOW_S = 60.0
 _MOST_REDIRECTS = 5
 
 
 def _pause(seconds: float) -> None:
     time.sleep(seconds)
+
+
+def _now() -> float:
+    return time.monotonic()
 
 
 class ExpectedFile:
@@ -119,7 +127,7 @@ def small_file(url: str, name: str, most: int, *, secure: bool, sleep: Callable[
         content = bytearray()
         with client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
             _check_status(response, url, name)
-            for chunk in response.iter_raw():
+            for chunk in _paced(response):
                 content += chunk
                 if len(content) > most:
                     raise SourceUnavailable(name, f"{_host(url)} answers with more than {most:,} bytes")
@@ -136,21 +144,29 @@ class _Attempts:
         self._sleep, self._secure = sleep, secure
 
     def until(self, attempt: Callable[[httpx.Client], T], received: Callable[[], int]) -> T:
-        """The result of the first attempt that succeeds. ``received``: bytes that are here; more of them are progress."""
-        failed_attempts = 0
+        """The result of the first attempt that succeeds. ``received``: bytes that are here. Progress is more of them than ever:
+        a server that makes us start over again and again makes none."""
+        attempts, failed_attempts, most = 0, 0, received()
         hooks = {"request": [self._check]} if self._secure else {}
         with httpx.Client(
-            verify=_tls(), follow_redirects=True, max_redirects=_MOST_REDIRECTS, timeout=_TIMEOUT, event_hooks=hooks
+            verify=_tls(),
+            follow_redirects=True,
+            max_redirects=_MOST_REDIRECTS,
+            timeout=_TIMEOUT,
+            event_hooks=hooks,
+            mounts=_without_proxy(self.url),
         ) as client:
             while True:
-                before = received()
+                attempts += 1
                 try:
                     return attempt(client)
                 except httpx.TooManyRedirects as error:
                     raise SourceUnavailable(self.name, f"{_host(self.url)} redirects again and again") from error
                 except (httpx.TransportError, _AttemptFailed) as error:
-                    failed_attempts = 0 if received() > before else failed_attempts + 1
-                    if failed_attempts >= _MAX_FAILED_ATTEMPTS:
+                    here = received()
+                    failed_attempts = 0 if here >= most + _PROGRESS else failed_attempts + 1
+                    most = max(most, here)
+                    if failed_attempts >= _MAX_FAILED_ATTEMPTS or attempts >= _MOST_ATTEMPTS:
                         # The library's texts may hold the address to which we were sent, with keys in its query.
                         own = isinstance(error, _AttemptFailed) or not self._secure
                         reason = (str(error) if own else "") or type(error).__name__
@@ -159,7 +175,9 @@ class _Attempts:
 
     def _check(self, request: httpx.Request) -> None:
         if not is_allowed(str(request.url), self.url):
-            raise SourceUnavailable(self.name, f"{_host(self.url)} redirects to an address that is not https")
+            raise SourceUnavailable(
+                self.name, f"{_host(self.url)} redirects to an address that is not https, or of a private network"
+            )
 
 
 def _complete(attempts: _Attempts, part: Path, expected: ExpectedFile, progress: Progress | None) -> None:
@@ -195,7 +213,7 @@ def _attempt(client: httpx.Client, url: str, part: Path, expected: ExpectedFile,
         if not continued:
             size = 0  # the server sends the whole file: start over
         with part.open("ab" if continued else "wb") as handle:
-            for chunk in response.iter_raw():  # as it arrives: buffered bytes would be lost with the connection
+            for chunk in _paced(response):  # as it arrives: buffered bytes would be lost with the connection
                 handle.write(chunk)
                 size += len(chunk)
                 if progress is not None:
@@ -206,6 +224,26 @@ def _attempt(client: httpx.Client, url: str, part: Path, expected: ExpectedFile,
     has_length = "Content-Length" in response.headers or "Transfer-Encoding" in response.headers
     if size < expected.size and not has_length:
         raise _AttemptFailed("the connection closed early")
+
+
+def _paced(response: httpx.Response) -> Iterator[bytes]:
+    """The bytes of an answer as they arrive. Raises _AttemptFailed where they come too slowly."""
+    start, count = _now(), 0
+    for chunk in response.iter_raw():
+        yield chunk
+        count += len(chunk)
+        if (elapsed := _now() - start) >= _WINDOW_S:
+            if count < _LEAST_RATE * elapsed:
+                raise _AttemptFailed(f"less than {_LEAST_RATE} bytes a second")
+            start, count = _now(), 0
+
+
+def _without_proxy(url: str) -> dict[str, httpx.BaseTransport | None]:
+    """No proxy is asked for an address of this machine, which it could not reach."""
+    host = urlsplit(url).hostname or ""
+    if not is_loopback(host):
+        return {}
+    return {f"all://{f'[{host}]' if ':' in host else host}": None}
 
 
 def _check_status(response: httpx.Response, url: str, name: str) -> None:

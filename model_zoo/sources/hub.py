@@ -6,6 +6,7 @@ Endpoint, token, proxy and offline mode are the library's own settings (``HF_END
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,11 @@ from model_zoo.sources.artifact_source import Progress
 from model_zoo.sources.folder_files import read_from_folder
 
 __all__ = ["HubRepositoryFiles", "fetch_file", "fetch_start", "hub_endpoint", "hub_errors", "snapshot_folder"]
+
+_TIMEOUT_S = 60.0
+"""Without a single byte."""
+_LONGEST_START_S = 300.0
+"""For the start of a file, which is small."""
 
 
 class HubRepositoryFiles:
@@ -74,17 +80,23 @@ def fetch_file(repository: str, commit: str, path: str, folder: Path) -> Path:
 
 def fetch_start(repository: str, commit: str, path: str, count: int) -> bytes:
     """The first ``count`` bytes of a file, also from a hub that cannot send a part of it. Raises SourceUnavailable."""
-    found = b""
+    found, latest = b"", time.monotonic() + _LONGEST_START_S
     with hub_errors(f"{path} of hf:{repository}"):
         address = huggingface_hub.hf_hub_url(repository, path, revision=commit, endpoint=hub_endpoint())
         library: Any = huggingface_hub.utils  # untyped upstream
-        headers = {**library.build_hf_headers(), "Range": f"bytes=0-{count - 1}"}
-        with library.get_session().stream("GET", address, headers=headers) as response:
+        # Identity: a few compressed bytes could unpack to more than memory holds.
+        asked = {"Range": f"bytes=0-{count - 1}", "Accept-Encoding": "identity"}
+        headers = {**library.build_hf_headers(), **asked}
+        with library.get_session().stream("GET", address, headers=headers, timeout=_TIMEOUT_S) as response:
             library.hf_raise_for_status(response)
-            for part in response.iter_bytes():
+            if response.headers.get("Content-Encoding", "identity") != "identity":
+                raise SourceUnavailable(path, "the hub compresses it, which was not asked for")
+            for part in response.iter_raw():
                 found += part
                 if len(found) >= count:
                     break
+                if time.monotonic() > latest:
+                    raise TimeoutError
     return found[:count]
 
 
@@ -113,6 +125,8 @@ def hub_errors(what: str) -> Iterator[None]:
     except hub.HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "unknown"
         raise SourceUnavailable(what, f"the hub answered with status {status}") from error
+    except SourceUnavailable:
+        raise
     except Exception as error:  # of one of several HTTP libraries, by the version of huggingface_hub
         if isinstance(error, OSError) and error.filename is not None:
             raise  # of this machine's disk

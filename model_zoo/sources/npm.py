@@ -55,11 +55,11 @@ def registry_of(package: str) -> str:
 
 def _user_settings(environment: Mapping[str, str]) -> dict[str, str]:
     """The lines KEY=VALUE of the user's ``.npmrc``; none where it cannot be read."""
-    path = Path(environment.get("npm_config_userconfig") or Path("~/.npmrc").expanduser())
     try:
+        path = Path(environment.get("npm_config_userconfig") or Path("~/.npmrc").expanduser())
         with path.open("rb") as file:
             text = file.read(_MOST_SETTINGS_BYTES).decode("utf-8", "replace")
-    except OSError:
+    except (OSError, RuntimeError, ValueError):  # RuntimeError: a user without a home
         return {}
     found = {}
     for line in text.splitlines():

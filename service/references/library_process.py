@@ -10,7 +10,7 @@ from typing import Any
 
 from model_zoo import strict_json
 from model_zoo.errors import NotEqual
-from service.processes import ChildProcess, environment_without_secrets, log_of_libraries
+from service.processes import ChildProcess, environment_of_offline_child, log_of_libraries
 from service.references.library_answers import OFFLINE
 from service.references.library_request import LibraryRequest
 
@@ -36,7 +36,7 @@ def reply_of(worker: Sequence[str], line: bytes, timeout_s: float) -> dict[str, 
     with tempfile.TemporaryDirectory(prefix="zoo-") as empty:
         # An empty working directory: a file in another one could be imported in place of a library.
         process = ChildProcess.start(
-            worker, env=environment_without_secrets(**OFFLINE), cwd=Path(empty), stderr=log_of_libraries()
+            worker, env=environment_of_offline_child(**OFFLINE), cwd=Path(empty), stderr=log_of_libraries()
         )
         try:
             with process.killed_after(timeout_s):

@@ -189,7 +189,7 @@ def _place(reference: Reference, home: Path, offline: bool) -> Place:
     if reference.kind == "local":
         return LocalPlace(Path(reference.place))
     if offline:
-        raise SourceUnavailable(str(reference), "it is not on this machine, and ZOO_OFFLINE forbids a fetch")
+        raise SourceUnavailable(reference.shown, "it is not on this machine, and ZOO_OFFLINE forbids a fetch")
     if reference.kind == "torchvision":
         return TorchvisionPlace(reference.place, home)
     return HubPlace(reference.repository, reference.revision, home)

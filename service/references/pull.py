@@ -21,7 +21,7 @@ from model_zoo.materialised import Materialised
 from model_zoo.network import load_network
 from model_zoo.references.card_plan import CardPlan, Given
 from model_zoo.references.derive import derive
-from model_zoo.references.reference import Reference
+from model_zoo.references.reference import Reference, shown_reference
 from model_zoo.references.transformers.vision.image_text import AUTO_CLASS
 from model_zoo.references.transformers.vision.image_text import TASK as IMAGE_TEXT
 from model_zoo.sources.artifact_source import Progress
@@ -81,7 +81,7 @@ def pull_reference(
     name = name or reference.model_name
     if not re.fullmatch(r"[a-z0-9][a-z0-9_]{0,62}", name):
         raise InvalidReference(
-            str(reference), f"{name[:80]!r} is no name of a model (a to z, 0 to 9, _); give one by --name"
+            reference.shown, f"{name[:80]!r} is no name of a model (a to z, 0 to 9, _); give one by --name"
         )
     try:
         with shared_lock(home / HOME_LOCK), passing_lock(home / CARDS / f".{name}.lock"):
@@ -101,7 +101,7 @@ def _pull(asked: _Request) -> Pulled:
         found = store.find(known)
         if found is None and asked.offline:
             raise SourceUnavailable(
-                str(reference), "its files are not on this machine, and ZOO_OFFLINE forbids a fetch"
+                reference.shown, "its files are not on this machine, and ZOO_OFFLINE forbids a fetch"
             )
         return Pulled(known, found or Store(home).materialise(known, asked.progress), found is not None)
     if reference.kind == "onnx":
@@ -160,7 +160,7 @@ def _known(reference: Reference, home: Path, name: str) -> Card | None:
         return None
     card = catalog.get(name)
     if not reference.is_same_as(card.reference):
-        of = f", pulled from {card.reference}" if card.reference else ""
+        of = f", pulled from {shown_reference(card.reference)}" if card.reference else ""
         raise NotDerivable(reference.shown, f"there is a model {name} already{of}", "another name by --name")
     return card
 

@@ -33,6 +33,7 @@ from service.references.verification_inputs import verification_inputs
 from service.runtime.network import NetworkRuntime
 from service.tasks.table import read_labels, task_for
 from service.types import Item
+from tests.support.model_zoo.pulled_cards import add_card, pulled_card
 from tests.support.references.stand_in_hub import HostedRepository, stand_in_hub
 from tests.support.references.tiny_repositories import (
     image_classifier,
@@ -152,6 +153,21 @@ def test_second_pull_uses_the_pinned_files(tmp_path: Path, home: Path) -> None:
     (home / "versions" / "mood" / "1").mkdir(parents=True)
     with pytest.raises(NotDerivable, match="there is a fine-tuned model mood already; give another name by --name"):
         pull_reference(parse_reference(f"local:{folder}"), home, name="mood")
+
+
+@pytest.mark.parametrize(
+    ("reference", "shown"),
+    [
+        ("onnx:/srv/secret/model.onnx", "onnx:model.onnx"),
+        ("local:/srv/secret/folder", "local:folder"),
+        ("hf:org/tiny", "hf:org/tiny"),
+    ],
+)
+def test_model_of_that_name_is_told_without_the_path_of_its_files(reference: str, shown: str, tmp_path: Path) -> None:
+    add_card(tmp_path, pulled_card().model_copy(update={"reference": reference}))
+    with pytest.raises(NotDerivable, match=f"there is a model tiny already, pulled from {shown}; give") as refused:
+        pull_reference(parse_reference("hf:other/tiny"), tmp_path)
+    assert "secret" not in str(refused.value)
 
 
 def test_repository_of_a_hub_is_pinned_to_its_commit(

@@ -69,6 +69,43 @@ def test_only_this_machine_sends_to_plain_http_of_this_machine() -> None:
 
 
 @pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1:8443",
+        "localhost",
+        "localhost.",
+        "a.localhost",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "127.1",
+        "2130706433",
+        "0x7f.0.0.1",
+        "0.0.0.0",
+        "[::]",
+        "169.254.169.254",
+        "[fe80::1%25eth0]",
+        "10.1.2.3",
+        "192.168.0.1",
+        "100.64.0.1",
+        "[fd00::1]",
+    ],
+)
+def test_address_of_the_internet_sends_to_no_address_inside(host: str) -> None:
+    assert not is_allowed(f"https://{host}/x", "https://models.example/x")
+    assert not is_allowed(f"https://{host}/x", "https://8.8.8.8/x")
+    assert is_allowed(f"https://{host}/x"), "an operator may name one"
+    assert is_allowed(f"https://{host}/x", f"https://{host}/y")
+
+
+def test_address_of_a_network_sends_to_its_network_alone() -> None:
+    assert is_allowed("https://10.0.0.2/x", "https://10.0.0.1/x")
+    assert not is_allowed("https://127.0.0.1/x", "https://10.0.0.1/x")
+    assert not is_allowed("https://169.254.169.254/x", "https://10.0.0.1/x")
+    assert is_allowed("https://8.8.8.8/x", "https://10.0.0.1/x")
+    assert is_allowed("https://10.0.0.1/x", "http://127.0.0.1/x")
+
+
+@pytest.mark.parametrize(
     ("url", "name"),
     [
         ("https://a/b/net-1.onnx", "net-1.onnx"),

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save
 
+from model_zoo.cards.card import Card
 from model_zoo.errors import ConversionFailed
 from model_zoo.formats.convert import convert
 from tests.support.model_zoo.local_index import make_card
@@ -86,3 +87,41 @@ def test_checkpoint_with_more_than_tensors_is_rejected(tmp_path: Path) -> None:
     card = make_card(b"wheel", b"x", weights={"format": "torch_state_dict", "mapping": "by_name"})
     with pytest.raises(ConversionFailed, match="not a plain dictionary of tensors"):
         convert(card, {"weights": buffer.getvalue()}, tmp_path)
+
+
+def with_files(card: Card, *roles: str, suffix: str) -> Card:
+    """A card whose source has further files beside the weights."""
+    files = card.source.files
+    more = {role: files["weights"].model_copy(update={"path": f"{role}{suffix}"}) for role in roles}
+    return card.model_copy(update={"source": card.source.model_copy(update={"files": {**files, **more}})})
+
+
+@pytest.mark.parametrize(
+    ("role", "suffix"), [("model", ".safetensors"), ("manifest", ".json"), ("manifest", ".JSON"), ("labels", ".txt")]
+)
+def test_file_that_the_store_writes_itself_is_never_replaced(
+    tiny_state: State, tmp_path: Path, role: str, suffix: str
+) -> None:
+    content = bytes(save(tiny_state))
+    card = make_card(b"wheel", content, weights={"format": "safetensors", "mapping": "by_name"})
+    card = card.model_copy(update={"labels": "labels.txt", "class_names": ("speech",)})
+    with pytest.raises(ConversionFailed, match="two files of the store the name"):
+        convert(with_files(card, role, suffix=suffix), {"weights": content, role: b"other"}, tmp_path)
+    assert not any(path.read_bytes() == b"other" for path in tmp_path.iterdir() if role != "labels")
+
+
+@pytest.mark.parametrize("labels", ["model.safetensors", "manifest.json"])
+def test_labels_never_replace_a_file(tiny_state: State, tmp_path: Path, labels: str) -> None:
+    content = bytes(save(tiny_state))
+    card = make_card(b"wheel", content, weights={"format": "safetensors", "mapping": "by_name"})
+    card = card.model_copy(update={"labels": labels, "class_names": ("speech",)})
+    with pytest.raises(ConversionFailed, match=f"the name {labels}"):
+        convert(card, {"weights": content}, tmp_path)
+
+
+@pytest.mark.parametrize("role", ["model", "manifest"])
+def test_file_beside_a_graph_never_replaces_another(tmp_path: Path, role: str) -> None:
+    card = make_card(b"wheel", b"graph", weights={"format": "onnx", "mapping": "unchanged"})
+    card = with_files(card, role, suffix=".onnx" if role == "model" else ".json")
+    with pytest.raises(ConversionFailed, match="two files of the store the name"):
+        convert(card, {"weights": b"graph", role: b"other"}, tmp_path)

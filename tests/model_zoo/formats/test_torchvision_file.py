@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from typing import Any
 
 import pytest
@@ -51,3 +52,20 @@ def test_versions_of_modules_are_kept() -> None:
 def test_what_is_no_checkpoint_is_refused(content: bytes) -> None:
     with pytest.raises(ConversionFailed, match=r"cannot be read|not a plain dictionary"):
         state_dict_of(card("shufflenet_v2_x0_5"), content)
+
+
+@pytest.mark.parametrize("kind", ["number for a name", "sparse tensor", "no numbers"])
+def test_odd_entries_are_refused(kind: str) -> None:
+    state: dict[Any, Any] = dict(network("shufflenet_v2_x0_5").state_dict())
+    odd = {"sparse tensor": state["fc.bias"].to_sparse(), "no numbers": state["fc.bias"].to("meta")}
+    state |= {"fc.bias": odd[kind]} if kind in odd else {1: torch.zeros(1)}
+    with pytest.raises(ConversionFailed, match=r"not a plain dictionary of tensors|cannot be read"):
+        state_dict_of(card("shufflenet_v2_x0_5"), saved(state))
+
+
+@pytest.mark.parametrize("metadata", [5, {"": 3}, {"layers": {"version": "x"}}, {"": {"version": [1]}}])
+def test_odd_versions_of_modules_are_refused_or_have_no_effect(metadata: Any) -> None:
+    state = OrderedDict(network("mnasnet0_5").state_dict())
+    state._metadata = metadata  # type: ignore[attr-defined]
+    with pytest.raises(ConversionFailed, match="does not fit"):
+        state_dict_of(card("mnasnet0_5"), saved(state))

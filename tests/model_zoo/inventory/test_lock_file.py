@@ -83,3 +83,77 @@ def test_file_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "zoo.lock").write_bytes(b"\xff\xfe")
     with pytest.raises(InvalidLock, match="no document"):
         read_lock(tmp_path / "zoo.lock")
+
+
+FILE = {"path": "model.safetensors", "sha256": "1" * 64, "bytes": 5}
+PTH = FILE | {"path": "net-11111111.pth"}
+ADAPTER = FILE | {"path": "adapter/adapter_model.safetensors"}
+HUB = {"kind": "hub", "repository": "org/tiny", "commit": COMMIT, "files": {"weights": FILE}}
+LOCAL = {"kind": "local", "folder": "/srv/tiny", "files": {"weights": FILE}}
+OF_ORG, OF_SRV = {"repository": "org/tiny", "commit": COMMIT}, {"folder": "/srv/tiny"}
+TORCHVISION = "torchvision:ResNet50_Weights.IMAGENET1K_V2"
+
+
+def url(address: str, file: dict[str, Any] = PTH) -> dict[str, Any]:
+    return {"kind": "url", "url": address, "files": {"weights": file}}
+
+
+def adapted(base: dict[str, Any], adapter: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": "adapted", "base": base, "adapter": adapter, "files": {"weights": FILE, "adapter_weights": ADAPTER}}
+
+
+def locked(reference: str, source: dict[str, Any], folder: Path) -> None:
+    document = json.loads(text_of_lock([pulled_card()]))
+    _entry_of(document).update(reference=reference, source=source)
+    (folder / "zoo.lock").write_text(json.dumps(document), encoding="utf-8")
+    [card] = read_lock(folder / "zoo.lock")
+    assert card.reference == reference
+
+
+@pytest.mark.parametrize(
+    ("reference", "source"),
+    [
+        ("hf:org/tiny@main", HUB),
+        ("timm:tiny", HUB | {"repository": "timm/tiny"}),
+        ("onnx:hf:org/tiny", HUB),
+        ("local:/srv/tiny", LOCAL),
+        ("onnx:/srv/tiny/model.safetensors", LOCAL),
+        ("hf:org/tiny", adapted(OF_ORG | {"repository": "org/base"}, OF_ORG)),
+        ("local:/srv/tiny", adapted(OF_ORG, OF_SRV)),
+        ("local:/srv/tiny", adapted({"folder": "/srv/base"}, OF_SRV)),
+        (f"onnx:https://models.example/x.pth#sha256={'1' * 64}", url("https://models.example/x.pth")),
+        (TORCHVISION, url("https://download.pytorch.org/models/net-11111111.pth")),
+    ],
+)
+def test_source_that_a_reference_gives_is_read(reference: str, source: dict[str, Any], tmp_path: Path) -> None:
+    locked(reference, source, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("reference", "source"),
+    [
+        ("hf:org/tiny", LOCAL),
+        ("hf:org/tiny", url("https://models.example/x.pth")),
+        ("hf:org/tiny", adapted(OF_ORG, OF_SRV)),
+        ("hf:org/tiny", adapted(OF_SRV, OF_ORG)),
+        ("local:/srv/tiny", HUB),
+        ("local:/srv/tiny", url("https://models.example/x.pth")),
+        ("local:/srv/tiny", LOCAL | {"folder": "/srv/other"}),
+        ("local:/srv/tiny", adapted(OF_SRV, OF_ORG)),
+        ("onnx:/srv/tiny/net.onnx", HUB),
+        ("onnx:/srv/tiny/net.onnx", LOCAL),
+        (f"onnx:https://models.example/x.pth#sha256={'1' * 64}", HUB),
+        (f"onnx:https://models.example/x.pth#sha256={'2' * 64}", url("https://models.example/x.pth")),
+        (TORCHVISION, HUB),
+        (TORCHVISION, LOCAL),
+        (TORCHVISION, url("https://evil.example/models/net-11111111.pth")),
+        (TORCHVISION, url("https://download.pytorch.org.evil.example/models/net-11111111.pth")),
+        (TORCHVISION, url("https://download.pytorch.org/models/net-22222222.pth")),
+        (TORCHVISION, url("https://download.pytorch.org/models/net.pth")),
+    ],
+)
+def test_source_of_something_else_than_the_reference_is_refused(
+    reference: str, source: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidLock, match="its reference names another repository than its source"):
+        locked(reference, source, tmp_path)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import httpx
 import pytest
 
 from model_zoo.cards.weight_source import HubSource, SourceFile
 from model_zoo.errors import NotDerivable, SourceUnavailable
 from model_zoo.references.hub import HubRepository
 from model_zoo.sources.digest import sha256_of_file
-from model_zoo.sources.hub import HubRepositoryFiles
+from model_zoo.sources.hub import HubRepositoryFiles, fetch_start
 from tests.support.references.stand_in_hub import HostedRepository, StandInHub, stand_in_hub
 
 
@@ -53,6 +55,39 @@ def test_start_of_a_file_is_read_without_the_rest(hub: StandInHub, parts: bool) 
     assert HubRepository("org/name").start("sub/weights.bin", 8) == bytes(range(8))
     with pytest.raises(SourceUnavailable, match="no such file"):
         HubRepository("org/name").start("other.bin", 8)
+
+
+class Slow(httpx.SyncByteStream):
+    """An answer that never comes to its end."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            yield b"x"
+
+
+@pytest.mark.timeout(20)
+def test_start_of_a_file_is_bounded_in_time_and_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[httpx.Request] = []
+    answers = [
+        httpx.Response(206, content=iter([b"12345678"])),
+        httpx.Response(200, content=iter([gzip.compress(bytes(1 << 20))]), headers={"Content-Encoding": "gzip"}),
+        httpx.Response(200, stream=Slow()),
+    ]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return answers[len(asked) - 1]
+
+    client = httpx.Client(transport=httpx.MockTransport(answer), timeout=None)  # as that of the library
+    monkeypatch.setattr("huggingface_hub.utils.get_session", lambda: client)
+    assert fetch_start("org/name", "0" * 40, "a.bin", 8) == b"12345678"
+    assert asked[0].headers["Accept-Encoding"] == "identity"
+    assert asked[0].extensions["timeout"]["read"] == 60.0
+    with pytest.raises(SourceUnavailable, match="compresses it"):
+        fetch_start("org/name", "0" * 40, "a.bin", 8)
+    monkeypatch.setattr("model_zoo.sources.hub._LONGEST_START_S", 0.2)
+    with pytest.raises(SourceUnavailable, match="cannot be reached"):
+        fetch_start("org/name", "0" * 40, "a.bin", 1 << 40)
 
 
 def test_revision_can_be_named(hub: StandInHub) -> None:

@@ -98,5 +98,5 @@ def test_changed_file_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x", "a\\b"])
 def test_card_cannot_name_a_file_outside(tmp_path: Path, path: str) -> None:
-    with pytest.raises(ValueError, match="inside the repository"):
+    with pytest.raises(ValueError, match="relative paths inside"):
         source(tmp_path, path)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from model_zoo.errors import InvalidReference
-from model_zoo.references.reference import Reference, is_reference, parse_reference, with_digest
+from model_zoo.references.reference import Reference, is_reference, parse_reference, shown_reference, with_digest
 
 
 @pytest.mark.parametrize(
@@ -170,3 +171,30 @@ def test_reference_names_weights_of_torchvision() -> None:
 def test_other_names_are_no_weights_of_torchvision(text: str) -> None:
     with pytest.raises(InvalidReference, match="expected the name of weights, such as torchvision:ResNet50_Weights"):
         parse_reference(f"torchvision:{text}")
+
+
+@pytest.mark.parametrize("read", [parse_reference, lambda text: with_digest(text, DIGEST)])
+@pytest.mark.parametrize(
+    "kind", ["", "hf:", "timm:", "torchvision:", "onnx:hf:", "onxx:", "ftp:", "HF:", "ann:hunter2@"]
+)
+@pytest.mark.parametrize("scheme", ["https", "HTTPS", "ftp", "postgresql", "hunter2"])
+def test_address_in_a_reference_of_another_kind_is_not_repeated(
+    read: Callable[[str], object], kind: str, scheme: str
+) -> None:
+    with pytest.raises(InvalidReference) as raised:
+        read(f"{kind}{scheme}://ann:hunter2@models.example/a?key=hunter2")
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("onnx:/srv/secret/model.onnx", "onnx:model.onnx"),
+        ("local:/srv/secret/tiny", "local:tiny"),
+        ("hf:org/name@main", "hf:org/name@main"),
+        (f"onnx:https://models.example/a.onnx#sha256={DIGEST}", "onnx:https://models.example/a.onnx"),
+        ("/srv/secret/edited by hand", "another reference"),
+    ],
+)
+def test_reference_of_a_card_is_shown_without_a_path(text: str, shown: str) -> None:
+    assert shown_reference(text) == shown

@@ -1,12 +1,15 @@
 """Downloads over an unreliable network are resumed, and only the expected bytes are accepted."""
 
 import hashlib
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from model_zoo.errors import DigestMismatch, SourceUnavailable
-from model_zoo.sources.download import ExpectedFile, download
+from model_zoo.sources.download import ExpectedFile, download, small_file
 from tests.support.model_zoo.local_index import Index
 
 
@@ -135,3 +138,86 @@ def test_download_from_a_local_index_copies_the_file(
     with pytest.raises(SourceUnavailable, match="local index") as refusal:
         download((mirror / "gone.whl").as_uri(), target, expected)
     assert str(tmp_path) not in str(refusal.value)
+
+
+class Cut(httpx.SyncByteStream):
+    """Bytes after which the connection breaks."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._content
+        raise httpx.ReadError("cut")
+
+
+class Drops(httpx.SyncByteStream):
+    """One byte at a time, without end."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            yield b"x"
+
+
+def answered_by(monkeypatch: pytest.MonkeyPatch, answer: Callable[[httpx.Request], httpx.Response]) -> None:
+    monkeypatch.setattr("httpx._client.HTTPTransport", lambda *_, **__: httpx.MockTransport(answer))
+
+
+@pytest.mark.parametrize("step", [1, 0])
+@pytest.mark.timeout(30)
+def test_download_that_never_gets_further_is_given_up(step: int, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(wanted := request.headers.get("Range"))
+        assert len(asked) < 50
+        if wanted and step == 0:
+            return httpx.Response(416)
+        start = int(wanted[6:-1]) if wanted else 0
+        headers = {"Content-Range": f"bytes {start}-999999/1000000"}
+        return httpx.Response(206 if wanted else 200, headers=headers, stream=Cut(b"x"))
+
+    answered_by(monkeypatch, answer)
+    with pytest.raises(SourceUnavailable, match="does not answer"):
+        download("https://a.example/x", target, ExpectedFile("x", 10**6, "0" * 64), sleep=lambda seconds: None)
+
+
+@pytest.mark.timeout(30)
+def test_download_in_too_many_pieces_is_given_up(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(wanted := request.headers.get("Range"))
+        start = int(wanted[6:-1]) if wanted else 0
+        headers = {"Content-Range": f"bytes {start}-99999999/100000000"}
+        return httpx.Response(206 if wanted else 200, headers=headers, stream=Cut(b"x" * 20_000))
+
+    answered_by(monkeypatch, answer)
+    monkeypatch.setattr("model_zoo.sources.download._MOST_ATTEMPTS", 20)
+    with pytest.raises(SourceUnavailable, match="does not answer"):
+        download("https://a.example/x", target, ExpectedFile("x", 10**8, "0" * 64), sleep=lambda seconds: None)
+    assert len(asked) == 20
+    assert part_of(target).stat().st_size == 400_000, "the next one goes on from there"
+
+
+@pytest.mark.timeout(30)
+def test_answer_that_only_drips_is_given_up(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = itertools.count(step=10.0)
+    monkeypatch.setattr("model_zoo.sources.download._now", lambda: next(seconds))
+    answered_by(monkeypatch, lambda request: httpx.Response(200, stream=Drops()))
+    slow = "less than 1024 bytes a second"
+    with pytest.raises(SourceUnavailable, match=slow):
+        download("https://a.example/x", target, ExpectedFile("x", 10**9, "0" * 64), sleep=lambda seconds: None)
+    with pytest.raises(SourceUnavailable, match=slow):
+        small_file("https://a.example/x", "x", 10**9, secure=False, sleep=lambda seconds: None)
+
+
+def test_proxy_is_not_asked_for_an_address_of_this_machine(
+    located: Index, expected: ExpectedFile, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    download(located.wheel_url, target, expected, sleep=lambda seconds: None)
+    assert target.read_bytes() == located.wheel

@@ -72,6 +72,15 @@ def test_registry_is_that_of_the_settings_of_npm(monkeypatch: pytest.MonkeyPatch
     assert registry_of("@zoo/tiny") == "https://d.example"
 
 
+def test_user_without_a_home_has_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert registry_of("tiny") == "https://registry.npmjs.org"
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

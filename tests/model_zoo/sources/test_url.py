@@ -159,6 +159,18 @@ def test_mirror_of_torchvision_is_asked_in_its_place(
     assert "hunter2" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("mirror", ["s3://bucket", "gs://bucket/models", "S3://bucket"])
+def test_mirror_of_torchvision_is_no_bucket(mirror: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MIRROR, mirror)
+    url = f"{TORCHVISION_HOST}models/net.bin"
+    for ask in (
+        lambda: size_at(url, "net.bin"),
+        lambda: fetch_url(url, tmp_path, ExpectedFile("net.bin", 5, "0" * 64)),
+    ):
+        with pytest.raises(SourceUnavailable, match=r"ZOO_TORCHVISION_URL cannot be used: expected https://HOST/PATH"):
+            ask()
+
+
 def test_secure_transfer_of_a_plain_address_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceUnavailable, match="not https"):
         download("http://models.example/x", tmp_path / "x", ExpectedFile("x", 1, "0" * 64), secure=True)
