@@ -97,9 +97,10 @@ def scikit_learn(home: Path, base: str, dataset_id: str) -> tuple[float, float]:
     """Accuracy of logistic regression on the features that the job has cached, with its penalty chosen on the same validation
     data, and the seconds of the fit."""
     examples = open_dataset(home, dataset_id)
-    store = Store(home).find(Catalog.from_package().get(base))
+    card = Catalog.from_package().get(base)
+    store = Store(home).find(card)
     assert store is not None
-    features, ok, _ = FeatureCache(features_folder(home, store.digest, dataset_id), len(examples)).read()
+    features, ok, _ = FeatureCache(features_folder(home, card, store, examples.info), len(examples)).read()
     assert features is not None
     assert ok.all()
     targets = np.array([examples[i].target for i in range(len(examples))])

@@ -110,7 +110,8 @@ class FeatureExtraction:
         if files is None:
             return
         examples = await self._in_pool(open_dataset, self._home, dataset_id)
-        cache = FeatureCache(features_folder(self._home, files.digest, dataset_id), len(examples))
+        folder = await self._in_pool(features_folder, self._home, card, files, examples.info)
+        cache = FeatureCache(folder, len(examples))
         task = await self._in_pool(features_task, card, files, examples.info)
         try:
             await self._fill(base, task, examples, cache, on_progress)

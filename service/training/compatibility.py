@@ -52,6 +52,9 @@ INPUT_NAMES = {
 WITHOUT_FEATURES = frozenset({"automatic-speech-recognition", "fill-mask", "image-segmentation", "object-detection"})
 """Tasks whose networks give no vector for a whole input."""
 
+TOKEN_ENCODERS = frozenset({"AutoModel", "AutoModelForSequenceClassification", "AutoModelForTokenClassification"})
+"""Automatic classes of transformers whose networks give a vector for each token of a text."""
+
 ENCODER_HINT = "; pull its encoder beside it, with the task feature-extraction and another name"
 """For networks that transcribe."""
 
@@ -117,6 +120,11 @@ def _check_base(base: Card, *kinds: DatasetKind) -> None:
     if kinds == (DatasetKind.SPANS,) and base.family != "transformer":
         raise InvalidInput(
             "spec.base", f"{base.name!r} is no Transformer, which labels of tokens need; use an encoder of texts"
+        )
+    auto_class = base.architecture.arguments.get("auto_class", "AutoModel")
+    if kinds == (DatasetKind.SPANS,) and base.recipe.kind == "text" and auto_class not in TOKEN_ENCODERS:
+        raise InvalidInput(
+            "spec.base", f"{base.name!r} gives a vector for a whole text, none for each token; use an encoder of texts"
         )
     if kinds and not any(base.recipe.kind in RECIPE_KINDS[kind] for kind in kinds):
         data = " or ".join(DATA_NAMES[kind] for kind in kinds)

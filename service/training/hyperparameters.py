@@ -172,6 +172,8 @@ def resolve(method: Method, task: str, base: Card, examples: int, overrides: Map
             raise InvalidInput(f"spec.hyperparameters.{_shown(name)}", _unknown_name(_shown(name), names, method))
     chosen = {name: value for name, value in overrides.items() if value != AUTO}
     values = {name: value for name, value in default_values(method, task, base, examples).items() if name in names}
+    if "batch_size" in chosen:  # the default accumulation goes with the default batch size
+        values.pop("accumulation", None)
     try:
         return Hyperparameters.model_validate(values | chosen)
     except ValidationError as error:

@@ -8,24 +8,25 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from service.datasets.dataset import Example
+from model_zoo.materialised import Materialised
+from service.datasets.dataset import Columns, Example
 from service.errors import NotFound, NotReady
 from service.jobs.feature_extraction import FeatureExtraction
 from service.registry.states import ModelState
 from service.training.data.feature_cache import CHUNK, FeatureCache, features_folder
 from service.types import TextInstance
-from tests.support.registry.fakes import FakeTask, World, world
+from tests.support.registry.fakes import FakeTask, World, card, world
 from tests.support.scheduler.fakes import until
 
 pytestmark = pytest.mark.asyncio
 
-DIGEST = "d" * 64
+FILES = Materialised(Path(), Path(), {}, "d" * 64)
 
 
 class Data:
     """Texts that are numbers; every seventh is bad."""
 
-    info = None
+    info = SimpleNamespace(id="data", columns=Columns())
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -49,12 +50,12 @@ def data(monkeypatch: pytest.MonkeyPatch) -> Data:
 
 
 def extraction(w: World, home: Path, lanes: int = 1) -> FeatureExtraction:
-    store = SimpleNamespace(find=lambda card: SimpleNamespace(digest=DIGEST))
+    store = SimpleNamespace(find=lambda card: FILES)
     return FeatureExtraction(home, w.registry, cast(Any, store), w.pool, lanes)
 
 
 def cache(home: Path, count: int) -> FeatureCache:
-    return FeatureCache(features_folder(home, DIGEST, "data"), count)
+    return FeatureCache(features_folder(home, card(), FILES, cast(Any, Data.info)), count)
 
 
 def right(features: Any, ok: Any, known: Any) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from model_zoo.cards.card import Card
+from model_zoo.cards.card import Architecture, Card
 from model_zoo.cards.recipes import TensorsRecipe
 from model_zoo.catalog import Catalog
 from service.datasets.dataset import DatasetInfo, DatasetKind, DatasetReport
@@ -109,6 +109,18 @@ def test_plan_with_misfit_names_the_field(
         planned(name, data(kind, labels), **more)
     assert caught.value.field == field
     assert says in caught.value.problem
+
+
+def test_encoder_without_vectors_of_tokens_does_not_learn_spans() -> None:
+    """The encoder of texts of a network that matches images with texts pools them itself."""
+    shipped = base("all_minilm_l6_v2")
+    arguments = {**shipped.architecture.arguments, "auto_class": "AutoModelForZeroShotImageClassification"}
+    tower = shipped.model_copy(update={"architecture": Architecture(builder="transformers_auto", arguments=arguments)})
+    spans = data("spans", CLASSES)
+    with pytest.raises(InvalidInput, match=r"^spec.base: .* gives a vector for a whole text, none for each token"):
+        plan(tower, spans, JobSpec(base=tower.name, dataset_id=spans.id, model="mine"))
+    assert planned("all_minilm_l6_v2", spans).task == "token-classification"
+    assert plan(tower, data("text", CLASSES), JobSpec(base=tower.name, dataset_id="0" * 32, model="mine"))
 
 
 @pytest.mark.parametrize(

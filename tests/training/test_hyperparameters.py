@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import SoundRecipe
 from model_zoo.catalog import Catalog
 from service.errors import InvalidInput
 from service.training.hyperparameters import Hyperparameters, applicable, bounds_of, default_values, resolve
@@ -84,3 +85,20 @@ def test_every_hyperparameter_has_bounds_and_applies_to_some_job(name: str) -> N
 def test_default_values_are_within_bounds(method: Method, task: str, name: str, examples: int) -> None:
     assert resolve(method, task, base(name), examples, {})
     assert default_values(method, task, base(name), examples)
+
+
+def test_batch_size_of_the_caller_is_not_accumulated() -> None:
+    """The defaults of sounds sum up the gradients of small batches."""
+    shipped = base("all_minilm_l6_v2")
+    recipe = SoundRecipe.model_construct(kind="sound")
+    sounds = shipped.model_copy(update={"recipe": recipe})
+
+    def sizes(**given: int) -> tuple[int, int]:
+        found = resolve(Method.FULL, "audio-classification", sounds, 100, given)
+        return found.batch_size, found.accumulation
+
+    batch, accumulation = sizes()
+    assert accumulation > 1
+    assert sizes(batch_size=batch * accumulation) == (batch * accumulation, 1)
+    assert sizes(batch_size=8, accumulation=3) == (8, 3)
+    assert sizes(accumulation=3) == (batch, 3)

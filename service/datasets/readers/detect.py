@@ -18,6 +18,7 @@ from service.datasets.readers.columns.column_roles import (
     find_text_column,
     find_text_pair,
     looks_like_data,
+    refuse_separator,
     unassigned_columns,
 )
 from service.datasets.readers.columns.column_summary import ColumnSummary
@@ -35,8 +36,8 @@ from service.datasets.readers.media.archive_files import ArchiveFiles, sort_file
 from service.datasets.readers.media.archive_inventory import SystemFiles
 from service.datasets.readers.media.folder_layout import folder_labels, split_folders_alone
 from service.datasets.readers.parsed_example import Reader
-from service.datasets.readers.spans.conll import ConllFile, ConllReader
-from service.datasets.readers.spans.span_table import SpanTableReader, find_spans
+from service.datasets.readers.spans.conll import ConllFile, ConllReader, check_conll
+from service.datasets.readers.spans.span_table import SpanTableReader, infer_spans
 from service.datasets.readers.tables.rows import TableReader
 from service.datasets.readers.tables.sniffing import other_file_type
 from service.datasets.readers.tables.table import Table
@@ -90,6 +91,7 @@ def reader_for(
             )
         if what := other_file_type(data, end):
             raise InvalidInput("data", f"{quoted(file_name)} is {what}")
+        refuse_separator(columns, "plain text")
         raw.mkdir(exist_ok=True)
         _infer_plain(
             kind,
@@ -124,11 +126,12 @@ def _of_files(
     words = [path for path in files.others if path.suffix.lower() in CONLL_SUFFIXES]
     words += files.texts if kind is DatasetKind.SPANS else ()
     if words and not files.tables and (kind is DatasetKind.SPANS or (kind is None and not files.texts)):
-        _check_conll(kind, columns)
+        check_conll(kind, columns)
         if kind is None:
             overrides.infer("kind", "spans", "the archive holds files with words and their tags")
         found = [ConllFile(files.root / path, str(path), split_from_word(path.stem)) for path in sorted(words)]
-        return with_unused_files(ConllReader(found, limits), files, words, "file of words with tags", system_files)
+        conll = ConllReader(found, limits, overrides.infer)
+        return with_unused_files(conll, files, words, "file of words with tags", system_files)
     if kind in (DatasetKind.IMAGE_FOLDER, DatasetKind.IMAGE_TABLE):
         raise nothing_found_error("pictures (.jpg, .png, .webp)")
     if kind is DatasetKind.AUDIO_FOLDER:
@@ -151,9 +154,11 @@ def _of_files(
                     "text",
                     "text files lie in a folder for each class; --kind plain_text reads them as one text",
                 )
+            refuse_separator(columns, "texts in a folder for each class")
             infer_from_folders(files.texts, "", overrides.infer)
             return with_unused_files(TextFolderReader(files, limits), files, files.texts, "text", system_files)
         if kind in (None, DatasetKind.PLAIN_TEXT):
+            refuse_separator(columns, "plain text")
             why = "the text files are in no class folders; put them into CLASS/ to read each as a text"
             _infer_plain(kind, why, overrides.infer)
             return with_unused_files(
@@ -176,22 +181,12 @@ def _of_conll(
     overrides: Overrides,
 ) -> Reader:
     """The reader of one file of words with tags."""
-    _check_conll(kind, columns)
+    check_conll(kind, columns)
     if what := other_file_type(data, end):
         raise InvalidInput("data", f"{quoted(name)} is {what}")
     if kind is None:
         overrides.infer("kind", "spans", f"a file with words and their tags is called {end}")
-    return ConllReader([ConllFile(data, name)], limits)
-
-
-def _check_conll(kind: DatasetKind | None, columns: Columns) -> None:
-    if kind not in (None, DatasetKind.SPANS):
-        raise InvalidInput("header.kind", f"a file of words with tags has spans, and the kind is {kind}")
-    if named := [role for role, name in columns.roles().items() if name]:
-        raise InvalidInput(
-            f"header.columns.{named[0]}",
-            "a file of words with tags has no names of columns: words come first, tags last",
-        )
+    return ConllReader([ConllFile(data, name)], limits, overrides.infer)
 
 
 def _infer_plain(kind: DatasetKind | None, why: str, infer: Infer) -> None:
@@ -224,16 +219,17 @@ def _of_table(
             "a table begins with the names of its columns; this one looks like data: add a line of names if it is",
         )
     kind = overrides.kind_of(kind, (DatasetKind.TEXT, DatasetKind.TABLE, DatasetKind.SERIES, DatasetKind.SPANS))
-    if kind is None and not columns.target and not columns.time and (spans := find_spans(rest)):
+    if kind is None and (spans := infer_spans(rest, columns)):
         overrides.infer("kind", "spans", f"{quoted(spans)} holds lists beside texts; --kind decides otherwise")
         kind = DatasetKind.SPANS
-    if kind is DatasetKind.SPANS:
-        return SpanTableReader(table, columns, rest, limits)
     if columns.text_pair and kind not in (None, DatasetKind.TEXT):
         raise InvalidInput("header.columns.text_pair", f"a second text belongs to texts, and the kind is {kind}")
+    if kind is DatasetKind.SPANS:
+        return SpanTableReader(table, columns, rest, limits)
     if kind is None:
         kind = _kind(rest, columns, time, overrides.infer)
     if kind is DatasetKind.SERIES:
+        refuse_separator(columns, "series")
         return open_series_reader(table, columns, rest, time, limits, overrides.infer)
     if time in table.unnamed and time not in (*rest, *columns.ignored):
         columns = columns.model_copy(update={"ignored": (*columns.ignored, time)})

@@ -17,11 +17,12 @@ from service.datasets.readers.columns.column_roles import (
     find_by_name,
     find_split,
     find_target,
+    refuse_separator,
     unassigned_columns,
 )
 from service.datasets.readers.columns.column_summary import DISTINCT, ColumnSummary
 from service.datasets.readers.columns.schema import summarize_columns
-from service.datasets.readers.columns.targets import target_kind_of
+from service.datasets.readers.columns.targets import has_several, target_kind_of
 from service.datasets.readers.inferred_facts import Infer
 from service.datasets.readers.media.archive_files import ArchiveFiles
 from service.datasets.readers.media.archive_inventory import ArchiveReader, SystemFiles
@@ -85,6 +86,7 @@ def media_reader(
     folder_kind = DatasetKind.AUDIO_FOLDER if sounds else DatasetKind.IMAGE_FOLDER
 
     def by_folders(unused: str = "", why: str = "") -> Reader:
+        refuse_separator(columns, f"{what}s in a folder for each class")
         try:
             reader = MediaFolderReader(files, folder_kind, limits)
         except InvalidInput as error:
@@ -117,10 +119,16 @@ def media_reader(
         return by_folders(table.name, "the folders name the classes, and none of its columns is called as a target")
     target = columns.target or find_target(rest, overrides.infer, table.columns)
     summary = rest.pop(target)
-    found = kind or (DatasetKind.IMAGE_TABLE if rest and not sounds else folder_kind)
+    several = bool(columns.label_separator) or has_several(
+        summary
+    )  # which only the pictures themselves are learned for
+    found = kind or (DatasetKind.IMAGE_TABLE if rest and not sounds and not several else folder_kind)
     row = rest if found is DatasetKind.IMAGE_TABLE else {}
     if found is DatasetKind.IMAGE_TABLE and not row:
         raise InvalidInput("header.kind", "the table has no column beside file and target; this is an image folder")
+    if found is DatasetKind.IMAGE_TABLE and several:
+        problem = f"{quoted(target)} holds several classes, which are learned of pictures alone: use kind {folder_kind}"
+        raise InvalidInput("header.kind", problem)
     target_kind = target_kind_of(
         summary,
         number_wanted=found is DatasetKind.IMAGE_TABLE,
@@ -131,6 +139,8 @@ def media_reader(
     complete = columns.model_copy(update={"image": image, "target": target, "split": split})
     if kind is None:
         more = f", with {quoted_list(tuple(row))}; --kind {folder_kind} takes the target alone" if row else ""
+        if several and rest:
+            more = f"; several classes are learned of {what}s alone, without {quoted_list(tuple(rest))}"
         overrides.infer("kind", found, f"{quoted(table.name)} names the {what}s and what is learned of them{more}")
     if not columns.image:
         overrides.infer("image", image, f"the column names the {what}s; --image decides otherwise")

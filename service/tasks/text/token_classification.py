@@ -32,7 +32,7 @@ class SpannedItem(Item):
     spans: tuple[tuple[int, int], ...] = ()
     """Of each token its first character and the one after its last; empty for a token that the tokenizer added."""
     added: tuple[bool, ...] = ()
-    """Whether the tokenizer added the token, such as one for the beginning."""
+    """Whether the token is none of the text's own, but one for its beginning, say, or of the prefix before it."""
 
 
 class SpannedTokenInput(TokenInput):
@@ -42,10 +42,13 @@ class SpannedTokenInput(TokenInput):
 
     def _item(self, encoding: Encoding, texts: Sequence[str], path: str) -> Item:
         item = super()._item(encoding, texts, path)
-        added = tuple(map(bool, encoding.special_tokens_mask))
-        return SpannedItem(
-            item.tensors, item.length, item.notes, text=texts[0], spans=tuple(encoding.offsets), added=added
+        before = len(self._recipe.prefix)  # the tokenizer has read the prefix and the text as one
+        spans = tuple((max(start - before, 0), max(end - before, 0)) for start, end in encoding.offsets)
+        added = tuple(
+            bool(special) or 0 < end <= before
+            for special, (_, end) in zip(encoding.special_tokens_mask, encoding.offsets, strict=True)
         )
+        return SpannedItem(item.tensors, item.length, item.notes, text=texts[0], spans=spans, added=added)
 
 
 class EntityAnswers:

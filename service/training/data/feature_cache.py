@@ -1,6 +1,6 @@
 """Features of a frozen backbone on a data set, on disk: computed once for all jobs with the same base and data. No torch here.
 
-`ZOO_HOME/features/<first 16 of the base's digest>-<digest of the preparation>-<dataset id>/`:
+`ZOO_HOME/features/<first 16 of the weights' digest>-<digest of the preparation>-<dataset id>/`:
 
     chunk-<start>-<stop>.safetensors   of the examples start … stop - 1: features float32 (n, D), and ok uint8 (n), see below
     complete.json                      {"count": N, "width": D}, once every example is in a chunk
@@ -27,8 +27,11 @@ from safetensors.numpy import load_file, save_file
 
 from model_zoo import strict_json
 from model_zoo.cards.card import Card
+from model_zoo.materialised import Materialised
+from model_zoo.sources.digest import sha256_of_file
 from service import __version__
-from service.datasets.dataset import FEATURES
+from service.datasets.dataset import FEATURES, DatasetInfo
+from service.training.data.feature_inputs import features_card
 from service.types import Item
 
 COMPLETE = "complete.json"
@@ -43,13 +46,23 @@ PREPARATION = 4
 """Increase it when a task's preprocessing changes its tensors for the same example: earlier features are not used then."""
 
 
-def features_folder(home: Path, base_digest: str, dataset_id: str) -> Path:
-    """The folder of a base's features on a data set. `base_digest` is the sha256 of the base's weights.
+def features_folder(home: Path, base: Card, files: Materialised, dataset: DatasetInfo) -> Path:
+    """The folder of a base's features on a data set. The server and its workers must both name it by this function.
 
-    It also depends on the release of Zoo: a release that prepares examples differently must not use these features.
+    It depends on all that decides the numbers: two bases may have the same weights and read other tokens, or pool them otherwise.
+    A release of Zoo that prepares examples differently must not use these features either. Reads the base's small files.
     """
-    prepared = hashlib.sha256(f"{__version__} {PREPARATION}".encode()).hexdigest()[:8]
-    return home / FEATURES / f"{base_digest[:16]}-{prepared}-{dataset_id}"
+    card = features_card(base, dataset)
+    known = {
+        "release": __version__,
+        "preparation": PREPARATION,
+        "weights": files.digest,
+        "files": {role: sha256_of_file(path) for role, path in sorted(files.files.items())},
+        "card": card.model_dump(mode="json", include={"task", "architecture", "recipe"}),
+        "lengths": card.batching.model_dump(mode="json", include={"length_of", "min_length", "max_length"}),
+    }
+    prepared = hashlib.sha256(strict_json.text(known, sort_keys=True).encode()).hexdigest()[:16]
+    return home / FEATURES / f"{files.digest[:16]}-{prepared}-{dataset.id}"
 
 
 def row_state(item: Item, exact: bool) -> int:

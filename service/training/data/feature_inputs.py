@@ -13,15 +13,20 @@ from service.types import Instance, RecordInstance
 
 
 def features_task(base: Card, files: Materialised, dataset: DatasetInfo) -> Task:
-    """The task that prepares examples as the tuned version will.
+    """The task that prepares examples as the tuned version will."""
+    return task_for(features_card(base, dataset), files)
 
-    It is the base's task, except for a base that generates text: a classifier reads a whole text, a generator only its end.
+
+def features_card(base: Card, dataset: DatasetInfo) -> Card:
+    """The base's card as it prepares the examples of a data set.
+
+    It is the base's own, except for a base that generates text: a classifier reads a whole text, a generator only its end.
     Pairs of texts are joined by the base's tokenizer, whether the base itself reads pairs or not.
     """
     if base.task == "text-generation":
         base = base.model_copy(update={"task": "text-classification", "labels": None})
     recipe = pair_recipe(base, dataset)
-    return task_for(base if recipe is None else base.model_copy(update={"recipe": recipe}), files)
+    return base if recipe is None else base.model_copy(update={"recipe": recipe})
 
 
 def pair_recipe(base: Card, dataset: DatasetInfo) -> TextRecipe | None:

@@ -70,7 +70,7 @@ def backbone_features(job: TrainingJob, send: SendMessage, stop: StopSignal) -> 
     """
     if job.files is None:
         raise CannotTrain(f"the base {job.base.name!r} has no trained weights, so no features; train it in full")
-    cache = FeatureCache(features_folder(job.order.home, job.files.digest, job.info.id), len(job.examples))
+    cache = FeatureCache(features_folder(job.order.home, job.base, job.files, job.info), len(job.examples))
     if job.order.features_from_server and not cache.complete:
         _wait_for_server(cache, send, stop)
     features, ok, known = cache.read()

@@ -197,7 +197,8 @@ def _mean_f1(hits: Floats, either: Floats) -> Statistic:
     def macro_f1(weights: Floats) -> Floats:
         seen = weights @ either
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(np.nanmean(np.where(seen > 0, 2.0 * (weights @ hits) / seen, np.nan), axis=1))
+            total = np.where(seen > 0, 2.0 * (weights @ hits) / seen, 0.0).sum(axis=1)
+            return np.asarray(total / (seen > 0).sum(axis=1))  # NaN where no class is seen
 
     return macro_f1
 

@@ -92,3 +92,45 @@ def test_single_class_alone_is_refused(tmp_path: Path) -> None:
     rows = [{"text": f"it is the {i}th time", "tags": ["old"] if i % 2 else []} for i in range(20)]
     with pytest.raises(InvalidInput, match="class 'old' alone has at least 2 examples, and at least two classes are"):
         read(tmp_path, "a.jsonl", lines(rows), target="tags")
+
+
+def test_class_without_a_list_is_a_list_of_one(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"text": f"it is the {i}th time", "tags": ("new", ["new", "old"])[i % 4 == 0]} for i in range(40)
+    ]
+    examples = read(tmp_path, "a.jsonl", lines(rows), target="tags")
+    assert (examples.info.multi_label, examples.info.report.skipped_count) == (True, 0)
+    assert [examples[i].target for i in range(2)] == [(0, 1), (0,)]
+
+
+PICTURES: dict[str, Any] = {f"photos/{i}.png": picture(i) for i in range(12)}
+NAMED = [{"file": f"photos/{i}.png", "tags": [["a", "b"], ["b"], ["a"]][i % 3], "year": 1900 + i} for i in range(12)]
+
+
+def test_pictures_with_several_classes_and_more_columns_learn_the_classes(tmp_path: Path) -> None:
+    files = {**PICTURES, "labels.jsonl": lines(NAMED)}
+    examples = read(tmp_path, "a.zip", zipped(files), target="tags")
+    assert (examples.info.kind, examples.info.multi_label) == (DatasetKind.IMAGE_FOLDER, True)
+    assert any(
+        "several classes are learned of pictures alone, without 'year'" in line
+        for line in examples.info.report.inferred
+    )
+    with pytest.raises(InvalidInput, match=r"^header.kind: 'tags' holds several classes, .* use kind image_folder"):
+        read(tmp_path, "b.zip", zipped(files), target="tags", kind=DatasetKind.IMAGE_TABLE)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.zip", zipped({f"{label}/{i}.png": picture(i) for i in range(4) for label in "ab"})),
+        ("a.zip", zipped({f"{label}/{i}.txt": f"text {i} {label}" for i in range(4) for label in "ab"})),
+        ("a.zip", zipped({f"{i}.txt": f"text {i}" for i in range(4)})),
+        ("a.txt", b"one long text " * 100),
+        ("a.csv", b"date,value\n" + b"".join(b"2024-01-%02d,%d\n" % (day, day) for day in range(1, 29))),
+    ],
+)
+def test_separator_that_would_be_ignored_is_refused(tmp_path: Path, name: str, data: bytes) -> None:
+    with pytest.raises(
+        InvalidInput, match=r"^header.columns.label_separator: a separator stands between the classes of"
+    ):
+        read(tmp_path, name, data, label_separator="|")

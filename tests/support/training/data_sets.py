@@ -14,8 +14,11 @@ from typing import Any
 
 import pytest
 
+from model_zoo.catalog import Catalog
+from model_zoo.store import Store
 from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.dataset_limits import DatasetLimits
+from service.datasets.examples import open_dataset
 from service.datasets.upload.header import (
     UploadHeader,
     dataset_id_of,
@@ -24,6 +27,7 @@ from service.datasets.validation.validate import (
     ValidationRequest,
     validate,
 )
+from service.training.data.feature_cache import FeatureCache, features_folder
 from service.training.job_spec import (
     JobSpec,
     Method,
@@ -171,3 +175,12 @@ def run_head(order: WorkOrder, folder: Path, stop: Any = None) -> list[WorkerMes
     send: Callable[[WorkerMessage], None] = messages.append
     train_head(order, folder, send, stop or StopSignal())
     return messages
+
+
+def cached_features(home: Path, base: str, dataset: str) -> FeatureCache:
+    """The cache of a base's features on a data set."""
+    card = Catalog.of_home(home).get(base)
+    files = Store(home).find(card)
+    assert files is not None
+    examples = open_dataset(home, dataset)
+    return FeatureCache(features_folder(home, card, files, examples.info), len(examples))

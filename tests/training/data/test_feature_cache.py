@@ -5,6 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model_zoo.cards.card import Card
+from model_zoo.catalog import Catalog
+from model_zoo.materialised import Materialised
+from service.datasets.dataset import Columns, DatasetInfo
 from service.training.data.feature_cache import (
     CHUNK,
     EXACT,
@@ -18,6 +22,15 @@ from service.training.data.feature_cache import (
 )
 from service.types import Item
 
+CARD = Catalog.from_package().get("all_minilm_l6_v2")
+DATASET = DatasetInfo.model_construct(id="d1", columns=Columns())
+
+
+def files(folder: Path, tokenizer: bytes = b"{}") -> Materialised:
+    path = folder / f"{tokenizer.hex()}.json"
+    path.write_bytes(tokenizer)
+    return Materialised(folder, folder / "model.safetensors", {"tokenizer": path}, "ab" * 32)
+
 
 def rows(count: int, width: int = 4, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(count, width)).astype(np.float32)
@@ -28,7 +41,7 @@ def ones(count: int) -> np.ndarray:
 
 
 def test_written_chunks_are_read_in_order(tmp_path: Path) -> None:
-    cache = FeatureCache(features_folder(tmp_path, "ab" * 32, "d1"), 10)
+    cache = FeatureCache(features_folder(tmp_path, CARD, files(tmp_path), DATASET), 10)
     assert cache.folder.parent == tmp_path / "features"
     features = rows(10)
     cache.write(6, features[6:], ones(4))
@@ -44,9 +57,32 @@ def test_written_chunks_are_read_in_order(tmp_path: Path) -> None:
 
 def test_folder_of_another_release_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another release may decode images differently: a head trained on its features would not fit the served backbone."""
-    ours = features_folder(tmp_path, "ab" * 32, "d1")
+    ours = features_folder(tmp_path, CARD, files(tmp_path), DATASET)
     monkeypatch.setattr("service.training.data.feature_cache.__version__", "9.9.9")
-    assert features_folder(tmp_path, "ab" * 32, "d1") != ours
+    assert features_folder(tmp_path, CARD, files(tmp_path), DATASET) != ours
+
+
+def changed(**parts: object) -> Card:
+    """The card with other facts in its parts."""
+    given = CARD.model_dump(mode="json")
+    return Card.model_validate(given | {part: given[part] | facts for part, facts in parts.items()})  # type: ignore[operator]
+
+
+def test_folder_of_a_base_that_prepares_its_inputs_otherwise_differs(tmp_path: Path) -> None:
+    """One repository can be pulled twice with other options: the weights are equal, and the features are not."""
+    ours = files(tmp_path)
+    arguments = CARD.architecture.arguments
+    pairs = DATASET.model_copy(update={"columns": Columns(text_pair="title")})
+    folders = [
+        features_folder(tmp_path, CARD, ours, DATASET),
+        features_folder(tmp_path, CARD, ours, pairs),
+        features_folder(tmp_path, CARD, files(tmp_path, b"other"), DATASET),
+        features_folder(tmp_path, changed(recipe={"max_tokens": 64}), ours, DATASET),
+        features_folder(tmp_path, changed(recipe={"prefix": "query: "}), ours, DATASET),
+        features_folder(tmp_path, changed(architecture={"arguments": {**arguments, "pooling": "cls"}}), ours, DATASET),
+    ]
+    assert len(set(folders)) == len(folders)
+    assert features_folder(tmp_path, CARD.model_copy(update={"name": "again"}), ours, DATASET) == folders[0]
 
 
 def test_empty_cache_has_no_rows(tmp_path: Path) -> None:

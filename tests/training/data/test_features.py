@@ -14,11 +14,11 @@ from model_zoo.network import load_network
 from model_zoo.store import Store
 from model_zoo.versions import Versions
 from service.tasks.table import task_for
-from service.training.data.feature_cache import FeatureCache, features_folder
 from service.training.stop_signal import StopRequested, StopSignal
 from service.types import Item, TextInstance
 from tests.support.training.data_sets import (
     add_dataset,
+    cached_features,
     fortunes,
     head_order,
     home_with_weights,
@@ -49,9 +49,7 @@ def test_damaged_features_are_computed_again(home: Path, tmp_path: Path) -> None
     dataset = add_dataset(home, texts_csv(rows), "few.csv")
     order = head_order(home, dataset, "all_minilm_l6_v2", "text-classification")
     run_head(order, tmp_path / "1")
-    base = Store(home).find(Catalog.from_package().get("all_minilm_l6_v2"))
-    assert base is not None
-    [chunk] = features_folder(home, base.digest, dataset).glob("chunk-*")
+    [chunk] = cached_features(home, "all_minilm_l6_v2", dataset).folder.glob("chunk-*")
     chunk.write_bytes(chunk.read_bytes()[:-20])
     run_head(order, tmp_path / "2")
     first, second = ((tmp_path / n / "result" / "model.safetensors").read_bytes() for n in "12")
@@ -62,10 +60,8 @@ def test_worker_completes_features_of_server(home: Path, tmp_path: Path) -> None
     """The server has computed half of the features when it sends `features`."""
     rows = fortunes(("food", "law"), 13)
     dataset = add_dataset(home, texts_csv(rows), "half.csv")
-    base = Store(home).find(Catalog.from_package().get("all_minilm_l6_v2"))
-    assert base is not None
     marked = np.random.default_rng(0).normal(size=(13, 384)).astype(np.float32)
-    cache = FeatureCache(features_folder(home, base.digest, dataset), 26)
+    cache = cached_features(home, "all_minilm_l6_v2", dataset)
     cache.write(0, marked, np.ones(13, np.uint8))
     stop = StopSignal()
     stop.features_ready.set()
@@ -94,7 +90,7 @@ def test_batched_features_equal_single_features(home: Path, texts: str, tmp_path
     card = Catalog.from_package().get("all_minilm_l6_v2")
     base = Store(home).find(card)
     assert base is not None
-    features, _, _ = FeatureCache(features_folder(home, base.digest, texts), 120).read()
+    features, _, _ = cached_features(home, "all_minilm_l6_v2", texts).read()
     assert features is not None
     network, task = load_network(card, base), task_for(card, base)
     for i in (0, 50, 119):

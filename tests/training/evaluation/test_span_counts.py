@@ -1,11 +1,14 @@
 """Spans count as found by seqeval's strict definition: the boundaries and the label must be right."""
 
+import warnings
+
 import numpy as np
 import pytest
 
 from service.datasets.dataset import TextSpan
 from service.training.evaluation.evaluate import evaluate
 from service.training.evaluation.measurements import Predictions
+from service.training.evaluation.metrics import spans
 from service.training.evaluation.span_counts import count_spans
 
 TAGS = ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
@@ -39,3 +42,12 @@ def test_metrics_are_those_of_all_spans_together() -> None:
 def test_span_that_is_marked_twice_is_found_once_for_each_true_one() -> None:
     outputs, _ = count_spans([[TextSpan(0, 4, 1)]], [[TextSpan(0, 4, 1)]], 2)
     assert outputs[0, 1].tolist() == [1, 1]
+
+
+def test_resample_without_any_span_has_no_macro_f1_and_warns_of_nothing() -> None:
+    counts, true = np.zeros((2, 1, 2)), np.array([[1], [0]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = spans(counts, true)["macro_f1"](np.array([[0.0, 2.0], [1.0, 1.0]]))
+    assert np.isnan(found[0])
+    assert found[1] == 0.0

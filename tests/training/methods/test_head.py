@@ -23,7 +23,6 @@ from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.examples import open_dataset
 from service.datasets.splits import split_examples
 from service.tasks.table import task_for
-from service.training.data.feature_cache import FeatureCache, features_folder
 from service.training.failures import CannotTrain
 from service.training.job_spec import Method, WorkOrder
 from service.training.methods.head import train_head
@@ -31,6 +30,7 @@ from service.training.protocol import Finished, Log, Metric, Progress
 from service.types import ImageInstance, Item, Options, RecordInstance, Regression, RowInstance
 from tests.support.training.data_sets import (
     add_dataset,
+    cached_features,
     fortunes,
     head_order,
     home_with_weights,
@@ -201,9 +201,7 @@ def test_text_regression_has_interval_in_target_units(home: Path, tmp_path: Path
 
 
 def test_example_without_features_is_left_out_and_reported(home: Path, texts: str, tmp_path: Path) -> None:
-    base = Store(home).find(Catalog.from_package().get("all_minilm_l6_v2"))
-    assert base is not None
-    cache = FeatureCache(features_folder(home, base.digest, texts), 120)
+    cache = cached_features(home, "all_minilm_l6_v2", texts)
     features, ok, known = cache.read()
     assert features is not None
     assert known.all()
@@ -242,9 +240,7 @@ def test_metrics_without_test_data_come_from_unseen_validation_data(home: Path, 
         hyperparameters={"weight_decay": 1e-5, "head": "linear"},
     )
     run_head(order, tmp_path / "before")
-    base = Store(home).find(Catalog.from_package().get("all_minilm_l6_v2"))
-    assert base is not None
-    cache = FeatureCache(features_folder(home, base.digest, dataset), 120)
+    cache = cached_features(home, "all_minilm_l6_v2", dataset)
     features, ok, _ = cache.read()
     assert features is not None
     ok[list(split_examples(open_dataset(home, dataset), order.spec.seed)["test"])] = 0

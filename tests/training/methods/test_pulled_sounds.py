@@ -119,11 +119,11 @@ def test_features_of_a_data_set_are_those_of_its_sounds_alone(
     card = Catalog.of_home(home).get(base)
     files = Store(home).find(card)
     assert files is not None
-    features, ok, _ = FeatureCache(features_folder(home, files.digest, tones), 2 * COUNT).read()
+    examples = open_dataset(home, tones)
+    features, ok, _ = FeatureCache(features_folder(home, card, files, examples.info), 2 * COUNT).read()
     assert features is not None
     assert ok.all()
-    network, task = load_network(card, files), features_task(card, files)
-    examples = open_dataset(home, tones)
+    network, task = load_network(card, files), features_task(card, files, examples.info)
     for i in (0, 5, 2 * COUNT - 1):
         (item,) = task.preprocess([examples[i].instance], ["sound"])
         assert isinstance(item, Item)

@@ -63,6 +63,13 @@ SERIES_TIME_NAMES = (
 FILE_NAMES = ("image", "file", "file_name", "filename", "path", "image_path", "picture", "photo", "audio")
 
 
+def refuse_separator(columns: Columns, data: str) -> None:
+    """Raises InvalidInput for a separator of classes that these data would ignore."""
+    if columns.label_separator:
+        problem = f"a separator stands between the classes of a cell of a table, and these data are {data}"
+        raise InvalidInput("header.columns.label_separator", problem)
+
+
 def clean_columns(columns: Columns) -> Columns:
     """The names that a caller gave, normalised like those of a table's header."""
     roles = {role: clean_name(name) for role, name in columns.roles().items()}

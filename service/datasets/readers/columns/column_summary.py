@@ -42,6 +42,10 @@ class ColumnSummary:
     """Lists and objects."""
     word_lists: int = 0
     """Those of `lists` that hold texts alone."""
+    filled_lists: int = 0
+    """Those of `lists` that are not empty."""
+    span_lists: int = 0
+    """Those of `filled_lists` whose parts look like labelled spans."""
     words: int = 0
     distinct: Counter[str] = field(default_factory=Counter)
     """By name as written, truncated if it is long."""
@@ -92,7 +96,9 @@ class ColumnSummary:
         self.rows += count
         if isinstance(cell, list):
             self.lists += count
+            self.filled_lists += count * (len(cell) > 0)
             self.word_lists += count * (len(cell) > 0 and all(isinstance(part, str) for part in cell))
+            self.span_lists += count * (len(cell) > 0 and all(map(_like_span, cell)))
             return
         if is_missing(cell):
             self.missing += count
@@ -215,3 +221,8 @@ class ColumnSummary:
             and self.words >= 3 * self.non_missing
             and 2 * len(self.distinct) > min(self.non_missing, DISTINCT)
         )
+
+
+def _like_span(part: object) -> bool:
+    """Whether a part of a list could be a labelled span, written well or not."""
+    return (isinstance(part, dict) and "start" in part) or (isinstance(part, list) and len(part) == 3)

@@ -41,8 +41,12 @@ def target_kind_of(
     InvalidInput for a target from which a model cannot learn, or not as decided.
     """
     name = quoted(summary.name)
-    if separator or (summary.lists and not summary.distinct):
-        _check_several(name, separator, overrides.target is TargetKind.NUMBER or number_wanted, kind)
+    number = overrides.target is TargetKind.NUMBER or number_wanted
+    mixed = (
+        summary.word_lists > 0 and kind in MULTI_LABEL and not number
+    )  # an example of one class may be without a list
+    if separator or mixed or has_several(summary):
+        _check_several(name, separator, number, kind)
         why = f"the separator {quoted(separator)} was named" if separator else f"{name} holds lists"
         overrides.infer("target", f"{summary.name}, any number of classes", why)
         return TargetKind.CLASSES
@@ -60,7 +64,7 @@ def target_kind_of(
         _tell_classes(summary, overrides)
         overrides.infer("task", as_class, f"{name} holds texts, {many} different ones such as {sample}")
         return TargetKind.CLASS
-    if overrides.target is TargetKind.NUMBER or number_wanted:
+    if number:
         _tell_merged(summary, as_class, overrides)
         return TargetKind.NUMBER
     held = f"{name} holds {many} different whole numbers"
@@ -84,6 +88,11 @@ def target_kind_of(
     overrides.infer("task", as_number, f"{why}; --task {as_class} decides otherwise")
     _tell_merged(summary, as_class, overrides)
     return TargetKind.NUMBER
+
+
+def has_several(summary: ColumnSummary) -> bool:
+    """Whether a column holds lists alone, each of the classes of an example."""
+    return summary.lists > 0 and not summary.distinct
 
 
 def _check_several(name: str, separator: str, number: bool, kind: DatasetKind) -> None:

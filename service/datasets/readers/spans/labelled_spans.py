@@ -12,6 +12,7 @@ from service.datasets.readers.columns.targets import read_class_folder
 
 OUTSIDE = "O"
 """The tag of a word in no span."""
+NO_LABEL = f"{OUTSIDE!r} means outside of all spans, so no answer could have it as a label"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,8 @@ def _read_span(given: Any, text: str, name_characters: int) -> tuple[LabelledSpa
     label, problem = read_class_folder(given["label"], name_characters)
     if problem or not label:
         return None, f".label: {problem or 'is empty'}"
+    if label == OUTSIDE:
+        return None, f".label: {NO_LABEL}"
     covered = text[start:end]
     start, end = start + len(covered) - len(covered.lstrip()), start + len(covered.rstrip())
     return (
@@ -92,8 +95,8 @@ def spans_of_tags(words: Sequence[str], tags: Sequence[str], name_characters: in
             )
         else:
             name, problem = read_class_folder(label, name_characters)
-            if problem:
-                return [], f"tag of word {number}: {problem}"
+            if problem or name == OUTSIDE:
+                return [], f"tag of word {number}: {problem or NO_LABEL}"
             if prefix == "B-":
                 spans.append(LabelledSpan(at, at + len(word), name))
             else:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.formatting import quoted_list
-from service.datasets.readers.columns.column_roles import TEXT_NAMES, find_by_name
+from service.datasets.readers.columns.column_roles import TARGET_NAMES, TEXT_NAMES, find_by_name, refuse_separator
 from service.datasets.readers.columns.column_summary import ColumnSummary
 from service.datasets.readers.columns.targets import read_split
 from service.datasets.readers.parsed_example import (
@@ -32,6 +32,14 @@ def find_spans(rest: Mapping[str, ColumnSummary]) -> str:
     return find_by_name(SPAN_NAMES, lists) if find_by_name(TEXT_NAMES, rest) else ""
 
 
+def infer_spans(rest: Mapping[str, ColumnSummary], columns: Columns) -> str:
+    """The column of spans of a table whose kind is to be inferred; empty if nothing but its name speaks for them, or something
+    speaks for another target."""
+    said = columns.target or columns.time or columns.text_pair or columns.label_separator
+    name = "" if said or find_by_name(TARGET_NAMES, rest) else find_spans(rest)
+    return name if name and 2 * rest[name].span_lists > rest[name].filled_lists else ""
+
+
 class SpanTableReader:
     """Reads each row as an example."""
 
@@ -40,6 +48,7 @@ class SpanTableReader:
     ) -> None:
         """`rest`: the columns without a role. Raises InvalidInput if it is not clear which column holds the texts, or the
         spans."""
+        refuse_separator(columns, "texts with labelled spans")
         text = columns.text or find_by_name(TEXT_NAMES, rest)
         target = columns.target or find_spans(rest)
         for role, name in (("text", text), ("target", target)):

@@ -6,6 +6,7 @@ import pytest
 
 from service.datasets.dataset import Columns, DatasetKind, TextSpan
 from service.datasets.dataset_limits import DatasetLimits
+from service.datasets.readers.spans.conll import NUMBERED
 from service.errors import InvalidInput
 from service.types import TextInstance
 from tests.support.datasets.dataset_files import read, zipped
@@ -45,6 +46,7 @@ def test_line_without_words_ends_a_sentence(tmp_path: Path, line: str) -> None:
         ),
         ("A S-PER", "tag 'S-PER' of word 1 is none of O, B-LABEL and I-LABEL"),
         ("A B-", "tag 'B-' of word 1 is none of O, B-LABEL and I-LABEL"),
+        ("A B-O", "tag of word 1: 'O' means outside of all spans, so no answer could have it as a label"),
         ("A NOUN", "tag 'NOUN' of word 1 is none of O, B-LABEL and I-LABEL"),
         ("A O\nB", "line 2 holds 'B'; expected a word and its tag, with a space or tab between them"),
     ],
@@ -87,3 +89,55 @@ def test_columns_and_other_kinds_are_refused(tmp_path: Path) -> None:
 def test_data_without_a_label_in_two_texts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"^data: no label of a span is in at least 2 texts"):
         read(tmp_path, "a.conll", b"Anna B-PER\n\nsleeps O\n")
+
+
+def numbered(first: int = 1) -> bytes:
+    """Sentences with a number, a word and a tag a line."""
+    rows = [sentence.split("\n") for sentence in PEOPLE.strip().split("\n\n")]
+    return "\n\n".join(
+        "\n".join(f"{number}\t{row.replace(' ', chr(9))}" for number, row in enumerate(sentence, first))
+        for sentence in rows
+    ).encode()
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_words_behind_a_column_of_numbers_are_read(tmp_path: Path, first: int) -> None:
+    examples = read(tmp_path, "a.conll", numbered(first))
+    assert examples[0].instance == TextInstance(b"Anna meets Karl0 in Rome")
+    why = "words of 'a.conll': the second column, because the first counts the words of each sentence"
+    assert why in examples.info.report.inferred
+
+
+def test_sentence_whose_line_has_no_word_behind_its_number_is_left_out(tmp_path: Path) -> None:
+    text = "".join(f"1\tAnna\tB-PER\n2\tmeets{i}\tO\n\n" for i in range(NUMBERED)) + "1\tAnna\tB-PER\n2\tO\n"
+    report = read(tmp_path, "a.conll", text.encode()).info.report
+    assert [skipped.reason for skipped in report.skipped] == [
+        "has a line without a word between its number and its tag"
+    ]
+
+
+def test_words_that_are_numbers_are_words(tmp_path: Path) -> None:
+    text = "1 O\n2 O\n3 B-PER\n\n" + PEOPLE
+    assert read(tmp_path, "a.conll", text.encode())[0].instance == TextInstance(b"1 2 3")
+
+
+@pytest.mark.parametrize("comment", ["# id abc domain=en", "#\thttp://host [2009]", "# sent_id = 1", "#begin"])
+def test_comment_above_a_sentence_is_left_out(tmp_path: Path, comment: str) -> None:
+    text = PEOPLE.replace("Anna", f"{comment}\nAnna")
+    examples = read(tmp_path, "a.conll", text.encode())
+    assert examples.info.report.skipped_count == 0
+    assert examples[0].instance == TextInstance(b"Anna meets Karl0 in Rome")
+
+
+@pytest.mark.parametrize("word", ["#", "\u00a0", "a\u2028b", "-DOCSTART-x", "#B"])
+def test_unusual_word_does_not_end_its_sentence(tmp_path: Path, word: str) -> None:
+    text = f"{word} O\nwoke O\n{word} O\nAnna B-PER\n\n{PEOPLE}"
+    examples = read(tmp_path, "a.conll", text.encode())
+    assert (examples.info.report.skipped_count, examples.info.report.examples) == (0, 5)
+    given = " ".join(word.split()) or word
+    assert examples[0].instance == TextInstance(f"{given} woke {given} Anna".encode())
+
+
+def test_separator_of_classes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"^header.columns.label_separator: .* these data are words with tags"):
+        read(tmp_path, "a.conll", PEOPLE.encode(), label_separator="|")

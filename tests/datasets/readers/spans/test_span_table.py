@@ -45,6 +45,7 @@ def test_named_columns_and_spans_as_lists_are_read_in_any_order(tmp_path: Path) 
         ([{"start": 0, "end": True, "label": "A"}], "spans[0].end: expected a whole number, got True"),
         ([{"start": 0, "end": 4, "label": 3}], "spans[0].label: expected a text, got 3"),
         ([{"start": 4, "end": 5, "label": "A"}], "spans[0] at 4..5 covers spaces alone"),
+        ([[0, 4, "O"]], "spans[0].label: 'O' means outside of all spans, so no answer could have it as a label"),
         ([7], "spans[0]: expected an object with start, end and label, got 7"),
         ("PER", "expected a list of spans, got 'PER'"),
         (None, "the target is empty"),
@@ -70,3 +71,33 @@ def test_column_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path)
         InvalidInput, match=r"^header.columns.text: cannot tell which column holds the text; name one of"
     ):
         read(tmp_path, "a.jsonl", lines(rows), kind=DatasetKind.SPANS)
+
+
+PAIRED = [{**row, "title": f"title {i}", "label": "ab"[i % 2]} for i, row in enumerate(ROWS * 3)]
+PAIRED = [{**row, "text": f"{row['text']} {i}"} for i, row in enumerate(PAIRED)]
+
+
+@pytest.mark.parametrize(
+    ("without", "how"),
+    [
+        ("spans", {}),  # empty lists that are called as spans
+        ("", {}),
+        ("", {"text_pair": "title"}),
+        ("", {"label_separator": "|"}),
+    ],
+)
+def test_lists_beside_another_target_are_no_spans(tmp_path: Path, without: str, how: dict[str, str]) -> None:
+    rows = [{**row, without: []} for row in PAIRED] if without else PAIRED
+    info = read(tmp_path, "a.jsonl", lines(rows), **how).info
+    assert (info.kind, info.columns.target, info.labels) == (DatasetKind.TEXT, "label", ("a", "b"))
+
+
+def test_lists_that_look_like_no_spans_are_no_spans(tmp_path: Path) -> None:
+    rows = [{"text": f"{TEXT} {i}", "entities": ["new"] if i % 2 else ["old", "new"]} for i in range(12)]
+    assert read(tmp_path, "a.jsonl", lines(rows)).info.kind is DatasetKind.TEXT
+
+
+def test_second_texts_and_separators_are_refused_where_spans_are_asked_for(tmp_path: Path) -> None:
+    for role, value in (("text_pair", "title"), ("label_separator", "|")):
+        with pytest.raises(InvalidInput, match=f"^header.columns.{role}: a se"):
+            read(tmp_path, "a.jsonl", lines(PAIRED), kind=DatasetKind.SPANS, **{role: value})
