@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from model_zoo.errors import SourceUnavailable
+from model_zoo.store import Store
 from service.references.places import HubPlace
+from tests.support.model_zoo.pulled_cards import pulled_card
 from tests.support.references.stand_in_hub import HostedRepository, StandInHub, stand_in_hub
 
 
@@ -55,3 +58,22 @@ def test_fetch_that_fails_keeps_nobody_waiting(hub: StandInHub, tmp_path: Path) 
     config.with_name("gone").rename(config)
     second.fetch(["config.json"], None)
     second.discard()
+
+
+@pytest.mark.timeout(60)
+def test_store_waits_for_a_pull_that_uses_the_files(hub: StandInHub, tmp_path: Path) -> None:
+    pull = HubPlace("org/tiny", "", tmp_path)
+    pull.fetch(["config.json"], None)
+    card = pulled_card()
+    ended = threading.Event()
+
+    def materialise() -> None:
+        with suppress(SourceUnavailable):  # the hub has no such files
+            Store(tmp_path).materialise(card)
+        ended.set()
+
+    threading.Thread(target=materialise, daemon=True).start()
+    assert not ended.wait(0.5), "the files are in use"
+    assert (pull.folder / "config.json").exists()
+    pull.discard()
+    assert ended.wait(30)
