@@ -19,7 +19,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,12 @@ class Store:
             return found
         try:
             # One lock per artifact: two cards may share an artifact, and the first must not remove it while the second reads it.
-            with exclusive_lock(self._downloads / f".{source_for(_published(card)).key}.lock"):
+            key = source_for(_published(card)).key
+            with ExitStack() as locks:
+                if not self._keep_downloads:
+                    # A pull keeps the artifact longer than its own store does, and holds this lock meanwhile.
+                    locks.enter_context(exclusive_lock(self._downloads / f".{key}.pull.lock"))
+                locks.enter_context(exclusive_lock(self._downloads / f".{key}.lock"))
                 return self.find(card) or self._make(card, progress)
         except OSError as error:
             raise StoreUnusable(error.strerror or type(error).__name__) from error

@@ -41,6 +41,7 @@ from model_zoo.sources.hub import snapshot_folder
 from model_zoo.sources.url import url_folder
 from model_zoo.store import Store
 from service.references.footprint import Room, check_room, footprint_of_card
+from service.references.places import folder_lock
 from service.references.publishing import Pulled, publish_card
 from service.runtime.network import NetworkRuntime
 from service.runtime.onnx_session import OnnxRuntime
@@ -119,7 +120,8 @@ def _materialised(card: Card, store: Store, home: Path, progress: Progress | Non
         # Right files stay where a transfer broke off: the next attempt goes on from there.
         if wrong or not there or isinstance(error, ConversionFailed):
             for folder in _fetched_folders(card.source, home):
-                shutil.rmtree(folder, ignore_errors=True)
+                with folder_lock(folder):
+                    shutil.rmtree(folder, ignore_errors=True)
         if wrong:
             raise NotAsLocked(card.name, wrong) from error
         if isinstance(error, DigestMismatch):

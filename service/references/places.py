@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,8 +41,19 @@ class Place(Protocol):
     def path(self, path: str) -> tuple[Path, str]:
         """The folder of a fetched file, and its path in that folder."""
 
+    def release(self) -> None:
+        """Lets others use the folder; what `fetch` brought stays."""
+
     def discard(self) -> None:
         """Removes what `fetch` brought."""
+
+
+@contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Held while the files of a folder of `downloads` are fetched and used: another pull of them, under another name, must not
+    lose them meanwhile."""
+    with exclusive_lock(folder.with_name(f".{folder.name}.pull.lock")):
+        yield
 
 
 class LocalPlace:
@@ -66,6 +77,9 @@ class LocalPlace:
         """See Place."""
         return self.folder, path
 
+    def release(self) -> None:
+        """Does nothing: the folder is not locked."""
+
     def discard(self) -> None:
         """Does nothing: the folder is the user's."""
 
@@ -79,6 +93,7 @@ class HubPlace:
         self._hub = HubRepository(name, revision)
         self.repository: Repository = self._hub
         self.folder = home / "downloads" / snapshot_folder(self._hub.repository, self._hub.commit)
+        self._lock = ExitStack()
 
     @property
     def source(self) -> Mapping[str, Any]:
@@ -86,21 +101,31 @@ class HubPlace:
         return {"kind": "hub", "repository": self._hub.repository, "commit": self._hub.commit}
 
     def fetch(self, paths: Sequence[str], progress: Progress | None) -> None:
-        """See Place."""
-        total, done = sum(self._hub.files[path].size for path in paths), 0
-        for path in paths:
-            if progress is not None:
-                progress(done, total, path)
-            fetch_file(self._hub.repository, self._hub.commit, path, self.folder)
-            done += self._hub.files[path].size
+        """See Place. Another pull of this commit, under another name, waits until `discard`."""
+        self._lock.enter_context(folder_lock(self.folder))
+        try:
+            total, done = sum(self._hub.files[path].size for path in paths), 0
+            for path in paths:
+                if progress is not None:
+                    progress(done, total, path)
+                fetch_file(self._hub.repository, self._hub.commit, path, self.folder)
+                done += self._hub.files[path].size
+        except BaseException:
+            self._lock.close()
+            raise
 
     def path(self, path: str) -> tuple[Path, str]:
         """See Place."""
         return self.folder, path
 
+    def release(self) -> None:
+        """See Place."""
+        self._lock.close()
+
     def discard(self) -> None:
         """See Place."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        self._lock.close()
 
 
 class TorchvisionPlace:
@@ -121,7 +146,7 @@ class TorchvisionPlace:
 
     def fetch(self, paths: Sequence[str], progress: Progress | None) -> None:
         """See Place. Another pull of this file, under another name, waits until `discard`. Raises DigestMismatch as well."""
-        self._lock.enter_context(exclusive_lock(self.folder.with_name(f".{self.folder.name}.pull.lock")))
+        self._lock.enter_context(folder_lock(self.folder))
         try:
             [(path, file)] = self._weights.files.items()
             fetch_url(self._weights.url, self.folder, ExpectedFile(path, file.size, self._weights.digits), progress)
@@ -132,6 +157,10 @@ class TorchvisionPlace:
     def path(self, path: str) -> tuple[Path, str]:
         """See Place."""
         return self.folder, path
+
+    def release(self) -> None:
+        """See Place."""
+        self._lock.close()
 
     def discard(self) -> None:
         """See Place."""
@@ -157,14 +186,29 @@ class AdaptedPlace:
     def fetch(self, paths: Sequence[str], progress: Progress | None) -> None:
         """See Place."""
         own = [path for path in paths if path.startswith(ADAPTER_FOLDER)]
-        self._adapter.fetch([path.removeprefix(ADAPTER_FOLDER) for path in own], progress)
-        self._base.fetch([path for path in paths if path not in own], progress)
+        parts = [
+            (self._adapter, [path.removeprefix(ADAPTER_FOLDER) for path in own]),
+            (self._base, [path for path in paths if path not in own]),
+        ]
+        # Both are locked at the end. One order for all pulls, so that no two wait for each other.
+        (first, wanted), (second, others) = sorted(parts, key=lambda part: part[0].folder)
+        first.fetch(wanted, progress)
+        try:
+            second.fetch(others, progress)
+        except BaseException:
+            first.release()
+            raise
 
     def path(self, path: str) -> tuple[Path, str]:
         """See Place."""
         if path.startswith(ADAPTER_FOLDER):
             return self._adapter.path(path.removeprefix(ADAPTER_FOLDER))
         return self._base.path(path)
+
+    def release(self) -> None:
+        """See Place."""
+        self._adapter.release()
+        self._base.release()
 
     def discard(self) -> None:
         """See Place."""

@@ -12,7 +12,6 @@ from typing import Any
 
 from model_zoo.cards.web_address import file_name_of
 from model_zoo.errors import NotDerivable, SourceUnavailable
-from model_zoo.locking import exclusive_lock
 from model_zoo.references.card_plan import Given
 from model_zoo.references.hub import HubRepository
 from model_zoo.references.onnx.facts import MOST_BYTES
@@ -21,6 +20,7 @@ from model_zoo.sources.artifact_source import Progress
 from model_zoo.sources.download import ExpectedFile
 from model_zoo.sources.hub import fetch_file, snapshot_folder
 from model_zoo.sources.url import fetch_url, size_at, url_folder
+from service.references.places import folder_lock
 
 FILE = "file"
 """Setting that names one of several ONNX files of a repository."""
@@ -79,8 +79,7 @@ def located(
         raise SourceUnavailable(shown, "it is not on this machine, and ZOO_OFFLINE forbids a fetch")
     if reference.is_of_web:
         folder = home / "downloads" / url_folder(reference.place, reference.sha256)
-        # Held to the end: another pull of this file, under another name, must not lose it meanwhile.
-        with exclusive_lock(folder.with_name(f".{folder.name}.pull.lock")):
+        with folder_lock(folder):
             fetched = _fetched_from_web(reference, folder, home, progress)
             try:
                 yield fetched
@@ -88,11 +87,12 @@ def located(
                 shutil.rmtree(folder, ignore_errors=True)
         return
     hub = HubRepository(reference.place.removeprefix(HUB_PREFIX), reference.revision)
-    fetched = _fetched_from_hub(shown, hub, home, given, progress)
-    try:
-        yield fetched
-    finally:
-        shutil.rmtree(fetched.root, ignore_errors=True)
+    with folder_lock(home / "downloads" / snapshot_folder(hub.repository, hub.commit)):
+        fetched = _fetched_from_hub(shown, hub, home, given, progress)
+        try:
+            yield fetched
+        finally:
+            shutil.rmtree(fetched.root, ignore_errors=True)
 
 
 def _fetched_from_hub(
