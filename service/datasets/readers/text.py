@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.dataset_limits import DatasetLimits
-from service.datasets.formatting import quoted
+from service.datasets.formatting import counted, quoted
 from service.datasets.readers.columns.cells import CellReading
 from service.datasets.readers.columns.targets import AS_WRITTEN, add_target, read_class_folder
 from service.datasets.readers.media.archive_files import ArchiveFiles
@@ -60,6 +60,7 @@ class TextTableReader:
 
     def examples(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
         """One for each row, in order."""
+        first_texts, repeated = set[str](), 0
         for row in self._table.rows(warn):
             texts = {role: row.cells.get(column) for role, column in self._text_columns.items()}
             example = ParsedExample({}, "", self._table.name, row.number)
@@ -76,7 +77,16 @@ class TextTableReader:
             else:
                 example.values |= texts
                 example.digest = text_digest(*map(str, texts.values()))
+                if self._columns.text_pair:
+                    first = text_digest(str(texts["text"]))
+                    repeated += first in first_texts
+                    first_texts.add(first)
                 yield example
+        if repeated and not self._columns.split:
+            warn(
+                f"{counted(repeated, 'pair')} with the first text of an earlier one: held-out pairs may share texts with the"
+                " training data, and look better; a column `split` keeps them apart"
+            )
 
 
 def _no_text(cell: Cell, what: str) -> str:

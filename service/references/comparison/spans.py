@@ -35,7 +35,7 @@ def _expectation(compared: ComparedAnswers) -> EntitiesExpectation:
     assert isinstance(item, SpannedItem)
     ordered = np.sort(probabilities, axis=-1)
     sure = ordered[:, -1] - ordered[:, -2] >= DECIDED
-    decided = {span for span, certain, added in zip(item.spans, sure, item.added, strict=True) if certain and not added}
+    decided = item.spans[sure & ~item.added].tolist()
     return EntitiesExpectation(
         entities=tuple(
             ExpectedEntity(label=one.label, start=one.start, end=one.end)

@@ -8,7 +8,7 @@ one (`B-`). Spans of the label `O` are left out.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -29,10 +29,10 @@ class SpannedItem(Item):
     """An item with the places of its tokens in the text."""
 
     text: str = ""
-    spans: tuple[tuple[int, int], ...] = ()
-    """Of each token its first character and the one after its last; empty for a token that the tokenizer added."""
-    added: tuple[bool, ...] = ()
-    """Whether the token is none of the text's own, but one for its beginning, say, or of the prefix before it."""
+    spans: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 2), np.int32))
+    """`(tokens, 2)`: of each token its first character and the one after its last; empty for a token that the tokenizer added."""
+    added: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+    """`(tokens)`: whether the token is none of the text's own, but one for its beginning, say, or of the prefix before it."""
 
 
 class SpannedTokenInput(TokenInput):
@@ -43,11 +43,9 @@ class SpannedTokenInput(TokenInput):
     def _item(self, encoding: Encoding, texts: Sequence[str], path: str) -> Item:
         item = super()._item(encoding, texts, path)
         before = len(self._recipe.prefix)  # the tokenizer has read the prefix and the text as one
-        spans = tuple((max(start - before, 0), max(end - before, 0)) for start, end in encoding.offsets)
-        added = tuple(
-            bool(special) or 0 < end <= before
-            for special, (_, end) in zip(encoding.special_tokens_mask, encoding.offsets, strict=True)
-        )
+        places = np.array(encoding.offsets, np.int32).reshape(-1, 2)
+        added = np.array(encoding.special_tokens_mask, np.bool_) | ((places[:, 1] > 0) & (places[:, 1] <= before))
+        spans = np.maximum(places - np.int32(before), 0)
         return SpannedItem(item.tensors, item.length, item.notes, text=texts[0], spans=spans, added=added)
 
 
@@ -70,7 +68,7 @@ class EntityAnswers:
     def _entities(self, row: Tensors, item: SpannedItem) -> Iterator[Entity]:
         best, scores = likeliest(row[self._output])
         group: list[int] = []
-        for token in [i for i, added in enumerate(item.added) if not added]:
+        for token in np.flatnonzero(~item.added).tolist():
             begins, label = split_label(self._labels[best[token]])
             if group and (begins or label != split_label(self._labels[best[group[-1]]])[1]):
                 yield from self._entity(group, best, scores, item)
@@ -85,7 +83,7 @@ class EntityAnswers:
         name = self._labels[best[group[0]]]
         label = name.split("-", 1)[-1]
         if label != OUTSIDE:
-            start, end = item.spans[group[0]][0], item.spans[group[-1]][1]
+            start, end = int(item.spans[group[0], 0]), int(item.spans[group[-1], 1])
             yield Entity(label, float(scores[group].mean()), start, end, item.text[start:end])
 
     def golden_texts(self, expect: Expectation) -> Sequence[str]:

@@ -63,6 +63,7 @@ def finish(job: TrainingJob, model: TrainedModel, send: SendMessage, stop: StopS
         seed=job.order.spec.seed,
         incumbent=model.incumbent,
         baseline_outputs=model.baseline_outputs,
+        check=stop.check,
     )
     stop.check()
     send(Progress(phase="publishing", ratio=0.97, step=model.state.step, epoch=model.state.epoch))

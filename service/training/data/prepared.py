@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from service.datasets.dataset import Examples
 from service.errors import ZooError
 from service.tasks.base import Task
+from service.tasks.text.token_classification import SpannedItem
 from service.training.data.accounting import reason_of
 from service.training.data.seeds import batch_order
 from service.training.failures import CannotTrain
@@ -85,11 +87,19 @@ class PreparedExamples:
         fresh = dict(zip(missing, outcomes, strict=True))
         for index, outcome in fresh.items():
             if isinstance(outcome, Item):
-                size = sum(array.nbytes for array in outcome.tensors.values())
+                size = _size(outcome)
                 if size <= self._free_bytes:
                     self._free_bytes -= size
                     self._cached[index] = outcome
         return [self._cached[index] if index in self._cached else fresh[index] for index in indices]
+
+
+def _size(item: Item) -> int:
+    """Bytes of an item's arrays and text."""
+    size = sum(array.nbytes for array in item.tensors.values())
+    if isinstance(item, SpannedItem):
+        size += item.spans.nbytes + item.added.nbytes + sys.getsizeof(item.text)
+    return size
 
 
 class PreparedBatches:

@@ -34,8 +34,8 @@ class TaggedTexts:
     def tags(self, index: int, item: Item) -> NDArray[np.int64]:
         """The tag of each token that the network reads, (T,); IGNORED for a token that the tokenizer added."""
         assert isinstance(item, SpannedItem)
-        tags = np.array(tags_of_places(item.spans, self.spans(index)), np.int64)
-        tags[np.array(item.added, bool)] = IGNORED
+        tags = np.array(tags_of_places(item.spans.tolist(), self.spans(index)), np.int64)
+        tags[item.added] = IGNORED
         return tags
 
     def collate(self, indices: Sequence[int], device: str = "cpu") -> TrainingBatch:

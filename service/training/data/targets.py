@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model_zoo.cards.tuned_parts import TargetScale
+from service.training.failures import CannotTrain
 from service.training.loop.criteria import in_spreads, target_scale
 from service.training.training_job import TrainingJob
 
@@ -27,8 +28,12 @@ class SplitTargets:
 
     @classmethod
     def of(cls, job: TrainingJob, splits: Mapping[str, Sequence[int]]) -> SplitTargets:
-        """The targets of the examples with these indices. Raises CannotTrain if all training targets are the same number."""
+        """The targets of the examples with these indices. Raises CannotTrain if all training targets are the same number, or no
+        held-out example has any of several classes, so that nothing could be measured."""
         values = {name: job.targets(indices) for name, indices in splits.items()}
+        held_out = values["test"] if len(values["test"]) else values["validation"]
+        if held_out.ndim == 2 and not held_out.any():
+            raise CannotTrain("no held-out example has a class, so the result could not be judged")
         return cls(values, None if job.classifies else target_scale(values["train"]))
 
     def for_training(self, split: str) -> Tensor:

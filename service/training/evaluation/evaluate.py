@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,8 @@ from service.training.evaluation.intervals import (
     Value,
     bootstrap,
     jackknife_blocks,
+    no_check,
+    resamples_for,
     share_interval,
 )
 from service.training.evaluation.measurements import (
@@ -49,6 +52,7 @@ def evaluate(
     seed: int,
     incumbent: Predictions | NotCompared | None = None,
     baseline_outputs: NDArray[Any] | None = None,
+    check: Callable[[], None] = no_check,
 ) -> Evaluation:
     """Measures held-out predictions.
 
@@ -58,6 +62,7 @@ def evaluate(
         incumbent: the incumbent's predictions for the same examples in the same order, or why there are none.
         baseline_outputs: of a baseline that `train_targets` alone do not give, in the form of `held_out.outputs`: the seasonal
             naive forecast, the untuned base's likelihoods, or counts of spans.
+        check: called now and then, since intervals of many examples take long. It may raise, to end the work.
 
     Raises:
         CannotTrain: the model gives no finite numbers, or the primary metric is undefined.
@@ -75,7 +80,7 @@ def evaluate(
     if primary not in values:
         raise CannotTrain(f"{primary} has no value on the {examples} held-out examples, so the result cannot be judged")
     if isinstance(incumbent, Predictions):
-        comparison = _compare(task, primary, held_out, incumbent, train_targets, seed)
+        comparison = _compare(task, primary, held_out, incumbent, train_targets, seed, check)
     evaluation = Evaluation(
         task=task,
         labels=labels,
@@ -83,7 +88,7 @@ def evaluate(
         metrics={
             name: share_interval(value, examples)
             if name in SHARES
-            else _interval(value, statistics[name], held_out, seed, least=0.0)
+            else _interval(value, statistics[name], held_out, seed, least=0.0, check=check)
             for name, value in values.items()
         },
         without_value=tuple(name for name in statistics if name not in values),
@@ -137,10 +142,18 @@ def _value(statistic: Statistic, examples: int) -> float:
     return float(statistic(np.ones((1, examples)))[0])
 
 
-def _interval(value: float, statistic: Statistic, measured: Predictions, seed: int, least: float = -np.inf) -> Value:
+def _interval(
+    value: float,
+    statistic: Statistic,
+    measured: Predictions,
+    seed: int,
+    least: float = -np.inf,
+    check: Callable[[], None] = no_check,
+) -> Value:
     """`least`: the lowest possible value. A bootstrap never goes below it."""
     if measured.blocks is None:
-        return bootstrap(value, statistic, len(measured.targets), seed=seed)
+        resamples = resamples_for(np.size(measured.outputs))
+        return bootstrap(value, statistic, len(measured.targets), seed=seed, resamples=resamples, check=check)
     return jackknife_blocks(value, statistic, measured.blocks, least)
 
 
@@ -192,7 +205,13 @@ def _baseline(
 
 
 def _compare(
-    task: str, primary: str, ours: Predictions, theirs: Predictions, train_targets: NDArray[Any], seed: int
+    task: str,
+    primary: str,
+    ours: Predictions,
+    theirs: Predictions,
+    train_targets: NDArray[Any],
+    seed: int,
+    check: Callable[[], None] = no_check,
 ) -> IncumbentComparison:
     if theirs.indices != ours.indices:
         raise ValueError("the incumbent must be measured on the same examples in the same order")
@@ -203,7 +222,9 @@ def _compare(
         return np.asarray(our_statistic(weights) - their_statistic(weights))
 
     value = _value(difference, len(ours.targets))
-    return IncumbentComparison(_values(task, theirs, train_targets), _interval(value, difference, ours, seed))
+    return IncumbentComparison(
+        _values(task, theirs, train_targets), _interval(value, difference, ours, seed, check=check)
+    )
 
 
 def _with_classes(evaluation: Evaluation, held_out: Predictions) -> Evaluation:

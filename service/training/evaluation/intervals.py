@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-RESAMPLES = 1000
+RESAMPLES, LEAST_RESAMPLES = 1000, 100
+FULL_DECISIONS = 100_000
+"""Decisions, examples × classes, beyond which fewer resamples are drawn: an interval of so many is narrow, and takes minutes."""
 COVERAGE = 0.95
 CHUNK_ELEMENTS = 4_000_000
 """Indices that are drawn at once: bounds the memory of many examples × many resamples."""
@@ -38,10 +40,27 @@ class Value:
     high: float
 
 
-def bootstrap(value: float, statistic: Statistic, examples: int, *, seed: int, resamples: int = RESAMPLES) -> Value:
+def resamples_for(decisions: int) -> int:
+    """The resamples for so many decisions, which are examples × classes: 1000, and 100 from a million decisions on."""
+    return max(LEAST_RESAMPLES, min(RESAMPLES, RESAMPLES * FULL_DECISIONS // max(decisions, 1)))
+
+
+def no_check() -> None:
+    """Never asks a computation to end."""
+
+
+def bootstrap(
+    value: float,
+    statistic: Statistic,
+    examples: int,
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+    check: Callable[[], None] = no_check,
+) -> Value:
     """The bootstrap interval of a metric. Same seed, same interval.
 
-    Resamples for which the metric is undefined (NaN) are left out.
+    Resamples for which the metric is undefined (NaN) are left out. `check` is called before each part of them, and may raise.
     """
     if examples < 2 or not np.isfinite(value):
         return Value(value, value, value)
@@ -49,6 +68,7 @@ def bootstrap(value: float, statistic: Statistic, examples: int, *, seed: int, r
     rows = max(1, min(resamples, CHUNK_ELEMENTS // examples))
     parts = []
     for start in range(0, resamples, rows):
+        check()
         count = min(rows, resamples - start)
         picks = generator.integers(0, examples, size=(count, examples))
         offsets = np.arange(count)[:, None] * examples

@@ -120,6 +120,7 @@ def train_head(order: WorkOrder, folder: Path, send: SendMessage, stop: StopSign
         data.targets.for_evaluation("train"),
         seed=order.spec.seed,
         incumbent=incumbent or incumbent_predictions(job, held_out, stop),
+        check=stop.check,
     )
 
     send(Progress(phase="publishing", ratio=0.97))

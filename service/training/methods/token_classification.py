@@ -24,7 +24,7 @@ from service.training.artifacts.tuned_card import NO_DIGEST, tuned_card
 from service.training.data.prepared import PreparedExamples
 from service.training.data.tagged_tokens import TaggedBatches, token_outputs
 from service.training.data.token_tags import IGNORED, WordTags
-from service.training.evaluation.incumbent import DAMAGED_FILES, OpenedIncumbent, open_incumbent
+from service.training.evaluation.incumbent import OTHER_INPUTS, OpenedIncumbent, open_incumbent
 from service.training.evaluation.measurements import NotCompared, Predictions
 from service.training.evaluation.span_counts import answered_spans, count_spans
 from service.training.failures import CannotTrain
@@ -44,11 +44,15 @@ from service.training.stop_signal import StopSignal
 from service.training.training_job import TrainingJob, open_job
 
 MAX_TOKENS = 40_000
-"""Tokens that a head is fitted on, an even sample of more: its solution hardly changes beyond, and its memory is bounded."""
+"""Tokens that a head is fitted on at most, an even sample of more: its solution hardly changes beyond, and its memory is
+bounded."""
+MAX_SCORES = 10_000_000
+"""Tokens × tags of such a fit, which holds several arrays of them."""
 PROBE_STRENGTH = 1e-3
 """L2 penalty of the head from which `lora` and `full` start. Most tokens are outside of spans: a stronger one would leave a
 head that finds none."""
 BATCH_ROWS = 16
+NO_ANSWERS = NotCompared("it gave no answers to these texts")
 
 
 def train_tokens(order: WorkOrder, folder: Path, send: SendMessage, stop: StopSignal) -> None:
@@ -135,14 +139,19 @@ def _fit_head(
     return fitted.curves
 
 
+def most_tokens(tags: int) -> int:
+    """Tokens that a head of so many tags is fitted on."""
+    return min(MAX_TOKENS, max(1, MAX_SCORES // tags))
+
+
 @torch.no_grad()
 def _frozen_tokens(
     job: TrainingJob, network: TunedNetwork, data: TokenData, split: str, stop: StopSignal
 ) -> LabelledFeatures:
-    """Vectors and tags of the tokens of a split, at most `MAX_TOKENS`; whole texts are left out evenly."""
+    """Vectors and tags of the tokens of a split, at most about `most_tokens`; whole texts are left out evenly."""
     prepared, indices = data.texts.prepared, data.splits[split]
     total = sum(prepared.lengths(indices) or ())
-    chosen = indices[:: max(1, -(-total // MAX_TOKENS))]
+    chosen = indices[:: max(1, -(-total // most_tokens(len(job.labels))))]
     rows: list[Tensor] = []
     tags: list[Tensor] = []
     for at in range(0, len(chosen), BATCH_ROWS):
@@ -268,6 +277,8 @@ def _incumbent(job: TrainingJob, data: TokenData, stop: StopSignal) -> Predictio
     output = incumbent.card.signature.outputs[0].name
     try:
         logits = token_outputs(incumbent.network, output, prepared, data.splits["test"], BATCH_ROWS, stop)
-    except (CannotTrain, KeyError, RuntimeError):
-        return DAMAGED_FILES
+    except (CannotTrain, KeyError):
+        return OTHER_INPUTS
+    except RuntimeError:
+        return NO_ANSWERS
     return _counts(prepared, data, "test", logits)

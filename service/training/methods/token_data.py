@@ -30,7 +30,7 @@ class TokenData:
 
 def prepare_tokens(job: TrainingJob, prepared: PreparedExamples, send: SendMessage, stop: StopSignal) -> TokenData:
     """Tokenises every text once; says how many are longer than the network reads. Raises CannotTrain if no training text is
-    usable."""
+    usable, or no held-out one has a span."""
     splits = {name: prepared.usable(job.splits[name], stop) for name in ("train", "validation", "test")}
     job.left_out.update(prepared.left_out)
     send_left_out(job, send)
@@ -41,10 +41,14 @@ def prepare_tokens(job: TrainingJob, prepared: PreparedExamples, send: SendMessa
     if not splits["test"]:
         send(Log(level="warning", text=NO_TEST))
         splits["test"] = splits["validation"]
+    texts = TaggedTexts(job.examples, prepared)
+    if not any(texts.spans(index) for index in splits["test"]):
+        raise CannotTrain("no held-out text has a span, so the result could not be judged")
     used = sorted({index for indices in splits.values() for index in indices})
-    cut = sum(bool(item.notes.get("truncated")) for item in prepared.each(used))
+    job.truncated.update(prepared.truncated)
+    cut = len(prepared.truncated)
     if cut:
         most = job.base.batching.max_length
         why = f"{cut} of {len(used)} texts are longer than the {most} tokens that the network reads"
         send(Log(level="warning", text=f"{why}: nothing is learned of their ends, and spans there count as not found"))
-    return TokenData(TaggedTexts(job.examples, prepared), splits, job.info.labels)
+    return TokenData(texts, splits, job.info.labels)

@@ -46,6 +46,17 @@ def test_same_text_beside_another_one_is_no_duplicate(tmp_path: Path) -> None:
     assert read(tmp_path, "a.jsonl", lines(rows)).info.report.duplicates == 0
 
 
+def test_first_text_of_several_pairs_is_warned_of_unless_a_column_splits_them(tmp_path: Path) -> None:
+    rows = [
+        {"premise": f"the {i // 2}th premise", "hypothesis": f"the {i}th time", "label": "ab"[i % 2]} for i in range(20)
+    ]
+    warnings = read(tmp_path, "a.jsonl", lines(rows)).info.report.warnings
+    assert any(text.startswith("10 pairs with the first text of an earlier one: ") for text in warnings)
+    parts = [{**row, "split": "test" if i >= 14 else "train"} for i, row in enumerate(rows)]
+    assert not any("first text" in text for text in read(tmp_path, "b.jsonl", lines(parts)).info.report.warnings)
+    assert not read(tmp_path, "c.jsonl", lines(pairs("premise", "hypothesis"))).info.report.warnings
+
+
 @pytest.mark.parametrize(
     ("second", "reason"), [("", "the second text is empty"), (["x"], "the second text is a list or object")]
 )

@@ -93,9 +93,8 @@ def test_tokens_of_one_label_make_a_span_until_another_begins(
     logits = np.zeros((5, len(ENTITY_LABELS)), np.float32)
     for i, name in enumerate(classes, 1):
         logits[i, ENTITY_LABELS.index(name)] = 3.0
-    item = SpannedItem(
-        {}, 5, text="a b c", spans=((0, 0), (0, 1), (2, 3), (4, 5), (0, 0)), added=(True, False, False, False, True)
-    )
+    spans = np.array([[0, 0], [0, 1], [2, 3], [4, 5], [0, 0]], np.int32)
+    item = SpannedItem({}, 5, text="a b c", spans=spans, added=np.array([1, 0, 0, 0, 1], np.bool_))
     answer = EntityAnswers(pulled.card, ENTITY_LABELS).postprocess({"logits": logits}, item, Options())
     assert isinstance(answer, Entities)
     assert [(one.label, one.start, one.end) for one in answer.entities] == expected

@@ -1,5 +1,6 @@
 """Examples are prepared a few at a time; unusable data and missing test data are reported."""
 
+import sys
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from model_zoo.catalog import Catalog
 from service.datasets.dataset import Example
 from service.errors import InvalidInput, ZooError
+from service.tasks.text.token_classification import SpannedItem
 from service.training.data.prepared import CHUNK, PreparedExamples
 from service.training.failures import CannotTrain
 from service.training.methods.supervised import SupervisedData, prepare_data
@@ -64,3 +66,24 @@ def test_missing_test_data_send_a_warning() -> None:
     messages.clear()
     assert data([b"x"] * 4, messages).splits["test"] == (3,)
     assert not messages
+
+
+def test_places_of_tokens_count_as_memory() -> None:
+    """Texts with spans have more than the network's inputs in memory."""
+    calls: list[int] = []
+
+    def preprocess(instances: Sequence[Any], paths: Sequence[str]) -> list[Item]:
+        calls.append(len(instances))
+        tensors = {"input_ids": np.zeros(9, np.int64)}
+        spans, added = np.zeros((9, 2), np.int32), np.zeros(9, np.bool_)
+        return [SpannedItem(tensors, 9, text="a text", spans=spans, added=added) for _ in instances]
+
+    examples: Any = [Example(TextInstance(b"a text"), (), "", "0", "0")]
+    task: Any = SimpleNamespace(preprocess=preprocess)
+    inputs, places, text = 9 * 8, 9 * (8 + 1), sys.getsizeof("a text")
+    for size, expected in ((inputs + places + text, [1, 0]), (inputs + places + text - 1, [1, 1])):
+        calls.clear()
+        small = PreparedExamples(examples, task, cache_bytes=size)
+        small.items([0])
+        small.items([0])
+        assert calls == expected

@@ -6,8 +6,9 @@ from scipy import stats
 
 from service.training.data.windows import blocks_of
 from service.training.evaluation.evaluate import evaluate
-from service.training.evaluation.intervals import student_quantile
+from service.training.evaluation.intervals import bootstrap, resamples_for, student_quantile
 from service.training.evaluation.measurements import Predictions
+from service.training.stop_signal import StopRequested, StopSignal
 from tests.support.training import random_walks
 
 
@@ -70,3 +71,34 @@ def test_blocks_of_two_series_are_separate() -> None:
 @pytest.mark.parametrize("freedom", [2, 3, 5, 10, 100])
 def test_student_quantile_equals_scipy(freedom: int) -> None:
     assert student_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=0.035 if freedom == 2 else 0.008)
+
+
+def test_many_decisions_get_fewer_resamples() -> None:
+    assert [resamples_for(n) for n in (0, 1, 100_000, 200_000, 1_000_000, 7_500_000)] == [
+        1000,
+        1000,
+        1000,
+        500,
+        100,
+        100,
+    ]
+
+
+def test_stop_ends_an_interval_between_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.training.evaluation.intervals.CHUNK_ELEMENTS", 20)
+    calls: list[int] = []
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        calls.append(len(weights))
+        return np.asarray(weights.sum(axis=1))
+
+    stop = StopSignal()
+
+    def check() -> None:
+        if len(calls) == 2:
+            stop.cancel.set()
+        stop.check()
+
+    with pytest.raises(StopRequested):
+        bootstrap(1.0, statistic, 10, seed=0, check=check)
+    assert calls == [2, 2]

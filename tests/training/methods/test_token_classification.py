@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from model_zoo.catalog import Catalog
 from model_zoo.network import load_network
 from model_zoo.references.reference import parse_reference
 from service.datasets.dataset import TextSpan
@@ -18,11 +20,16 @@ from service.references.library_answers import answer
 from service.references.pull import pull_reference
 from service.training.data.prepared import PreparedExamples
 from service.training.data.tagged_tokens import TaggedTexts, token_outputs
+from service.training.evaluation.incumbent import OpenedIncumbent
+from service.training.evaluation.measurements import NotCompared
+from service.training.failures import CannotTrain
 from service.training.job_spec import Method
-from service.training.methods.token_classification import train_tokens
+from service.training.methods import token_classification
+from service.training.methods.token_classification import MAX_SCORES, MAX_TOKENS, most_tokens, train_tokens
 from service.training.protocol import Finished, Log
 from service.training.stop_signal import StopRequested, StopSignal
 from service.training.training_job import open_job
+from tests.support.datasets.dataset_files import zipped
 from tests.support.references.tiny_repositories import sentence_encoder
 from tests.support.references.tiny_texts import token_classifier
 from tests.support.training.data_sets import add_dataset
@@ -118,6 +125,7 @@ def test_text_longer_than_the_network_reads_counts_its_spans_as_not_found(home: 
     messages = run_method(train_tokens, order(home, "tiny_spans", dataset, Method.HEAD), tmp_path / "job")
     warnings = [message.text for message in messages if isinstance(message, Log) and message.level == "warning"]
     assert any("texts are longer than the 64 tokens that the network reads" in text for text in warnings)
+    assert report(tmp_path / "job")["accounting"]["truncated"] > 0
 
 
 def test_padded_texts_get_the_tags_and_logits_that_they_get_alone(home: Path, tmp_path: Path) -> None:
@@ -157,3 +165,40 @@ def test_spans_of_characters_are_learned_from_jsonl(home: Path, tmp_path: Path) 
     assert open_job(order(home, "tiny_spans", dataset, Method.HEAD), tmp_path / "job").examples[0].target == (
         TextSpan(11, 15, 0),
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (CannotTrain("an example cannot be read any more"), "it takes other inputs"),
+        (KeyError("logits"), "it takes other inputs"),
+        (RuntimeError("sizes do not match"), "it gave no answers to these texts"),
+    ],
+)
+def test_next_version_says_why_the_one_before_it_was_not_measured(
+    error: Exception, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    card = Catalog.from_package().get("all_minilm_l6_v2")
+    opened = OpenedIncumbent(card, cast(Any, None), cast(Any, None))
+    for name, fake in {"open_incumbent": lambda _: opened, "task_for": lambda *_: None, "token_outputs": fails}.items():
+        monkeypatch.setattr(token_classification, name, fake)
+    job, data = SimpleNamespace(examples=()), SimpleNamespace(splits={"test": ()})
+    found = token_classification._incumbent(cast(Any, job), cast(Any, data), StopSignal())
+    assert isinstance(found, NotCompared)
+    assert found.reason == reason
+
+
+def test_head_of_many_tags_is_fitted_on_fewer_tokens() -> None:
+    assert most_tokens(9) == MAX_TOKENS
+    assert 0 < 1001 * most_tokens(1001) <= MAX_SCORES
+
+
+def test_held_out_texts_without_spans_end_the_job_before_training(home: Path, tmp_path: Path) -> None:
+    files = {"train.conll": conll(7), "test.conll": b"the\tO\nkeeper\tO\n\nhe\tO\nclimbed\tO\n"}
+    dataset = add_dataset(home, zipped(files), "names.zip")
+    with pytest.raises(CannotTrain, match="no held-out text has a span"):
+        run_method(train_tokens, order(home, "tiny_spans", dataset, Method.FULL), tmp_path / "job")
+    assert not list((tmp_path / "job").rglob("*.safetensors")), "nothing was trained"

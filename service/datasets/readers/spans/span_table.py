@@ -17,10 +17,10 @@ from service.datasets.readers.parsed_example import (
     Skip,
     TargetKind,
     Warn,
-    digest_of,
 )
 from service.datasets.readers.spans.labelled_spans import LabelledSpan, read_spans
 from service.datasets.readers.tables.table import Table
+from service.datasets.readers.text import text_digest
 from service.errors import InvalidInput
 
 SPAN_NAMES = ("spans", "entities", "annotations", "ner")
@@ -94,4 +94,4 @@ def span_example(text: str, spans: Sequence[LabelledSpan], file: str, row: int, 
     """The example of a text; its classes are the labels of its spans."""
     written = [{"start": span.start, "end": span.end, "label": span.label} for span in spans]
     labels = tuple(sorted({span.label for span in spans}))
-    return ParsedExample({"text": text, "spans": written}, digest_of(text), file, row=row, labels=labels, split=split)
+    return ParsedExample({"text": text, "spans": written}, text_digest(text), file, row=row, labels=labels, split=split)

@@ -101,3 +101,10 @@ def test_second_texts_and_separators_are_refused_where_spans_are_asked_for(tmp_p
     for role, value in (("text_pair", "title"), ("label_separator", "|")):
         with pytest.raises(InvalidInput, match=f"^header.columns.{role}: a se"):
             read(tmp_path, "a.jsonl", lines(PAIRED), kind=DatasetKind.SPANS, **{role: value})
+
+
+def test_texts_that_differ_in_case_and_spaces_alone_are_in_one_part(tmp_path: Path) -> None:
+    rows = [*ROWS, {**ROWS[0], "text": f"  {ROWS[0]['text'].upper()}", "spans": []}]
+    digests = read(tmp_path, "a.jsonl", lines(rows)).outline().digests
+    assert digests[4] == digests[0]
+    assert len(set(digests)) == 4
