@@ -97,7 +97,8 @@ def _value(instance: types.Instance) -> Any:
         return instance
     if isinstance(instance, types.TensorInstance):
         return dict(instance.tensors)
-    values = {field.name: getattr(instance, field.name) for field in fields(instance)}
+    # What is compared is what a caller gives; the rest is for messages.
+    values = {field.name: getattr(instance, field.name) for field in fields(instance) if field.compare}
     return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
 
 

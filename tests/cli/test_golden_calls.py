@@ -10,7 +10,7 @@ import pytest
 from model_zoo.catalog import Catalog
 from model_zoo.golden.golden_case import EmbeddingExpectation, GoldenCase, TextPair, golden_path
 from service import types
-from service.cli.golden_calls import NAMES, answer_of, run_case
+from service.cli.golden_calls import NAMES, _value, answer_of, run_case
 from service.client import PredictionError, results
 from service.client.results import Classification, Embedding, Result, Tensors
 from service.tasks.classification import LabelAnswers
@@ -50,6 +50,11 @@ def test_options_of_the_task_are_those_of_the_call(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(ComposedTask, "golden_options", lambda self: options)
     _, asked = run(classification("cat", 0.9))
     assert asked[1] == {"max_new_tokens": 1, "temperature": 0.0}
+
+
+def test_pair_of_texts_is_asked_as_the_sdk_takes_it() -> None:
+    pair = types.TextPairInstance(b"one", b"two", ("ranking.query", "ranking.documents[0]"))
+    assert _value(pair) == {"text": "one", "text_pair": "two"}
 
 
 def test_wrong_answer_is_a_problem_with_figures() -> None:
