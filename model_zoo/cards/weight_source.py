@@ -43,9 +43,7 @@ _UNSAFE = re.compile(r"[\\:\x00-\x1f\x7f]")
 """Characters that lead elsewhere on some system, or that no file name has."""
 
 
-def _checked(files: dict[str, SourceFile]) -> dict[str, SourceFile]:
-    if "weights" not in files:
-        raise ValueError("files must hold the role 'weights'")
+def _with_safe_paths(files: dict[str, SourceFile]) -> dict[str, SourceFile]:
     for file in files.values():
         path = PurePosixPath(file.path)
         if path.is_absolute() or ".." in path.parts or not path.name or _UNSAFE.search(file.path):
@@ -53,8 +51,16 @@ def _checked(files: dict[str, SourceFile]) -> dict[str, SourceFile]:
     return files
 
 
-SourceFiles = Annotated[dict[Role, SourceFile], AfterValidator(_checked)]
-"""Files by role, ``weights`` always. Their paths stay inside the source: a card may come from a stranger's ``zoo.lock``."""
+def _with_weights(files: dict[str, SourceFile]) -> dict[str, SourceFile]:
+    if "weights" not in files:
+        raise ValueError("files must hold the role 'weights'")
+    return files
+
+
+SafeFiles = Annotated[dict[Role, SourceFile], AfterValidator(_with_safe_paths)]
+"""Files by role. Their paths stay inside the source: a card may come from a stranger's ``zoo.lock``."""
+SourceFiles = Annotated[SafeFiles, AfterValidator(_with_weights)]
+"""The same, ``weights`` always."""
 
 
 class PypiSource(CardPart):
@@ -207,8 +213,9 @@ class TunedSource(CardPart):
     base_digest: Sha256
     """Of the base's ``model.safetensors``; zeros for a base without weights of its own."""
     method: Literal["head", "full", "lora"]
-    files: SourceFiles
-    """By role: ``weights`` always. With ``head`` and ``lora`` the other files are those of the base."""
+    files: SafeFiles
+    """By role: ``weights`` always, once the version is published. With ``head`` and ``lora`` the other files are those of the
+    base."""
     columns: TrainedColumns | None = None
     """None if the data was not a table, and in versions of an earlier Zoo."""
 

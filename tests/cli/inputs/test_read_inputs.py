@@ -29,7 +29,6 @@ from tests.support.datasets.dataset_files import (
     read,
     zipped,
 )
-from tests.support.model_zoo.source_files import WEIGHTS
 from tests.support.paths import DATASET_FILES
 from tests.support.tasks.structured_cards import series_card, table_card
 
@@ -46,7 +45,7 @@ def trained(examples: StoredExamples) -> tuple[Card, ModelInfo]:
         card = series_card(channels=info.channels)
     channels = tuple(column.name for column in info.inputs) if info.kind is DatasetKind.SERIES else ()
     columns = TrainedColumns(**info.columns.model_dump(), channels=channels)
-    source = TunedSource(kind="tuned", base="b", base_digest="0" * 64, method="full", files=WEIGHTS, columns=columns)
+    source = TunedSource(kind="tuned", base="b", base_digest="0" * 64, method="full", files={}, columns=columns)
     card = card.model_copy(update={"source": source})
     model = pb.Model(name="mine", raw_input="row" if info.kind is DatasetKind.TABLE else "series")
     write_columns(model, card)
@@ -55,7 +54,7 @@ def trained(examples: StoredExamples) -> tuple[Card, ModelInfo]:
 
 def text_model(**columns: Any) -> ModelInfo:
     source = TunedSource(
-        kind="tuned", base="b", base_digest="0" * 64, method="head", files=WEIGHTS, columns=TrainedColumns(**columns)
+        kind="tuned", base="b", base_digest="0" * 64, method="head", files={}, columns=TrainedColumns(**columns)
     )
     model = pb.Model(name="mine", raw_input="text")
     write_columns(model, table_card().model_copy(update={"source": source, "recipe": None}))

@@ -15,7 +15,6 @@ from service.registry.model_version import ModelVersion
 from service.registry.states import ModelState
 from service.runtime.network import SharedPart
 from service.settings import ModelOptions
-from tests.support.model_zoo.source_files import WEIGHTS
 from tests.support.registry.fakes import card
 
 SHARED = SharedPart("d" * 64, 30 * MIB)
@@ -55,7 +54,7 @@ def model(name: str, pinned: bool = False, **changes: Any) -> ModelVersion:
 
 def head(name: str, base: ModelVersion, pinned: bool = False, waiters: int = 0) -> ModelVersion:
     """A READY head on `base`."""
-    source = TunedSource(kind="tuned", base=base.name, base_digest="0" * 64, method="head", files=WEIGHTS)
+    source = TunedSource(kind="tuned", base=base.name, base_digest="0" * 64, method="head", files={})
     tuned = card(name).model_copy(update={"source": source})
     version = ModelVersion(tuned, ModelOptions(), ModelOptions(pinned=pinned), reloads_on_call=True, base=base)
     version.state, version.waiters = ModelState.READY, waiters

@@ -19,7 +19,6 @@ from model_zoo.version_folder import GOLDEN
 from service.errors import NotReady
 from service.tasks.table import task_for
 from service.types import Forecast, Item, Options, Regression, RowInstance, SeriesInstance
-from tests.support.model_zoo.source_files import WEIGHTS
 from tests.support.registry.loader_fakes import FakeStore, loader
 from tests.support.tasks.structured_cards import (
     CATEGORIES_ALONE,
@@ -32,7 +31,7 @@ from tests.support.tasks.structured_cards import (
 
 def published(card: Card, instance: Any, folder: Path) -> tuple[Card, Materialised]:
     """A version folder as a job of method `full` leaves it, with random weights."""
-    source = TunedSource(kind="tuned", base=card.name, base_digest="0" * 64, method="full", files=WEIGHTS)
+    source = TunedSource(kind="tuned", base=card.name, base_digest="0" * 64, method="full", files={})
     card = card.model_copy(update={"source": source})
     torch.manual_seed(0)
     network = build_network(card).eval().requires_grad_(False)

@@ -18,7 +18,6 @@ from service.runtime.network import NetworkRuntime
 from service.tasks.base import Task
 from service.tasks.table import task_for
 from service.types import Answer, Instance, Item, Options
-from tests.support.model_zoo.source_files import WEIGHTS
 
 
 def tuned(base: Card, task: str, outputs: int, width: int, target: TargetScale | None = None) -> Card:
@@ -28,7 +27,7 @@ def tuned(base: Card, task: str, outputs: int, width: int, target: TargetScale |
     signature = Signature(
         inputs=base.signature.inputs, outputs=(TensorSpec(name=name, datatype="FP32", shape=(-1, outputs)),)
     )
-    source = TunedSource(kind="tuned", base=base.name, base_digest="0" * 64, method="head", files=WEIGHTS)
+    source = TunedSource(kind="tuned", base=base.name, base_digest="0" * 64, method="head", files={})
     return base.model_copy(
         update={
             "name": "mine",
