@@ -64,7 +64,7 @@ def starts_line(figures: dict[str, Any]) -> str:
 
 
 def page(figures: dict[str, Any]) -> str:
-    """What stands between the marks."""
+    """The text between the marks."""
     machine = figures["machine"]
     conditions = f"{figures['rounds']} rounds of {figures['seconds']:g} s; " + ", ".join(
         f"{key} {value}" for key, value in machine.items() if isinstance(value, str | int | float)

@@ -199,7 +199,7 @@ def pull(network: Published, folder: Path, home: Path) -> None:
 
 
 def loads(server: Zoo, model: str) -> list[float]:
-    """Seconds of unloading aside: a model is loaded again in a server that has imported all that it needs."""
+    """Seconds of each load of a model in a server that has imported all modules; unloading does not count."""
     found = []
     with grpc.insecure_channel(server.target, OPTIONS) as channel:
         stub = open_inference_pb2_grpc.GRPCInferenceServiceStub(channel)

@@ -37,7 +37,7 @@ class SourceFile(CardPart):
 
 
 Role = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
-"""What a file is for. It becomes a part of a file name in the store."""
+"""The purpose of a file. It becomes a part of a file name in the store."""
 
 _UNSAFE = re.compile(r"[\\:\x00-\x1f\x7f]")
 """Characters that lead elsewhere on some system, or that no file name has."""
