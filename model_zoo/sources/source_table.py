@@ -11,10 +11,19 @@ from model_zoo.cards.weight_source import (
 )
 from model_zoo.sources.artifact_source import ArtifactSource
 
-__all__ = ["Published", "source_for"]
+__all__ = ["Published", "artifact_keys", "source_for"]
 
 Published = PypiSource | NpmSource | DebianSource | HubSource | LocalSource | AdaptedSource | UrlSource
 """Sources that have an artifact to fetch."""
+
+
+def artifact_keys(source: Published) -> tuple[str, ...]:
+    """Names of all artifacts of a card, in the order in which pulls lock them."""
+    if isinstance(source, AdaptedSource):
+        from model_zoo.sources.adapted import AdaptedFiles
+
+        return AdaptedFiles(source).keys
+    return (source_for(source).key,)
 
 
 def source_for(source: Published) -> ArtifactSource:
