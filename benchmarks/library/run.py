@@ -44,7 +44,7 @@ OUT = RESULTS / "zoo.json"
 CALLERS = 32
 SWEEP_S, SINGLE_S = 2.0, 3.0
 TURNS = 6
-"""Answers of each caller at the library's rate for which a measurement lasts at least: a rate over fewer is that of single batches."""
+"""Answers of each caller for which a measurement lasts at least, at the library's rate."""
 DEFAULTS = ("efficientnet_lite0", "all_minilm_l6_v2", "silero_vad")
 """What `zoo serve` loads without further words."""
 LOADS = 3
