@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
@@ -26,12 +25,6 @@ if TYPE_CHECKING:
 
 _MOST_HELD = 1000
 """Fewer inputs than this are held as a list, so that their number is known; more are read while they are sent."""
-_RATE_LIMITED = "RATE_LIMITED"
-"""The reason with which the limits of a token refuse a call."""
-_LONG_S = 2.0
-"""A longer pause is announced."""
-_PAUSE_S = 1.0
-"""Before another attempt, where the server does not say how long."""
 
 
 def predict(
@@ -167,6 +160,7 @@ def _outcomes(
     client: Client, model: str, sources: Iterable[InputSource], options: dict[str, Any]
 ) -> Iterator[SourcedOutcome]:
     """The outcome of each input, in their order. A single input is a unary call, which gRPC retries while the model loads."""
+    from service.cli.rate_limits import RATE_LIMITED, once_permitted
     from service.client import BadInput, InvalidRequest, Overloaded, PredictionError
     from service.client.errors import as_prediction_error
 
@@ -176,9 +170,9 @@ def _outcomes(
         except (InvalidRequest, PredictionError) as error:
             outcome = as_prediction_error(error, 0)
         except Overloaded as error:
-            if error.reason != _RATE_LIMITED:
+            if error.reason != RATE_LIMITED:
                 raise
-            outcome = _once_permitted(client, model, sources[0].value, as_prediction_error(error, 0), options)
+            outcome = once_permitted(client, model, sources[0].value, as_prediction_error(error, 0), options)
         yield sources[0], outcome
         return
 
@@ -198,26 +192,8 @@ def _outcomes(
     for outcome in client.stream_predict(model, values(), **options):
         yield from unsent()
         source = unanswered.popleft()
-        yield source, _once_permitted(client, model, source.value, outcome, options)
+        yield source, once_permitted(client, model, source.value, outcome, options)
     yield from unsent()
-
-
-def _once_permitted(client: Client, model: str, value: Any, outcome: Outcome, options: dict[str, Any]) -> Outcome:
-    """The outcome of an input. Where the limits of the caller's token refused it, waits as long as the server says, until they
-    permit it."""
-    from service.client import InvalidRequest, Overloaded, PredictionError
-    from service.client.errors import as_prediction_error
-
-    while isinstance(outcome, PredictionError) and outcome.reason == _RATE_LIMITED:
-        pause_s = _PAUSE_S if outcome.retry_after_s is None else outcome.retry_after_s
-        if pause_s > _LONG_S:
-            print_note(f"{outcome.message}; waiting {pause_s:.0f} s")
-        time.sleep(pause_s)
-        try:
-            [outcome] = client.predict(model, [value], **options)
-        except (InvalidRequest, Overloaded, PredictionError) as error:
-            outcome = as_prediction_error(error, 0)
-    return outcome
 
 
 def _with_progress(
