@@ -29,6 +29,7 @@ __all__ = [
     "Batching",
     "Card",
     "Closeness",
+    "Figure",
     "Licence",
     "Tolerance",
     "Verification",
@@ -42,6 +43,22 @@ class Licence(CardPart):
     weights: str = Field(min_length=1)
 
 
+class Figure(CardPart):
+    """A figure on data that the training did not see, beside that of a simple rule on the same data."""
+
+    name: str = Field(min_length=1)
+    """What is measured, with its unit."""
+    value: float
+    baseline: str = Field(min_length=1)
+    """The simple rule."""
+    baseline_value: float
+
+    @property
+    def in_words(self) -> str:
+        """In one line."""
+        return f"{self.name}: {self.value:,g}; {self.baseline}: {self.baseline_value:,g}"
+
+
 class Architecture(CardPart):
     """The library that builds the module, and its arguments. Building never reads weights."""
 
@@ -53,7 +70,11 @@ class Architecture(CardPart):
         "silero_vad",
         "speaker_lstm",
         "char_lstm",
+        "char_gru",
+        "word_gru",
+        "small_cnn",
         "tabular_mlp",
+        "feed_forward",
         "series_gru",
         "onnx",
     ]
@@ -151,6 +172,8 @@ class Card(CardPart):
     provenance: str = Field(min_length=1)
     """The author and the training data of the weights, and the origin of the artifact."""
     paper: str = Field(min_length=1)
+    figures: tuple[Figure, ...] = ()
+    """Of a network that Zoo itself has trained."""
     parameters: int = Field(gt=0)
     """Trainable numbers of the network as served."""
     reference: str = ""

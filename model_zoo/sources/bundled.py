@@ -13,7 +13,8 @@ PACKAGE = Path(__file__).parents[1]
 
 
 class BundledFiles:
-    """The ``ArtifactSource`` of a card whose files ship with Zoo. The artifact is the package's own folder, which is never changed."""
+    """The ``ArtifactSource`` of a card whose files ship with Zoo. The artifact is the package's own folder, which is
+    never changed."""
 
     def __init__(self, source: BundledSource, package: Path = PACKAGE) -> None:
         self._source, self._package = source, package

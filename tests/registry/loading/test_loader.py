@@ -52,7 +52,7 @@ def test_unreachable_weight_source_is_not_named_to_clients() -> None:
 def test_bundled_weights_need_no_network() -> None:
     source = BundledSource.model_validate({"kind": "bundled", "files": VAD.source.files})
     store = FakeStore(error=StoreUnusable("No space left on device"))
-    with pytest.raises(NotReady, match="No space left"):
+    with pytest.raises(NotReady, match="no space left"):
         loader(store, offline=True).load(VAD.model_copy(update={"source": source}))
     assert store.fetched == 1
 
