@@ -60,7 +60,7 @@ def fit(
             batch = order[step * plan.batch : (step + 1) * plan.batch]
             optimizer.zero_grad(set_to_none=True)
             value = loss(network(**{name: tensor[batch] for name, tensor in inputs.items()}), targets[batch])
-            value.backward()
+            value.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             schedule.step()

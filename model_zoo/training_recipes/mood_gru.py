@@ -28,7 +28,7 @@ LEAST_COUNT = 3
 MOST_WORDS = 4_000
 MAX_TOKENS = 128
 HELD_BACK = 500
-PLAN = Plan(epochs=8, batch=32, rate=0.004, weight_decay=0.05)
+PLAN = Plan(epochs=5, batch=32, rate=0.004, weight_decay=0.05)
 _ROWS = 250
 
 

@@ -24,4 +24,5 @@ def recipe_for(name: str) -> Recipe:
     if name not in RECIPES:
         raise UnknownRecipe(name, list(RECIPES))
     module: Any = import_module(f"{__package__}.{RECIPES[name]}")
-    return next(recipe for recipe in module.RECIPES if recipe.name == name)
+    found: Recipe = next(recipe for recipe in module.RECIPES if recipe.name == name)
+    return found
