@@ -22,6 +22,7 @@ from model_zoo.architectures.wrappers import (
     SpeakerEncoder,
     SpeechDetector,
     TabularNetwork,
+    WordClassifier,
 )
 from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import TextRecipe
@@ -152,10 +153,26 @@ def _build_base(card: Card) -> Network:
             from model_zoo.architectures.char_lstm import CharLstm
 
             return CharacterModel(CharLstm(**arguments))
+        case "char_gru":
+            from model_zoo.architectures.char_gru import CharGru
+
+            return CharacterModel(CharGru(**arguments))
+        case "word_gru":
+            from model_zoo.architectures.word_gru import WordGru
+
+            return WordClassifier(WordGru(**arguments))
+        case "small_cnn":
+            from model_zoo.architectures.small_cnn import SmallCnn
+
+            return ImageClassifier(SmallCnn(**arguments))
         case "tabular_mlp":
             from model_zoo.architectures.tabular_mlp import TabularMlp
 
             return TabularNetwork(TabularMlp(**arguments), card.signature.outputs[0].name)
+        case "feed_forward":
+            from model_zoo.architectures.feed_forward import FeedForward
+
+            return TabularNetwork(FeedForward(**arguments), card.signature.outputs[0].name)
         case "series_gru":
             from model_zoo.architectures.series_gru import SeriesGru
 

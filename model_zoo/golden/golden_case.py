@@ -21,9 +21,11 @@ __all__ = [
     "Expectation",
     "ExpectedEntity",
     "ExpectedObject",
+    "ForecastExpectation",
     "GoldenCase",
     "GoldenInput",
     "Noise",
+    "NumberExpectation",
     "OutputValues",
     "ScoreExpectation",
     "SegmentationExpectation",
@@ -57,8 +59,8 @@ class Noise(CardPart):
 
 
 class GoldenInput(CardPart):
-    """Exactly one of a file of ``model_zoo/golden/``, a text, generated noise, or the seed of random tensors. A second text may
-    come with a text, and labels with a file."""
+    """Exactly one of a file of ``model_zoo/golden/``, a text, generated noise, the row of a table, a series, or the
+    seed of random tensors. A second text may come with a text, and labels with a file."""
 
     file: str | None = None
     text: str | None = None
@@ -66,13 +68,18 @@ class GoldenInput(CardPart):
     candidate_labels: tuple[str, ...] = ()
     """Labels to choose from, for an image."""
     noise: Noise | None = None
+    row: dict[str, bool | int | float | str | None] | None = Field(default=None, min_length=1)
+    """Cells by column."""
+    series: tuple[tuple[float, ...], ...] | None = Field(default=None, min_length=1)
+    """Steps, the oldest first; each has a number for every channel."""
     seed: int | None = Field(default=None, ge=0)
     """Of a row of the network's own tensors; see ``seeded_tensors``."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "GoldenInput":
-        if sum(part is not None for part in (self.file, self.text, self.noise, self.seed)) != 1:
-            raise ValueError("give exactly one of file, text, noise and seed")
+        parts = (self.file, self.text, self.noise, self.row, self.series, self.seed)
+        if sum(part is not None for part in parts) != 1:
+            raise ValueError("give exactly one of file, text, noise, row, series and seed")
         if self.text_pair is not None and self.text is None:
             raise ValueError("text_pair comes with a text")
         if self.candidate_labels and self.file is None:
@@ -126,13 +133,15 @@ class ExpectedEntity(CardPart):
 
 
 class EntitiesExpectation(CardPart):
-    """Spans of the answer: for each one of its label overlaps it. Only spans whose label no rounding changes are listed."""
+    """Spans of the answer: for each one of its label overlaps it. Only spans whose label no rounding changes are
+    listed."""
 
     entities: tuple[ExpectedEntity, ...]
 
 
 class TokensExpectation(CardPart):
-    """For each mask of a text the tokens that may be the likeliest: the first one, and those that are nearly as probable."""
+    """For each mask of a text the tokens that may be the likeliest: the first one, and those that are nearly as
+    probable."""
 
     masks: tuple[tuple[int, ...], ...] = Field(min_length=1)
 
@@ -141,6 +150,21 @@ class ScoreExpectation(CardPart):
     """The relevance of the second text for the first, within an absolute tolerance."""
 
     score: float
+    tolerance: float = Field(gt=0)
+
+
+class NumberExpectation(CardPart):
+    """A predicted number in the units of the data, within an absolute tolerance."""
+
+    number: float
+    tolerance: float = Field(gt=0)
+
+
+class ForecastExpectation(CardPart):
+    """The first steps of a forecast in the units of the data, within an absolute tolerance."""
+
+    forecast: tuple[tuple[float, ...], ...] = Field(min_length=1)
+    """Steps; each has a number for every channel."""
     tolerance: float = Field(gt=0)
 
 
@@ -208,6 +232,8 @@ Expectation = Annotated[
     | EntitiesExpectation
     | TokensExpectation
     | ScoreExpectation
+    | NumberExpectation
+    | ForecastExpectation
     | DetectionExpectation
     | SegmentationExpectation
     | TensorsExpectation,

@@ -16,8 +16,10 @@ from model_zoo.golden.golden_case import (
     ContinuationExpectation,
     DetectionExpectation,
     EmbeddingExpectation,
+    ForecastExpectation,
     GoldenCase,
     GoldenInput,
+    NumberExpectation,
     SegmentationExpectation,
     SpeechExpectation,
     TensorsExpectation,
@@ -95,6 +97,10 @@ def _value(instance: types.Instance) -> Any:
         return instance.image
     if isinstance(instance, types.SamplesInstance):
         return instance
+    if isinstance(instance, types.RowInstance):
+        return dict(instance.cells)
+    if isinstance(instance, types.SeriesInstance):
+        return instance.values
     if isinstance(instance, types.TensorInstance):
         return dict(instance.tensors)
     # What is compared is what a caller gives; the rest is for messages.
@@ -108,10 +114,17 @@ def _shown(given: GoldenInput) -> str:
     if given.noise is not None:
         what = "noise" if given.noise.amplitude else "silence"
         return f"{given.noise.seconds:g} s of {what}"
+    if given.row is not None:
+        return _cut(", ".join(f"{column} {cell}" for column, cell in given.row.items()))
+    if given.series is not None:
+        return f"a series of {len(given.series)} steps"
     if given.text is None:
         return f"tensors of seed {getattr(given, 'seed', None)}"
-    text = given.text
-    return repr(text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…")
+    return repr(_cut(given.text))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
 
 
 def _figures(expect: object, result: Any) -> str:
@@ -126,6 +139,12 @@ def _figures(expect: object, result: Any) -> str:
         case SpeechExpectation():
             found = ", ".join(f"{segment.start_s:.2f} to {segment.end_s:.2f} s" for segment in result.segments)
             return f"speech at {found}" if found else "no speech"
+        case NumberExpectation():
+            return f"{result.value:,.6g}, expected {expect.number:,.6g}"
+        case ForecastExpectation():
+            expected = np.asarray(expect.forecast)
+            off = float(np.abs(result.values[: len(expected)] - expected).max())
+            return f"off by {off:.2g}, allowed {expect.tolerance:.2g}"
         case ContinuationExpectation() | WrittenExpectation():
             return f"writes {result.text[:_LONGEST_TEXT]!r}"
         case DetectionExpectation():

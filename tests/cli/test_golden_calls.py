@@ -17,6 +17,8 @@ from service.tasks.classification import LabelAnswers
 from service.tasks.composed import ComposedTask
 from service.tasks.embedding import EmbeddingAnswers
 from service.tasks.image.image_input import ImageInput
+from service.tasks.regression import NumberAnswers
+from service.tasks.tabular.tabular_prediction import TabularPrediction
 
 CARD = Catalog.from_package().get("efficientnet_lite0")
 CASE = CARD.golden[0]
@@ -96,3 +98,22 @@ def test_each_result_of_the_sdk_is_an_answer_of_the_server(kind: type[Result]) -
 
 def test_answer_keeps_the_values_of_the_result() -> None:
     assert answer_of(classification("cat", 0.5)) == types.Classification((types.Label(282, "cat", 0.5),))
+
+
+def test_row_and_series_are_asked_as_the_sdk_takes_them() -> None:
+    assert _value(types.RowInstance({"area": 70.0, "town": None})) == {"area": 70.0, "town": None}
+    assert _value(types.SeriesInstance(np.ones((3, 1)))).tolist() == [[1.0]] * 3
+
+
+def test_number_and_forecast_are_judged_and_shown() -> None:
+    house = Catalog.from_package().get("house_mlp")
+    case = house.golden[0]
+    expected = case.expect.number  # type: ignore[union-attr]
+
+    def ask(inputs: list[Any], options: dict[str, Any]) -> list[Any]:
+        return [results.Regression(**COMMON, value=expected)]
+
+    outcome = run_case(TabularPrediction(NumberAnswers, house), case, ask)
+    assert outcome.problem == ""
+    assert outcome.input.startswith("living_area ")
+    assert outcome.figures == f"{expected:,.6g}, expected {expected:,.6g}"

@@ -15,6 +15,8 @@ from model_zoo.golden.golden_case import (
     ClassificationExpectation,
     ContinuationExpectation,
     EmbeddingExpectation,
+    ForecastExpectation,
+    NumberExpectation,
     SpeechExpectation,
 )
 
@@ -51,6 +53,9 @@ def test_every_card_has_a_golden_case_of_its_input_kind(card: Card) -> None:
         "image-classification": ClassificationExpectation,
         "image-feature-extraction": EmbeddingExpectation,
         "feature-extraction": EmbeddingExpectation,
+        "tabular-regression": NumberExpectation,
+        "text-classification": ClassificationExpectation,
+        "time-series-forecasting": ForecastExpectation,
         "text-generation": ContinuationExpectation,
         "voice-activity-detection": SpeechExpectation,
     }[card.task]
