@@ -23,6 +23,7 @@ __all__ = [
     "ExpectedObject",
     "GoldenCase",
     "GoldenInput",
+    "ImageExpectation",
     "Noise",
     "OutputValues",
     "ScoreExpectation",
@@ -65,6 +66,8 @@ class GoldenInput(CardPart):
     text_pair: str | None = None
     candidate_labels: tuple[str, ...] = ()
     """Labels to choose from, for an image."""
+    kernel: str = ""
+    """Name of the kernel that an image is filtered with; empty for the default."""
     noise: Noise | None = None
     seed: int | None = Field(default=None, ge=0)
     """Of a row of the network's own tensors; see ``seeded_tensors``."""
@@ -77,6 +80,8 @@ class GoldenInput(CardPart):
             raise ValueError("text_pair comes with a text")
         if self.candidate_labels and self.file is None:
             raise ValueError("candidate_labels come with a file")
+        if self.kernel and self.file is None:
+            raise ValueError("kernel comes with a file")
         return self
 
 
@@ -199,6 +204,17 @@ class SegmentationExpectation(CardPart):
     """Of each share."""
 
 
+class ImageExpectation(CardPart):
+    """An image that a network makes: its size, and some of its values."""
+
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
+    values: tuple[int, ...] = Field(min_length=1)
+    """In 0..255, evenly spread over (height, width, 3); see ``spread``."""
+    tolerance: float = Field(ge=0)
+    """Greatest absolute difference of a value, in grey levels."""
+
+
 Expectation = Annotated[
     ClassificationExpectation
     | EmbeddingExpectation
@@ -210,6 +226,7 @@ Expectation = Annotated[
     | ScoreExpectation
     | DetectionExpectation
     | SegmentationExpectation
+    | ImageExpectation
     | TensorsExpectation,
     Field(union_mode="left_to_right"),
 ]
