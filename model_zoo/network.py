@@ -16,6 +16,7 @@ from model_zoo.architectures.wrappers import (
     CharacterModel,
     ImageClassifier,
     ImageEncoder,
+    ImageToImage,
     Network,
     SentenceEncoder,
     SeriesForecaster,
@@ -177,4 +178,12 @@ def _build_base(card: Card) -> Network:
             from model_zoo.architectures.series_gru import SeriesGru
 
             return SeriesForecaster(SeriesGru(**arguments))
+        case "image_filter":
+            from model_zoo.architectures.image.image_filter import ImageFilter
+
+            return ImageToImage(ImageFilter(**arguments), card.signature.outputs[0].name)
+        case "rdn":
+            from model_zoo.architectures.image.rdn import ResidualDenseNetwork
+
+            return ImageToImage(ResidualDenseNetwork(**arguments), card.signature.outputs[0].name)
     raise ValueError(f"there is no builder for {card.architecture.builder}")

@@ -16,6 +16,7 @@ __all__ = [
     "CharacterModel",
     "ImageClassifier",
     "ImageEncoder",
+    "ImageToImage",
     "Network",
     "SentenceEncoder",
     "SeriesForecaster",
@@ -251,6 +252,19 @@ class SeriesForecaster(Network):
     def forward(self, context: Tensor) -> dict[str, Tensor]:
         """``context`` (B, T, C) → ``forecast`` (B, horizon, C)."""
         return {"forecast": self.backbone(context)}
+
+
+class ImageToImage(Network):
+    """Pixels → the pixels of another image. It gives no features."""
+
+    def __init__(self, backbone: nn.Module, output: str) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.output = output
+
+    def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
+        """``pixels`` uint8 (B, H, W, 3), and what the backbone takes beside them → uint8 (B, h, w, 3)."""
+        return {self.output: self.backbone(**inputs)}
 
 
 def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:

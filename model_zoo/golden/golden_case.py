@@ -24,6 +24,7 @@ __all__ = [
     "ForecastExpectation",
     "GoldenCase",
     "GoldenInput",
+    "ImageExpectation",
     "Noise",
     "NumberExpectation",
     "OutputValues",
@@ -67,6 +68,8 @@ class GoldenInput(CardPart):
     text_pair: str | None = None
     candidate_labels: tuple[str, ...] = ()
     """Labels to choose from, for an image."""
+    kernel: str = ""
+    """Name of the kernel that an image is filtered with; empty for the default."""
     noise: Noise | None = None
     row: dict[str, bool | int | float | str | None] | None = Field(default=None, min_length=1)
     """Cells by column."""
@@ -84,6 +87,8 @@ class GoldenInput(CardPart):
             raise ValueError("text_pair comes with a text")
         if self.candidate_labels and self.file is None:
             raise ValueError("candidate_labels come with a file")
+        if self.kernel and self.file is None:
+            raise ValueError("kernel comes with a file")
         return self
 
 
@@ -223,6 +228,17 @@ class SegmentationExpectation(CardPart):
     """Of each share."""
 
 
+class ImageExpectation(CardPart):
+    """An image that a network makes: its size, and some of its values."""
+
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
+    values: tuple[int, ...] = Field(min_length=1)
+    """In 0..255, evenly spread over (height, width, 3); see ``spread``."""
+    tolerance: float = Field(ge=0)
+    """Greatest absolute difference of a value, in grey levels."""
+
+
 Expectation = Annotated[
     ClassificationExpectation
     | EmbeddingExpectation
@@ -236,6 +252,7 @@ Expectation = Annotated[
     | ForecastExpectation
     | DetectionExpectation
     | SegmentationExpectation
+    | ImageExpectation
     | TensorsExpectation,
     Field(union_mode="left_to_right"),
 ]

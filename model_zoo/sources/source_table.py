@@ -3,6 +3,7 @@
 from model_zoo.cards.weight_source import (
     AdaptedSource,
     BundledSource,
+    CardSource,
     DebianSource,
     HubSource,
     LocalSource,
@@ -14,7 +15,17 @@ from model_zoo.sources.artifact_source import ArtifactSource
 
 __all__ = ["Published", "artifact_keys", "source_for"]
 
-Published = PypiSource | NpmSource | DebianSource | HubSource | LocalSource | AdaptedSource | UrlSource | BundledSource
+Published = (
+    PypiSource
+    | NpmSource
+    | DebianSource
+    | HubSource
+    | LocalSource
+    | AdaptedSource
+    | UrlSource
+    | BundledSource
+    | CardSource
+)
 """Sources that have an artifact."""
 
 
@@ -62,3 +73,7 @@ def source_for(source: Published) -> ArtifactSource:
             from model_zoo.sources.bundled import BundledFiles
 
             return BundledFiles(source)
+        case CardSource():
+            from model_zoo.sources.bundled import CardNumbers
+
+            return CardNumbers()

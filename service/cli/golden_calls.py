@@ -19,6 +19,7 @@ from model_zoo.golden.golden_case import (
     ForecastExpectation,
     GoldenCase,
     GoldenInput,
+    ImageExpectation,
     NumberExpectation,
     SegmentationExpectation,
     SpeechExpectation,
@@ -62,6 +63,8 @@ def run_case(task: Task, case: GoldenCase, ask: Ask) -> CaseOutcome:
     options = {name: value for name, value in asdict(task.golden_options()).items() if value is not None}
     if case.input.candidate_labels:
         options["candidate_labels"] = case.input.candidate_labels
+    if case.input.kernel:
+        options["kernel"] = case.input.kernel
     results = ask(inputs, options)
     shown = _shown(case.input)
     for result in results:
@@ -95,6 +98,8 @@ def _value(instance: types.Instance) -> Any:
         return instance.data
     if isinstance(instance, types.LabelledImageInstance):
         return instance.image
+    if isinstance(instance, types.FilteredImageInstance):
+        return instance.data
     if isinstance(instance, types.SamplesInstance):
         return instance
     if isinstance(instance, types.RowInstance):
@@ -110,7 +115,7 @@ def _value(instance: types.Instance) -> Any:
 
 def _shown(given: GoldenInput) -> str:
     if given.file is not None:
-        return given.file
+        return f"{given.file} by {given.kernel}" if given.kernel else given.file
     if given.noise is not None:
         what = "noise" if given.noise.amplitude else "silence"
         return f"{given.noise.seconds:g} s of {what}"
@@ -152,6 +157,8 @@ def _figures(expect: object, result: Any) -> str:
         case SegmentationExpectation():
             first = result.classes[0]
             return f"{first.name} on {first.share:.1%}, expected {expect.shares.get(first.name, 0.0):.1%}"
+        case ImageExpectation():
+            return f"an image of {result.width} × {result.height} pixels"
         case TensorsExpectation():
             name, values = next(iter(expect.outputs.items()))
             off = float(np.abs(spread(result.tensors[name]) - np.asarray(values.values)).max(initial=0.0))

@@ -103,7 +103,7 @@ def _local_model(card: Card, store: Store) -> LocalModel:
         licence=card.licence.weights,
         provenance=card.provenance,
         paper=card.paper,
-        weights_sha256=card.source.files["weights"].sha256 if "weights" in card.source.files else "",
+        weights_sha256=card.weights_sha256,
         parameter_count=card.parameters,
         max_batch_size=card.batching.max_batch_size,
         source=card.source.kind,

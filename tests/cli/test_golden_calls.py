@@ -12,11 +12,12 @@ from model_zoo.golden.golden_case import EmbeddingExpectation, GoldenCase, TextP
 from service import types
 from service.cli.golden_calls import NAMES, _value, answer_of, run_case
 from service.client import PredictionError, results
-from service.client.results import Classification, Embedding, Result, Tensors
+from service.client.results import Classification, Embedding, Result, Tensors, TransformedImage
 from service.tasks.classification import LabelAnswers
 from service.tasks.composed import ComposedTask
 from service.tasks.embedding import EmbeddingAnswers
 from service.tasks.image.image_input import ImageInput
+from service.tasks.image.image_to_image import ImageToImage
 from service.tasks.regression import NumberAnswers
 from service.tasks.tabular.tabular_prediction import TabularPrediction
 
@@ -117,3 +118,18 @@ def test_number_and_forecast_are_judged_and_shown() -> None:
     assert outcome.problem == ""
     assert outcome.input.startswith("living_area ")
     assert outcome.figures == f"{expected:,.6g}, expected {expected:,.6g}"
+
+
+def test_kernel_of_a_case_is_an_option_of_the_call_and_the_image_its_input() -> None:
+    card = Catalog.from_package().get("image_filter")
+    case = next(case for case in card.golden if case.input.kernel)
+    asked: list[Any] = []
+
+    def ask(inputs: list[Any], options: dict[str, Any]) -> list[Any]:
+        asked.extend([inputs, options])
+        return [TransformedImage(**COMMON, image=b"png", width=1, height=1)]
+
+    outcome = run_case(ImageToImage(card), case, ask)
+    assert asked == [[golden_path(case.input.file or "").read_bytes()], {"kernel": case.input.kernel}]
+    assert outcome.input == f"{case.input.file} by {case.input.kernel}"
+    assert outcome.problem.endswith("pixels, got 1 × 1")
