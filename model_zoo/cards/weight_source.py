@@ -11,7 +11,10 @@ from model_zoo.cards.web_address import address_problem
 
 __all__ = [
     "ADAPTER_FOLDER",
+    "WITHOUT_NETWORK",
     "AdaptedSource",
+    "BundledSource",
+    "CardSource",
     "DebianSource",
     "HubSource",
     "InitialSource",
@@ -187,6 +190,21 @@ class UrlSource(CardPart):
         return self
 
 
+class BundledSource(CardPart):
+    """Files that come with Zoo itself, such as the weights that its training recipes make. No network is needed."""
+
+    kind: Literal["bundled"]
+    files: SourceFiles
+    """By role: ``weights`` always, and those that the recipe needs. Paths begin in the folder of the package ``model_zoo``."""
+
+
+class CardSource(CardPart):
+    """No file: the numbers of the network are those of its card, or come with each row."""
+
+    kind: Literal["card"]
+    files: dict[str, SourceFile] = Field(default_factory=dict, max_length=0)
+
+
 class TrainedColumns(CardPart):
     """The columns of the training table by their meaning; empty if there is none."""
 
@@ -235,16 +253,22 @@ WeightSource = Annotated[
     | LocalSource
     | AdaptedSource
     | UrlSource
+    | BundledSource
+    | CardSource
     | TunedSource
     | InitialSource,
     Field(discriminator="kind"),
 ]
 
 
+WITHOUT_NETWORK = (BundledSource, CardSource)
+"""Sources whose files are on every machine that has Zoo."""
+
+
 class WeightsRecipe(CardPart):
     """The conversion of the tensors of the source file to the state dict of the architecture."""
 
-    format: Literal["torch_state_dict", "torchscript", "safetensors", "keras_h5", "onnx"]
+    format: Literal["torch_state_dict", "torchscript", "safetensors", "keras_h5", "tfjs_layers", "onnx"]
     mapping: Literal["key_order", "by_name", "library", "unchanged"]
     """``key_order``: n-th tensor to n-th tensor, shapes and dtypes checked. ``by_name``: after the edits below. ``library``: as
     the library of the architecture reads its own files; no tensor may be missing. ``unchanged``: the file itself is served."""

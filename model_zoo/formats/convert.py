@@ -1,20 +1,21 @@
 """Source files → the files that are served. Runs once per card, inside ``Store.materialise``.
 
 No code is executed from a model file: checkpoints are read under ``weights_only=True``, TorchScript archives by
-``torchscript``, Keras weights by ``keras_h5``, and safetensors hold no code. Tensors are renamed and not changed, except that
-those of Keras are brought to torch's layout. Before anything is written, the names, shapes and dtypes are compared with those
-of a fresh network of the architecture on the card.
+``torchscript``, Keras weights by ``keras_h5``, those of TensorFlow.js by ``tfjs``, and safetensors hold no code. Tensors are
+renamed and not changed, except that those of Keras and TensorFlow.js are brought to torch's layout. Before anything is written,
+the names, shapes and dtypes are compared with those of a fresh network of the architecture on the card.
 """
 
 import io
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
 from safetensors.torch import load, save_file
 
 from model_zoo.cards.card import Card
+from model_zoo.cards.weight_source import CardSource
 from model_zoo.errors import ConversionFailed
 from model_zoo.formats.plain_state import is_plain_state
 from model_zoo.formats.shared_tensors import without_views
@@ -54,14 +55,17 @@ def convert(card: Card, contents: Mapping[str, bytes], folder: Path) -> dict[str
         from model_zoo.formats.library_layout import state_dict_of
 
         state = state_dict_of(card, contents, folder.parent)
+    elif isinstance(card.source, CardSource):
+        state = dict(build_network(card).backbone.state_dict())
     else:
-        state = _fit(card, _read(card, contents["weights"]), build_network(card).backbone.state_dict())
+        state = _fit(card, _read(card, contents), build_network(card).backbone.state_dict())
     # One key of metadata only: the order of several keys is not fixed, and equal weights must have an equal digest.
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     roles = {"weights": "model.safetensors"}
+    # Files beside the weights that only their reader needs have no use once it has read them.
+    spent = card.weights.mapping == "library" or card.weights.format == "tfjs_layers"
     for role in contents:
-        # The library's own files have no use once it has read them.
-        if role != "weights" and (card.weights.mapping != "library" or role in SERVED):
+        if role != "weights" and (not spent or role in SERVED):
             roles[role] = f"{role}{Path(card.source.files[role].path).suffix}"
             _write_new(card, folder, roles[role], contents[role])
     return roles | _labels(card, folder)
@@ -93,8 +97,9 @@ def _write_new(card: Card, folder: Path, name: str, content: bytes) -> None:
         file.write(content)
 
 
-def _read(card: Card, content: bytes) -> State:
+def _read(card: Card, contents: Mapping[str, bytes]) -> State:
     loaded: Any = None
+    content = contents["weights"]
     try:
         match card.weights.format:
             case "safetensors":
@@ -105,6 +110,12 @@ def _read(card: Card, content: bytes) -> State:
                 from model_zoo.formats import keras_h5  # h5py is needed for such files only
 
                 loaded = keras_h5.state_dict_of(content)
+            case "tfjs_layers":
+                from model_zoo.formats import tfjs
+
+                numbers = [role for role in contents if role != tfjs.MANIFEST_ROLE]
+                files = {PurePosixPath(card.source.files[role].path).name: contents[role] for role in numbers}
+                loaded = tfjs.state_dict_of(contents[tfjs.MANIFEST_ROLE], files)
             case "torch_state_dict":
                 loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
                 # A checkpoint may hold the network beside other entries: the prefix names it.

@@ -23,6 +23,7 @@ from service.cli.commands import (
     show,
     status,
     token,
+    train,
     verify,
     versions,
 )
@@ -77,6 +78,7 @@ app.command("unload")(status.unload)
 app.command("set")(status.set_options)
 app.command("doctor")(doctor.doctor)
 app.command("finetune")(finetune.finetune)
+app.command("train")(train.train)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(cache.app, name="cache")

@@ -72,13 +72,27 @@ def predict(
     multi_label: Annotated[
         bool | None, typer.Option("--multi-label", help="Decide each label alone.", show_default=False)
     ] = None,
+    kernel: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|NUMBERS", help="Kernel of an image filter: a name, or nine numbers as 0,-1,0,-1,5,-1,0,-1,0."
+        ),
+    ] = None,
+    kernel_scale: Annotated[
+        float | None, typer.Option("--kernel-scale", metavar="S", help="Divide the sums of a kernel by S.")
+    ] = None,
+    kernel_offset: Annotated[
+        float | None, typer.Option("--kernel-offset", metavar="O", help="Add O grey levels after that.")
+    ] = None,
     priority: Annotated[
         int, typer.Option(metavar="N", help="Order among waiting requests: 1 first, 9 last; 0 is the default.")
     ] = 0,
     draw: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Write copies of the pictures, with what was found, to a folder.", show_default=False
+            metavar="DIR",
+            help="Write the pictures of the answers, or copies with what was found, to a folder.",
+            show_default=False,
         ),
     ] = None,
     timing: Annotated[
@@ -95,6 +109,7 @@ def predict(
     options: dict[str, Any] = {"version": version, "top_k": top_k, "threshold": threshold, "priority": priority}
     options |= {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
     options |= {"candidate_labels": label or (), "hypothesis_template": hypothesis_template, "multi_label": multi_label}
+    options |= {"kernel": kernel, "kernel_scale": kernel_scale, "kernel_offset": kernel_offset}
     outcomes: list[NamedOutcome] = []
     failed = False
     with connect(server) as client:
@@ -118,7 +133,7 @@ def predict(
         finally:  # after Ctrl-C or a lost server the answers so far are printed too
             predictions.print_answers(outcomes, timing)
             if drawing is not None and drawing.count:
-                print_note(f"pictures drawn: {drawing.count:,}, in {draw}")
+                print_note(f"pictures written: {drawing.count:,}, in {draw}")
     if failed:
         raise typer.Exit(1)
 
@@ -129,7 +144,7 @@ def _drawing(folder: Path, info: ModelInfo) -> Drawing:
 
     if info.task not in DRAWN_TASKS:
         raise typer.BadParameter(
-            f"answers of {info.name} ({info.task}) cannot be drawn; those of {' and '.join(DRAWN_TASKS)} can",
+            f"answers of {info.name} ({info.task}) cannot be drawn; those of {', '.join(DRAWN_TASKS)} can",
             param_hint="--draw",
         )
     try:

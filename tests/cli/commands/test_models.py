@@ -39,7 +39,9 @@ def test_models_as_json_names_server_or_catalog_as_source(run: Run, zoo: FakeZoo
     assert served["models"][0]["state"] == "READY"
     local = json.loads(run("models", "--json", "--server", nowhere, env={"ZOO_HOME": str(tmp_path)}).stdout)
     assert local["source"] == "catalog"
-    assert [model["downloaded"] for model in local["models"]] == [False] * len(local["models"])
+    assert [model["downloaded"] for model in local["models"]] == [
+        model["source"] == "bundled" for model in local["models"]
+    ]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,8 @@ def test_models_as_json_names_server_or_catalog_as_source(run: Run, zoo: FakeZoo
         (("--licence", "no such licence"), set()),
         (("--source", "initial"), {"series_gru", "tabular_mlp"}),
         (("--source", "hub"), set()),
-        (("--on-disk",), set()),
+        (("--on-disk",), {"house_linear", "house_mlp"}),
+        (("--source", "bundled", "--family", "linear"), {"house_linear"}),
         (("--fine-tunable", "--family", "rnn"), {"char_lstm", "series_gru", "speaker_lstm"}),
         (("--max-size", "3MB", "--source", "pypi"), {"char_lstm", "silero_vad"}),
     ],
