@@ -14,7 +14,14 @@ from model_zoo.cards.part import CardPart, FileName
 from model_zoo.cards.recipes import RAW_OF, Recipe, TextRecipe
 from model_zoo.cards.signature import Signature
 from model_zoo.cards.tuned_parts import AdapterSpec, ForecastScale, HeadSpec, TargetScale
-from model_zoo.cards.weight_source import DebianSource, NpmSource, PypiSource, WeightSource, WeightsRecipe
+from model_zoo.cards.weight_source import (
+    BundledSource,
+    DebianSource,
+    NpmSource,
+    PypiSource,
+    WeightSource,
+    WeightsRecipe,
+)
 from model_zoo.golden.golden_case import GoldenCase
 
 __all__ = [
@@ -133,7 +140,7 @@ class Card(CardPart):
     """All facts about one model."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=63)
-    family: Literal["cnn", "rnn", "transformer", "mlp"]
+    family: Literal["cnn", "rnn", "transformer", "mlp", "linear"]
     task: str = Field(min_length=1)
     """Hugging Face task id."""
     summary: str = Field(min_length=1)
@@ -200,12 +207,12 @@ class Card(CardPart):
             raise ValueError("batching.length_of must name an input of the signature whose axis 1 is -1")
         if self.task == "object-detection" and self.boxes is None:
             raise ValueError("boxes must say how a detector scores its boxes")
-        if not isinstance(self.source, PypiSource | NpmSource | DebianSource):
+        if not isinstance(self.source, PypiSource | NpmSource | DebianSource | BundledSource):
             return self
         if not self.golden:
             raise ValueError("golden must hold at least one case")
         if isinstance(self.recipe, TextRecipe) and self.recipe.tokenizer not in self.source.files:
             raise ValueError("recipe.tokenizer names a role that source.files does not have")
-        if self.labels is not None and self.architecture.builder != "timm":
-            raise ValueError("labels are known for ImageNet networks of timm only")
+        if self.labels is not None and not self.class_names and self.architecture.builder != "timm":
+            raise ValueError("labels are known for ImageNet networks of timm only; give class_names")
         return self

@@ -12,6 +12,7 @@ from model_zoo.cards.web_address import address_problem
 __all__ = [
     "ADAPTER_FOLDER",
     "AdaptedSource",
+    "BundledSource",
     "DebianSource",
     "HubSource",
     "InitialSource",
@@ -187,6 +188,14 @@ class UrlSource(CardPart):
         return self
 
 
+class BundledSource(CardPart):
+    """Files that come with Zoo itself, such as the weights that its training recipes make. No network is needed."""
+
+    kind: Literal["bundled"]
+    files: SourceFiles
+    """By role: ``weights`` always, and those that the recipe needs. Paths begin in the folder of the package ``model_zoo``."""
+
+
 class TrainedColumns(CardPart):
     """The columns of the training table by their meaning; empty if there is none."""
 
@@ -235,6 +244,7 @@ WeightSource = Annotated[
     | LocalSource
     | AdaptedSource
     | UrlSource
+    | BundledSource
     | TunedSource
     | InitialSource,
     Field(discriminator="kind"),

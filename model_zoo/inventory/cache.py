@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from model_zoo import strict_json
-from model_zoo.cards.weight_source import InitialSource, LocalSource, TunedSource
+from model_zoo.cards.weight_source import BundledSource, InitialSource, LocalSource, TunedSource
 from model_zoo.catalog import CARDS, Catalog
 from model_zoo.sources.source_table import source_for
 from model_zoo.store import Store
@@ -20,6 +20,7 @@ from model_zoo.versions import Versions
 __all__ = ["CacheItem", "cache_items", "remove_item"]
 
 _LOCK_SUFFIX = ".lock"
+_WITHOUT_DOWNLOAD = (BundledSource, LocalSource, TunedSource, InitialSource)
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def _downloads(home: Path, catalog: Catalog) -> Iterator[CacheItem]:
     store = Store(home)
     awaited: dict[str, list[str]] = {}
     for card in catalog:
-        if not isinstance(card.source, LocalSource | TunedSource | InitialSource) and store.find(card) is None:
+        if not isinstance(card.source, _WITHOUT_DOWNLOAD) and store.find(card) is None:
             awaited.setdefault(source_for(card.source).key, []).append(card.name)
     for path in _entries(home / "downloads"):
         if path.name.startswith(".") and path.name.endswith(_LOCK_SUFFIX):

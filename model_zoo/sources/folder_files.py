@@ -7,7 +7,7 @@ from model_zoo.errors import SourceUnavailable
 from model_zoo.sources.artifact_source import Progress
 from model_zoo.sources.digest import check_bytes
 
-__all__ = ["LocalFolder", "read_from_folder", "stays_inside"]
+__all__ = ["LocalFolder", "read_checked", "read_from_folder", "stays_inside"]
 
 
 class LocalFolder:
@@ -60,6 +60,16 @@ def read_from_folder(folder: Path, file: SourceFile) -> bytes:
     name = f"{file.path} of {folder.name}"
     if not stays_inside(folder, path):
         raise SourceUnavailable(name, "it is a link to a file outside the folder")
+    return read_checked(path, file, name)
+
+
+def read_checked(path: Path, file: SourceFile, name: str) -> bytes:
+    """A file of exactly the size and sha256 on the card. Messages call it by `name`.
+
+    Raises:
+        SourceUnavailable: there is no such file, or it has another size.
+        DigestMismatch: it has the right size and another content.
+    """
     try:
         with path.open("rb") as handle:
             content = handle.read(file.bytes + 1)

@@ -2,6 +2,7 @@
 
 from model_zoo.cards.weight_source import (
     AdaptedSource,
+    BundledSource,
     DebianSource,
     HubSource,
     LocalSource,
@@ -13,8 +14,8 @@ from model_zoo.sources.artifact_source import ArtifactSource
 
 __all__ = ["Published", "source_for"]
 
-Published = PypiSource | NpmSource | DebianSource | HubSource | LocalSource | AdaptedSource | UrlSource
-"""Sources that have an artifact to fetch."""
+Published = PypiSource | NpmSource | DebianSource | HubSource | LocalSource | AdaptedSource | UrlSource | BundledSource
+"""Sources that have an artifact."""
 
 
 def source_for(source: Published) -> ArtifactSource:
@@ -48,3 +49,7 @@ def source_for(source: Published) -> ArtifactSource:
             from model_zoo.sources.url import UrlFile
 
             return UrlFile(source)
+        case BundledSource():
+            from model_zoo.sources.bundled import BundledFiles
+
+            return BundledFiles(source)

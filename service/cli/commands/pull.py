@@ -210,13 +210,14 @@ def _pull_locked(path: Path, settings: Settings) -> bool:
 
 
 def _pull_card(catalog: Catalog, name: str, settings: Settings) -> bool:
+    from model_zoo.cards.weight_source import BundledSource
     from model_zoo.locking import shared_lock
     from model_zoo.store import Store
     from service.settings import HOME_LOCK
 
     card, store = catalog.get(name), Store(settings.home)
     found = store.find(card)
-    if found is None and settings.offline:
+    if found is None and settings.offline and not isinstance(card.source, BundledSource):
         print_error(f"{card.name} is not on this machine, and ZOO_OFFLINE forbids a fetch")
         return False
     if found is None:

@@ -21,6 +21,7 @@ SOURCES: dict[str, dict[str, Any]] = {
     "local": {"folder": "/srv/tiny"},
     "adapted": {"base": PLACE, "adapter": PLACE, "files": {"weights": FILE, **OF_ADAPTER}},
     "url": {"url": "https://models.example/net.onnx", "files": {"weights": FILE | {"path": "net.onnx"}}},
+    "bundled": {},
     "tuned": {"base": "tiny", "base_digest": "0" * 64, "method": "full"},
 }
 

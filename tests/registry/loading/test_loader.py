@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from model_zoo.architectures.silero_vad import SileroVad
+from model_zoo.cards.weight_source import BundledSource
 from model_zoo.catalog import Catalog
 from model_zoo.errors import DigestMismatch, SourceUnavailable, StoreUnusable, ZooModelError
 from model_zoo.materialised import Materialised
@@ -46,6 +47,14 @@ def test_load_with_an_error_of_the_zoo_shows_its_text(error: ZooModelError) -> N
 def test_unreachable_weight_source_is_not_named_to_clients() -> None:
     with pytest.raises(NotReady, match=r"^its weights could not be fetched; the server's log says why$"):
         loader(FakeStore(error=SourceUnavailable("a.whl", "mirror.internal does not answer"))).load(VAD)
+
+
+def test_bundled_weights_need_no_network() -> None:
+    source = BundledSource.model_validate({"kind": "bundled", "files": VAD.source.files})
+    store = FakeStore(error=StoreUnusable("No space left on device"))
+    with pytest.raises(NotReady, match="No space left"):
+        loader(store, offline=True).load(VAD.model_copy(update={"source": source}))
+    assert store.fetched == 1
 
 
 def test_load_with_a_foreign_error_hides_its_text() -> None:
