@@ -17,10 +17,12 @@ from model_zoo.architectures.wrappers import (
     ImageClassifier,
     ImageEncoder,
     Network,
+    ObjectDetector,
     SentenceEncoder,
     SeriesForecaster,
     SpeakerEncoder,
     SpeechDetector,
+    SubwordModel,
     TabularNetwork,
 )
 from model_zoo.cards.card import Card
@@ -160,4 +162,12 @@ def _build_base(card: Card) -> Network:
             from model_zoo.architectures.series_gru import SeriesGru
 
             return SeriesForecaster(SeriesGru(**arguments))
+        case "nanodet":
+            from model_zoo.architectures.nanodet import NanoDet
+
+            return ObjectDetector(NanoDet(**arguments))
+        case "subword_classifier":
+            from model_zoo.architectures.subword_classifier import SubwordClassifier
+
+            return SubwordModel(SubwordClassifier(**arguments))
     raise ValueError(f"there is no builder for {card.architecture.builder}")

@@ -14,8 +14,10 @@ from model_zoo.errors import InvalidCard, ZooModelError
 from model_zoo.golden.golden_case import (
     ClassificationExpectation,
     ContinuationExpectation,
+    DetectionExpectation,
     EmbeddingExpectation,
     SpeechExpectation,
+    TokensExpectation,
 )
 
 CARDS = list(Catalog.from_package())
@@ -50,6 +52,9 @@ def test_every_card_has_a_golden_case_of_its_input_kind(card: Card) -> None:
     expected = {
         "image-classification": ClassificationExpectation,
         "image-feature-extraction": EmbeddingExpectation,
+        "object-detection": DetectionExpectation,
+        "text-classification": ClassificationExpectation,
+        "fill-mask": TokensExpectation,
         "feature-extraction": EmbeddingExpectation,
         "text-generation": ContinuationExpectation,
         "voice-activity-detection": SpeechExpectation,
