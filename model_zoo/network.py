@@ -18,10 +18,12 @@ from model_zoo.architectures.wrappers import (
     ImageEncoder,
     ImageToImage,
     Network,
+    ObjectDetector,
     SentenceEncoder,
     SeriesForecaster,
     SpeakerEncoder,
     SpeechDetector,
+    SubwordModel,
     TabularNetwork,
     WordClassifier,
 )
@@ -186,4 +188,12 @@ def _build_base(card: Card) -> Network:
             from model_zoo.architectures.image.rdn import ResidualDenseNetwork
 
             return ImageToImage(ResidualDenseNetwork(**arguments), card.signature.outputs[0].name)
+        case "nanodet":
+            from model_zoo.architectures.nanodet import NanoDet
+
+            return ObjectDetector(NanoDet(**arguments))
+        case "subword_classifier":
+            from model_zoo.architectures.subword_classifier import SubwordClassifier
+
+            return SubwordModel(SubwordClassifier(**arguments))
     raise ValueError(f"there is no builder for {card.architecture.builder}")

@@ -18,10 +18,12 @@ __all__ = [
     "ImageEncoder",
     "ImageToImage",
     "Network",
+    "ObjectDetector",
     "SentenceEncoder",
     "SeriesForecaster",
     "SpeakerEncoder",
     "SpeechDetector",
+    "SubwordModel",
     "TabularNetwork",
     "WordClassifier",
     "masked_mean",
@@ -93,6 +95,19 @@ class ImageEncoder(Network):
     def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
         """``pixel_values`` (B, 3, H, W) → ``embedding`` (B, D)."""
         return {"embedding": self.features(pixel_values=pixel_values)}
+
+
+class ObjectDetector(Network):
+    """A detector of objects that gives a box at each place of its maps; it has no features for a head."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        """``pixel_values`` (B, 3, H, W) → ``logits`` (B, places, classes) and ``pred_boxes`` (B, places, 4)."""
+        logits, boxes = self.backbone(pixel_values)
+        return {"logits": logits, "pred_boxes": boxes}
 
 
 class SentenceEncoder(Network):
@@ -210,6 +225,27 @@ class SpeechDetector(Network):
     def forward(self, samples: Tensor) -> dict[str, Tensor]:
         """``samples`` (B, F * 512) → ``probabilities`` (B, F)."""
         return {"probabilities": self.backbone(samples)}
+
+
+class SubwordModel(Network):
+    """A linear classifier over the mean vector of a text's words and their parts."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def features(self, **inputs: Tensor) -> Tensor:
+        """``input_ids``, ``attention_mask`` (B, T) → the mean vector (B, D)."""
+        backbone: Any = self.backbone
+        features: Tensor = backbone.features(inputs["input_ids"], inputs["attention_mask"])
+        return features
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
+        """``input_ids``, ``attention_mask`` (B, T), mask 1 for ids and 0 for padding → ``logits`` (B, classes), and the features
+        (B, D) behind them."""
+        backbone: Any = self.backbone
+        features = self.features(input_ids=input_ids, attention_mask=attention_mask)
+        return {"logits": backbone.classify(features), FEATURES: features}
 
 
 class TabularNetwork(Network):

@@ -81,6 +81,8 @@ class Architecture(CardPart):
         "series_gru",
         "image_filter",
         "rdn",
+        "nanodet",
+        "subword_classifier",
         "onnx",
     ]
     """``onnx``: the graph in the file of the weights, which ONNX Runtime runs; there is no module."""
@@ -249,7 +251,8 @@ class Card(CardPart):
             return self
         if not self.golden:
             raise ValueError("golden must hold at least one case")
-        if isinstance(self.recipe, TextRecipe) and self.recipe.tokenizer not in self.source.files:
+        made = self.weights.format == "fairseq"  # of the list of symbols
+        if isinstance(self.recipe, TextRecipe) and self.recipe.tokenizer not in self.source.files and not made:
             raise ValueError("recipe.tokenizer names a role that source.files does not have")
         if self.labels is not None and not self.class_names and self.architecture.builder != "timm":
             raise ValueError("labels are known for ImageNet networks of timm only; give class_names")

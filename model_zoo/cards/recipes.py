@@ -24,6 +24,7 @@ __all__ = [
     "SeriesRecipe",
     "SoundRecipe",
     "SpectrogramRecipe",
+    "SubwordRecipe",
     "TensorsRecipe",
     "TextRecipe",
     "Triple",
@@ -158,6 +159,9 @@ class TextRecipe(CardPart):
     """Masks of a text. Outputs have room for as many, so that compiled networks give one shape."""
     clean_up_spaces: bool = False
     """Whether the makers' tokenizer takes the spaces before punctuation out of the texts that it makes of tokens."""
+    symbols: str = Field(default="", max_length=1000)
+    """Of sequences such as those of proteins: the characters that a text may have beside masks. A header of FASTA, white space
+    and line ends are left out, and letters are made capitals. Empty for texts of any characters."""
     max_characters: int = Field(gt=0)
     """Characters of a text that the tokenizer reads; limits its time and memory."""
 
@@ -328,6 +332,17 @@ class CharacterRecipe(CardPart):
     temperature: float = Field(default=0.5, ge=0)
 
 
+class SubwordRecipe(CardPart):
+    """Text → ids of its words and of their character n-grams, hashed as fastText does it; line ends count as spaces."""
+
+    kind: Literal["subwords"]
+    vocabulary: str = "vocabulary"
+    """Role of the JSON file with the words, the lengths of the n-grams, and those that were kept."""
+    pad_id: int = Field(default=0, ge=0)
+    max_characters: int = Field(gt=0)
+    """Of a text; longer ones are cut."""
+
+
 class NumberColumn(CardPart):
     """A column of numbers: `fill` for an empty cell, then (x - mean) / std."""
 
@@ -426,6 +441,7 @@ Recipe = Annotated[
     | SoundRecipe
     | SpectrogramRecipe
     | CharacterRecipe
+    | SubwordRecipe
     | RowRecipe
     | SeriesRecipe
     | RecordRecipe
@@ -442,6 +458,7 @@ RAW_OF = {
     "spectrogram": "audio",
     "sound": "audio",
     "characters": "text",
+    "subwords": "text",
     "prompt": "text",
     "tensors": "",
 }

@@ -268,7 +268,17 @@ WITHOUT_NETWORK = (BundledSource, CardSource)
 class WeightsRecipe(CardPart):
     """The conversion of the tensors of the source file to the state dict of the architecture."""
 
-    format: Literal["torch_state_dict", "torchscript", "safetensors", "keras_h5", "tfjs_layers", "onnx"]
+    format: Literal[
+        "torch_state_dict",
+        "torchscript",
+        "safetensors",
+        "keras_h5",
+        "tfjs_layers",
+        "tfjs_graph",
+        "fasttext",
+        "fairseq",
+        "onnx",
+    ]
     mapping: Literal["key_order", "by_name", "library", "unchanged"]
     """``key_order``: n-th tensor to n-th tensor, shapes and dtypes checked. ``by_name``: after the edits below. ``library``: as
     the library of the architecture reads its own files; no tensor may be missing. ``unchanged``: the file itself is served."""

@@ -1,13 +1,14 @@
 """Source files → the files that are served. Runs once per card, inside ``Store.materialise``.
 
 No code is executed from a model file: checkpoints are read under ``weights_only=True``, TorchScript archives by
-``torchscript``, Keras weights by ``keras_h5``, those of TensorFlow.js by ``tfjs``, and safetensors hold no code. Tensors are
-renamed and not changed, except that those of Keras and TensorFlow.js are brought to torch's layout. Before anything is written,
-the names, shapes and dtypes are compared with those of a fresh network of the architecture on the card.
+``torchscript``, files of Keras, TensorFlow.js and fastText by readers of their own, and safetensors hold no code. Tensors are
+renamed and not changed, except that layouts become those of torch, and weights in fewer bits are unpacked to float32. Before
+anything is written, the names, shapes and dtypes are compared with those of a fresh network of the architecture on the card.
 """
 
 import io
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -27,8 +28,22 @@ __all__ = ["convert"]
 State = dict[str, torch.Tensor]
 SERVED = ("tokenizer", "alphabet")
 """Roles of files that a server reads."""
+READ_WHOLE = ("tfjs_layers", "tfjs_graph", "fasttext", "fairseq")
+"""Formats whose readers take all files of a card; what a server needs of them is made from them."""
 MANIFEST = "manifest.json"
 """The store writes it beside the files."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """What a source file holds.
+
+    Attributes:
+        made: companions that a server reads, made from the source: content of a JSON file by its role.
+    """
+
+    state: State
+    made: Mapping[str, bytes]
 
 
 def convert(card: Card, contents: Mapping[str, bytes], folder: Path) -> dict[str, str]:
@@ -47,6 +62,7 @@ def convert(card: Card, contents: Mapping[str, bytes], folder: Path) -> dict[str
     """
     if card.weights.mapping == "unchanged":
         return _copied(card, contents, folder)
+    made: Mapping[str, bytes] = {}
     if card.weights.mapping == "library" and card.architecture.builder == "torchvision":
         from model_zoo.formats import torchvision_file
 
@@ -58,16 +74,21 @@ def convert(card: Card, contents: Mapping[str, bytes], folder: Path) -> dict[str
     elif isinstance(card.source, CardSource):
         state = dict(build_network(card).backbone.state_dict())
     else:
-        state = _fit(card, _read(card, contents), build_network(card).backbone.state_dict())
+        read = _read(card, contents)
+        made = read.made
+        state = _fit(card, read.state, build_network(card).backbone.state_dict())
     # One key of metadata only: the order of several keys is not fixed, and equal weights must have an equal digest.
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     roles = {"weights": "model.safetensors"}
-    # Files beside the weights that only their reader needs have no use once it has read them.
-    spent = card.weights.mapping == "library" or card.weights.format == "tfjs_layers"
     for role in contents:
-        if role != "weights" and (not spent or role in SERVED):
+        # Files that were read together with the weights have no use once they are read.
+        read_whole = card.weights.mapping == "library" or card.weights.format in READ_WHOLE
+        if role != "weights" and (not read_whole or role in SERVED):
             roles[role] = f"{role}{Path(card.source.files[role].path).suffix}"
             _write_new(card, folder, roles[role], contents[role])
+    for role, content in made.items():
+        roles[role] = f"{role}.json"
+        _write_new(card, folder, roles[role], content)
     return roles | _labels(card, folder)
 
 
@@ -97,9 +118,9 @@ def _write_new(card: Card, folder: Path, name: str, content: bytes) -> None:
         file.write(content)
 
 
-def _read(card: Card, contents: Mapping[str, bytes]) -> State:
+def _read(card: Card, contents: Mapping[str, bytes]) -> Read:
+    content, made = contents["weights"], {}
     loaded: Any = None
-    content = contents["weights"]
     try:
         match card.weights.format:
             case "safetensors":
@@ -116,6 +137,23 @@ def _read(card: Card, contents: Mapping[str, bytes]) -> State:
                 numbers = [role for role in contents if role != tfjs.MANIFEST_ROLE]
                 files = {PurePosixPath(card.source.files[role].path).name: contents[role] for role in numbers}
                 loaded = tfjs.state_dict_of(contents[tfjs.MANIFEST_ROLE], files)
+            case "tfjs_graph":
+                from model_zoo.formats import tfjs, tfjs_graph
+
+                named = {PurePosixPath(card.source.files[role].path).name: contents[role] for role in contents}
+                loaded = tfjs_graph.graph_state_of(contents[tfjs.MANIFEST_ROLE], named)
+            case "fasttext":
+                from model_zoo.formats import fasttext
+
+                classifier = fasttext.read_classifier(content)
+                if classifier.labels != card.class_names:
+                    raise ValueError("the card has other classes than the file")
+                loaded, made = classifier.state, {"vocabulary": classifier.vocabulary}
+            case "fairseq":
+                from model_zoo.formats import fairseq
+
+                loaded = fairseq.state_dict_of(content)
+                made = {"tokenizer": fairseq.tokenizer_of(contents[fairseq.SYMBOLS_ROLE])}
             case "torch_state_dict":
                 loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
                 # A checkpoint may hold the network beside other entries: the prefix names it.
@@ -127,7 +165,7 @@ def _read(card: Card, contents: Mapping[str, bytes]) -> State:
         raise ConversionFailed(card.name, reason) from error
     if not is_plain_state(loaded):
         raise ConversionFailed(card.name, "the file is not a plain dictionary of tensors")
-    return dict(loaded)
+    return Read(dict(loaded), made)
 
 
 def _fit(card: Card, source: State, target: State) -> State:

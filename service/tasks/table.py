@@ -19,6 +19,7 @@ from model_zoo.cards.recipes import (
     SeriesRecipe,
     SoundRecipe,
     SpectrogramRecipe,
+    SubwordRecipe,
     TensorsRecipe,
     TextRecipe,
     WholeImageRecipe,
@@ -47,6 +48,7 @@ from service.tasks.tensors import TensorsTask
 from service.tasks.text.character_input import CharacterInput
 from service.tasks.text.fill_mask import FillMaskAnswers, MaskedTokenInput
 from service.tasks.text.prompted_generation import PromptedGeneration
+from service.tasks.text.subword_input import SubwordInput
 from service.tasks.text.text_generation import TextGeneration
 from service.tasks.text.text_ranking import RankingAnswers
 from service.tasks.text.token_classification import EntityAnswers, SpannedTokenInput
@@ -75,6 +77,7 @@ TASKS: dict[tuple[str, type], TaskFactory] = {
     ("voice-activity-detection", AudioRecipe): VoiceActivityDetection,
     ("text-classification", TextRecipe): partial(SequenceTask, TokenInput, LabelAnswers),
     ("text-classification", CharacterRecipe): partial(SequenceTask, CharacterInput, LabelAnswers),
+    ("text-classification", SubwordRecipe): partial(SequenceTask, SubwordInput, LabelAnswers),
     ("text-ranking", TextRecipe): partial(SequenceTask, TokenInput, RankingAnswers),
     ("zero-shot-classification", TextRecipe): partial(SequenceTask, TokenInput, ZeroShotAnswers),
     ("fill-mask", TextRecipe): partial(SequenceTask, MaskedTokenInput, FillMaskAnswers),

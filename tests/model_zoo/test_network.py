@@ -30,10 +30,10 @@ from model_zoo.golden.golden_case import (
 from model_zoo.materialised import Materialised
 from model_zoo.network import build_network, load_network
 from model_zoo.sources.source_table import source_for
-from tests.support.model_zoo.real_models import Real, or_skip
+from tests.support.model_zoo.real_models import Real, or_skip, tested_names
 
 Models = Callable[[str], Real]
-NAMES = Catalog.from_package().pretrained_names()
+NAMES = tested_names()
 
 
 @pytest.fixture(scope="session")

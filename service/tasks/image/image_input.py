@@ -110,6 +110,18 @@ class UprightImage:
     scale: int = 1
     """Pixels of the full image for one pixel of `image`, in each direction."""
 
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of the full image in `image`, without the rest of an incomplete block."""
+        x, y = self.corner
+        width, height = self.size
+        return (
+            x,
+            y,
+            min(x + width / self.scale, float(self.image.width)),
+            min(y + height / self.scale, float(self.image.height)),
+        )
+
 
 def decode_image(data: bytes, max_pixels: int, path: str, shorter: int = 0) -> UprightImage:
     """Encoded bytes → image. Raises InvalidInput for the field `path`.
@@ -148,7 +160,7 @@ def resize_and_crop(decoded: UprightImage, recipe: ImageRecipe) -> Image.Image:
     A recipe that stretches resizes the whole image to `size`."""
     method = Image.Resampling.BICUBIC if recipe.interpolation == "bicubic" else Image.Resampling.BILINEAR
     if recipe.stretch:
-        return decoded.image.resize((recipe.size[1], recipe.size[0]), method)
+        return decoded.image.resize((recipe.size[1], recipe.size[0]), method, box=decoded.extent)
     width, height = decoded.size
     shorter = min(width, height)
     # torchvision rounds the longer side down in training; one pixel more would shift the whole crop.

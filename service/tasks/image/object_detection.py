@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from model_zoo.cards.box_rule import BoxRule
 from model_zoo.cards.card import Card
 from model_zoo.golden.golden_case import DetectionExpectation, Expectation, ExpectedObject
+from service.tasks.image.box_suppression import unsuppressed
 from service.types import Answer, Box, DetectedObject, Detections, Item, Options, Tensors
 
 DEFAULT_THRESHOLD = 0.5
@@ -39,12 +40,17 @@ class DetectionAnswers:
         scores, classes, queries = candidates(np.asarray(row[self._logits], np.float64), self._rule)
         threshold = DEFAULT_THRESHOLD if options.threshold is None else options.threshold
         best = np.argsort(-scores, kind="stable")
-        kept = best[scores[best] > threshold][: options.top_k]
-        corners = corners_of(np.asarray(row[self._boxes], np.float64)) * (width, height, width, height)
+        best = best[scores[best] > threshold]
+        found, corners = separate(
+            classes[best], corners_of(np.asarray(row[self._boxes], np.float64)[queries[best]]), self._rule
+        )
+        found = found[: options.top_k]
+        pixels = (corners[found] * (width, height, width, height)).tolist()
+        kept = best[found]
         return Detections(
             tuple(
-                DetectedObject(index, self._name(index), float(scores[i]), Box(*corners[queries[i]].tolist()))
-                for i, index in zip(kept, classes[kept].tolist(), strict=True)
+                DetectedObject(index, self._name(index), score, Box(*edges))
+                for index, score, edges in zip(classes[kept].tolist(), scores[kept].tolist(), pixels, strict=True)
             ),
             width,
             height,
@@ -89,6 +95,19 @@ def corners_of(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
     """`[n, 4]` of (centre x, centre y, width, height) → `[n, 4]` of (xmin, ymin, xmax, ymax)."""
     centres, halves = boxes[:, :2], boxes[:, 2:] / 2
     return np.concatenate([centres - halves, centres + halves], axis=1)
+
+
+def separate(
+    classes: NDArray[np.intp], corners: NDArray[np.float64], rule: BoxRule
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """The positions of the candidates that are objects, of candidates `[n]` with boxes `[n, 4]`, best first; and all boxes,
+    clipped where the rule says so."""
+    if rule.clip:
+        corners = corners.clip(0.0, 1.0)
+    most = len(classes) if rule.max_objects is None else rule.max_objects
+    if rule.max_overlap is None:
+        return np.arange(min(most, len(classes))), corners
+    return unsuppressed(corners, classes, rule.max_overlap, most), corners
 
 
 def _is(found: DetectedObject, wanted: ExpectedObject, tolerance: float) -> bool:

@@ -61,11 +61,7 @@ class ScaledImages(Task):
             shown = f"{decoded.size[0]:,} × {decoded.size[1]:,}"
             raise InvalidInput(path, f"is too narrow for its length: {shown} pixels")
         method = Image.Resampling.BICUBIC if recipe.interpolation == "bicubic" else Image.Resampling.BILINEAR
-        # At a smaller scale a last, incomplete block of the image is a whole pixel; the box leaves the excess out.
-        x, y = decoded.corner
-        right = min(x + decoded.size[0] / decoded.scale, float(decoded.image.width))
-        bottom = min(y + decoded.size[1] / decoded.scale, float(decoded.image.height))
-        resized = decoded.image.resize((width, height), method, box=(x, y, right, bottom))
+        resized = decoded.image.resize((width, height), method, box=decoded.extent)
         pixels = np.asarray(resized).transpose(2, 0, 1) * self._scale[:, None, None]
         pixels += self._shift[:, None, None]
         return Item({self._input: pixels}, image_size=decoded.size)

@@ -17,6 +17,7 @@ from service.tasks.base import NO_FILES
 from service.tasks.instances import decode_text, decode_utf8, golden_text
 from service.tasks.masked_sequence import MaskedSequence
 from service.tasks.text.shared_tokenizer import shared_tokenizer
+from service.tasks.text.symbol_sequence import symbol_sequence
 from service.types import Instance, Item, TextInstance, TextPairInstance
 
 
@@ -93,7 +94,10 @@ class TokenInput:
             return decode_utf8(instance.text, first), decode_utf8(instance.text_pair, second)
         if isinstance(instance, TextInstance) and self._recipe.pairs_only:
             raise InvalidInput(path, "expected a text_pair, whose texts this model reads together, got text alone")
-        return (decode_text(self._card, instance, path),)
+        text = decode_text(self._card, instance, path)
+        if symbols := self._recipe.symbols:
+            text = symbol_sequence(text, symbols, self._recipe.mask_token, path)
+        return (text,)
 
     def _item(self, encoding: Encoding, texts: Sequence[str], path: str) -> Item:
         """Raises InvalidInput for a text whose tokens the network does not take."""

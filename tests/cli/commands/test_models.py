@@ -48,15 +48,15 @@ def test_models_as_json_names_server_or_catalog_as_source(run: Run, zoo: FakeZoo
     ("options", "names"),
     [
         (("--family", "rnn", "--task", "voice-activity-detection"), {"silero_vad"}),
-        (("--family", "cnn", "--max-parameters", "4M"), {"mobilenetv2_100"}),
-        (("--task", "image-classification", "--licence", "apache"), {"efficientnet_lite0"}),
+        (("--family", "cnn", "--max-parameters", "4M"), {"mobilenetv2_100", "nanodet"}),
+        (("--task", "image-classification", "--licence", "apache"), {"efficientnet_lite0", "efficientnet_lite2"}),
         (("--licence", "no such licence"), set()),
         (("--source", "initial"), {"series_gru", "tabular_mlp"}),
         (("--source", "hub"), set()),
         (("--on-disk",), {"house_linear", "house_mlp"}),
         (("--source", "bundled", "--family", "linear"), {"house_linear"}),
         (("--fine-tunable", "--family", "rnn"), {"char_lstm", "series_gru", "speaker_lstm"}),
-        (("--max-size", "3MB", "--source", "pypi"), {"char_lstm", "silero_vad"}),
+        (("--max-size", "3MB", "--source", "pypi"), {"char_lstm", "lid_176", "silero_vad"}),
     ],
 )
 def test_models_lists_only_those_of_the_asked_kind(

@@ -14,11 +14,13 @@ from model_zoo.errors import InvalidCard, ZooModelError
 from model_zoo.golden.golden_case import (
     ClassificationExpectation,
     ContinuationExpectation,
+    DetectionExpectation,
     EmbeddingExpectation,
     ForecastExpectation,
     ImageExpectation,
     NumberExpectation,
     SpeechExpectation,
+    TokensExpectation,
 )
 
 CARDS = list(Catalog.from_package())
@@ -54,6 +56,8 @@ def test_every_card_has_a_golden_case_of_its_input_kind(card: Card) -> None:
         "image-classification": ClassificationExpectation,
         "image-feature-extraction": EmbeddingExpectation,
         "image-to-image": ImageExpectation,
+        "object-detection": DetectionExpectation,
+        "fill-mask": TokensExpectation,
         "feature-extraction": EmbeddingExpectation,
         "tabular-regression": NumberExpectation,
         "text-classification": ClassificationExpectation,

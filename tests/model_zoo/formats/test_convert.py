@@ -4,14 +4,18 @@ import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save
 
 from model_zoo.cards.card import Card
+from model_zoo.catalog import Catalog
 from model_zoo.errors import ConversionFailed
 from model_zoo.formats.convert import convert
+from model_zoo.network import build_network
 from tests.support.model_zoo.local_index import make_card
+from tests.support.model_zoo.tfjs_files import tfjs_graph
 
 State = dict[str, torch.Tensor]
 
@@ -125,3 +129,32 @@ def test_file_beside_a_graph_never_replaces_another(tmp_path: Path, role: str) -
     card = with_files(card, role, suffix=".onnx" if role == "model" else ".json")
     with pytest.raises(ConversionFailed, match="two files of the store the name"):
         convert(card, {"weights": b"graph", role: b"other"}, tmp_path)
+
+
+def test_graph_of_tensorflow_js_is_read_with_its_manifest(tmp_path: Path) -> None:
+    """Of a detector with few channels: every tensor gets its place, and the manifest is not served."""
+    detector = Catalog.from_package().get("nanodet")
+    arguments = {"classes": 2, "bins": 3, "channels": 4, "blocks": [1, 1, 1], "width": 4}
+    card = detector.model_copy(
+        update={
+            "architecture": detector.architecture.model_copy(update={"arguments": arguments}),
+            "weights": detector.weights.model_copy(update={"rename": {}}),
+        }
+    )
+    state = build_network(card).backbone.state_dict()
+    kernels = [name for name, tensor in state.items() if tensor.dim() == 4]
+    arrays = {
+        name: tensor.half().float().numpy().transpose(2, 3, 1, 0) if name in kernels else tensor.half().float().numpy()
+        for name, tensor in state.items()
+    }
+    nodes = [{"op": "Conv2D", "input": ["x", name]} for name in kernels]
+    manifest, numbers = tfjs_graph(
+        arrays | {"paddings": np.zeros((4, 2), np.int32)}, nodes, half=True, file="nanodet.bin"
+    )
+    roles = convert(card, {"weights": numbers, "manifest": manifest}, tmp_path)
+    found = load_file(tmp_path / "model.safetensors")
+    assert same(found, {name: tensor.half().float() for name, tensor in state.items()})
+    assert roles == {"weights": "model.safetensors", "labels": "labels.txt"}
+    assert {path.name for path in tmp_path.iterdir()} == {*roles.values()}
+    with pytest.raises(ConversionFailed, match="cannot be read as tfjs_graph"):
+        convert(card, {"weights": numbers[:-1], "manifest": manifest}, tmp_path)
