@@ -116,10 +116,15 @@ class NotAsLocked(ZooModelError):
 
 
 class NotEqual(ZooModelError):
-    """A network was fetched, and Zoo's answers differ from those of the makers' own library, so that it is not served."""
+    """A network was fetched, and Zoo's answers differ from those of the makers' own library, so that it is not served.
 
-    def __init__(self, reference: str, reason: str) -> None:
-        super().__init__(f"{reference} was not taken: Zoo's answers differ from those of its makers' library: {reason}")
+    `compared`: whether that library gave answers.
+    """
+
+    def __init__(self, reference: str, reason: str, *, compared: bool = True) -> None:
+        unlike = "Zoo's answers differ from those of its makers' library"
+        what = unlike if compared else "its makers' library gives no answers to compare with"
+        super().__init__(f"{reference} was not taken: {what}: {reason}")
         self.reference = reference
         self.reason = reason
 

@@ -42,6 +42,7 @@ from service.wire.open_inference.regions import OBJECTS
 log = logger(__name__)
 
 MOST_FILES = 65_536
+GRPC_PORT, HTTP_PORT = "--port or ZOO_PORT", "--http-port or ZOO_HTTP_PORT"
 """Open files and connections. A higher limit only costs the system memory."""
 
 
@@ -182,7 +183,7 @@ def bind(
         address = host_and_port(settings.host, settings.port)
         port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     except (OSError, UnicodeError) as error:
-        raise SettingsError(_cannot_listen(where, error)) from None
+        raise SettingsError(_cannot_listen(where, error, GRPC_PORT)) from None
     except RuntimeError:
         port = 0
     if not port:
@@ -200,7 +201,7 @@ def _bind_socket(server: aio.Server, settings: Settings) -> UnixSocket:
     except RuntimeError:
         raise SettingsError(f"cannot listen on {settings.host} for gRPC; may this user write in its folder?") from None
     except OSError as error:
-        raise SettingsError(_cannot_listen(f"{settings.host} for gRPC", error)) from None
+        raise SettingsError(_cannot_listen(f"{settings.host} for gRPC", error, "")) from None
     return found
 
 
@@ -212,11 +213,13 @@ def _try_to_bind(host: str, port: int) -> None:
         probe.bind(address)
 
 
-def _cannot_listen(where: str, error: Exception) -> str:
+def _cannot_listen(where: str, error: Exception, choice: str) -> str:
+    """`choice`: the settings that name another port; empty where there is no port."""
     if not isinstance(error, OSError):
         return f"cannot listen on {where}: that is no name of a host"
     if error.errno == errno.EADDRINUSE:
-        return f"cannot listen on {where}; is another server running there?"
+        other = f" {choice} names another port." if choice else ""
+        return f"cannot listen on {where}; is another server running there?{other}"
     return f"cannot listen on {where}: {(error.strerror or 'unknown reason').lower()}"
 
 
@@ -261,4 +264,4 @@ def open_http(
         return HttpPort(settings.http_host, settings.http_port, metrics, health, access, prometheus_format.encode)
     except (OSError, UnicodeError) as error:
         where = f"{host_and_port(settings.http_host, settings.http_port)} for /metrics"
-        raise SettingsError(_cannot_listen(where, error)) from None
+        raise SettingsError(_cannot_listen(where, error, HTTP_PORT)) from None

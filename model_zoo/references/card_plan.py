@@ -1,13 +1,15 @@
 """The plan of a card: all that a repository says about a network, before its weights are fetched."""
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from model_zoo.cards.card import Card
 from model_zoo.cards.weight_source import SourceFile
+from model_zoo.errors import NotDerivable
 
-__all__ = ["TASKS", "CardPlan", "Given"]
+__all__ = ["TASKS", "CardPlan", "Given", "check_task"]
 
 Library = Literal["timm", "torchvision", "transformers", "sentence-transformers"]
 
@@ -30,6 +32,15 @@ TASKS = (
 )
 """Tasks of the networks that can be pulled by reference: those of all planners. They are listed here as well, so that a command
 can tell them without importing a library of models."""
+
+
+def check_task(task: str, reference: str) -> None:
+    """Raises NotDerivable for a task that no network can be pulled for; `reference` is for its message."""
+    if task in TASKS:
+        return
+    near = difflib.get_close_matches(task, TASKS, n=1)
+    hint = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(TASKS)}"
+    raise NotDerivable(reference, f"Zoo does not have the task {task!r}{hint}")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from model_zoo import strict_json
 from model_zoo.cards.weight_source import SourceFile
 from model_zoo.errors import NotDerivable, SourceUnavailable
 from model_zoo.references.adapter import ADAPTER_CONFIG
-from model_zoo.references.card_plan import TASKS, CardPlan, Given
+from model_zoo.references.card_plan import CardPlan, Given, check_task
 from model_zoo.references.repository import Repository, config_of
 from model_zoo.references.sentence_transformers_card import plan_sentence_transformers
 from model_zoo.references.timm_card import plan_timm
@@ -35,8 +35,8 @@ def derive(repository: Repository, given: Given = Given()) -> CardPlan:  # noqa:
             that ``given`` does not say.
         SourceUnavailable: a file cannot be read.
     """
-    if given.task and given.task not in TASKS:
-        raise NotDerivable(repository.name, f"Zoo does not have the task {given.task!r}; it has {', '.join(TASKS)}")
+    if given.task:
+        check_task(given.task, repository.name)
     match repository:
         case TorchvisionWeights():
             plan = plan_torchvision(repository, given)

@@ -138,13 +138,13 @@ def main() -> None:
     try:
         text = strict_json.text({"answers": answer(request)})
     except strict_json.NotFinite:
-        text = strict_json.text({"reason": "its library gives numbers that are not finite"})
+        text = strict_json.text({"reason": "they are not finite numbers"})
     except ImportError as error:
         traceback.print_exc()
-        text = strict_json.text({"reason": f"its library is not installed ({error.name})"})
+        text = strict_json.text({"reason": f"it is not installed ({error.name})"})
     except Exception as error:
         traceback.print_exc()
-        text = strict_json.text({"reason": f"its own library cannot run it ({type(error).__name__})"})
+        text = strict_json.text({"reason": f"it fails ({type(error).__name__}); ZOO_LOG_LEVEL=debug shows why"})
     reply.write(text + "\n")
     reply.flush()
 

@@ -115,9 +115,11 @@ def pull(
     given = _given(task, labels, assignments or [])
     if (name or given is not None) and len(references) != 1:
         raise typer.BadParameter("--name, --task, --labels and --set are for one reference", param_hint="MODEL")
-    for text in wanted:  # a misspelt name is an error before anything is fetched
+    for text in wanted:  # what is misspelt is an error before anything is fetched
         if text not in references:
-            catalog.get(text)
+            _check_card(catalog, text)
+        elif not server:
+            _check_reference(text, given)
     if server and references != wanted:
         raise typer.BadParameter("a server pulls references, such as hf:ORG/NAME", param_hint="--server")
     failed = False
@@ -134,6 +136,26 @@ def pull(
             failed = True
     if failed:
         raise typer.Exit(1)
+
+
+def _check_card(catalog: Catalog, text: str) -> None:
+    """Raises UnknownCard; BadParameter for a folder whose reference begins with its kind."""
+    if text not in catalog and Path(text).is_dir():
+        raise typer.BadParameter(f"the reference of a folder begins with its kind: local:{text}", param_hint="MODEL")
+    catalog.get(text)
+
+
+def _check_reference(text: str, given: Given | None) -> None:
+    """Refuses what needs no process to be found out. Raises ZooModelError."""
+    from model_zoo.errors import SourceUnavailable
+    from model_zoo.references.card_plan import check_task
+    from model_zoo.references.reference import parse_reference
+
+    reference = parse_reference(text)
+    if reference.kind == "local" and not Path(reference.place).is_dir():
+        raise SourceUnavailable(reference.shown, f"there is no folder {reference.place}")
+    if given is not None and given.task:
+        check_task(given.task, reference.shown)
 
 
 def pull_one(

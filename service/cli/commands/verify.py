@@ -73,6 +73,8 @@ def _verify_one(client: Client, info: ModelInfo, home: Path) -> _Verified:
     from service.client.errors import InvalidRequest, PredictionError, as_prediction_error
 
     runs = f"{info.precision} on {info.device}" if info.device else ""
+    if info.state != "READY":
+        return _Verified(info.name, runs, skipped=f"it is {info.state}; load it: zoo load {info.name}")
     task = _task_of(info, home)
     if isinstance(task, str):
         return _Verified(info.name, runs, skipped=task)

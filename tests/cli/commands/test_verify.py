@@ -32,6 +32,8 @@ def test_model_that_cannot_be_verified_here_is_told_why(run: Run, zoo: FakeZoo, 
     assert "its files are not on this machine" in reason(run, zoo, tmp_path)
     model.base = "efficientnet_lite0"
     assert "fine-tuned version" in reason(run, zoo, tmp_path)
+    model.state = models_pb2.MODEL_STATE_UNAVAILABLE
+    assert reason(run, zoo, tmp_path) == "it is UNAVAILABLE; load it: zoo load silero_vad"
 
 
 def test_server_without_a_verifiable_model_is_no_success(run: Run, zoo: FakeZoo, tmp_path: Path) -> None:

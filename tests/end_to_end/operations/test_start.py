@@ -180,6 +180,9 @@ def test_wrong_setting_ends_a_process_of_its_own_alike() -> None:
     assert "did you mean efficientnet_lite0?" in sentence
 
 
+TAKEN = "cannot listen on {}; is another server running there? {} names another port."
+
+
 @pytest.fixture
 def taken_port() -> Iterator[int]:
     with socket.socket() as held:
@@ -190,12 +193,14 @@ def taken_port() -> Iterator[int]:
 
 def test_grpc_port_in_use_is_reported(taken_port: int) -> None:
     sentence = refuses_to_start("--port", str(taken_port), "--http-port", "0")
-    assert sentence == f"cannot listen on 127.0.0.1:{taken_port} for gRPC; is another server running there?"
+    where = f"127.0.0.1:{taken_port} for gRPC"
+    assert sentence == TAKEN.format(where, "--port or ZOO_PORT")
 
 
 def test_http_port_in_use_is_reported(taken_port: int) -> None:
     sentence = refuses_to_start("--port", "0", "--http-port", str(taken_port))
-    assert sentence == f"cannot listen on 127.0.0.1:{taken_port} for /metrics; is another server running there?"
+    where = f"127.0.0.1:{taken_port} for /metrics"
+    assert sentence == TAKEN.format(where, "--http-port or ZOO_HTTP_PORT")
 
 
 def test_unknown_model_is_rejected_with_a_similar_name() -> None:

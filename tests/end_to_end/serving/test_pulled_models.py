@@ -146,7 +146,7 @@ def test_pulled_models_are_listed_with_their_origin(pulled: Stubs, folders: dict
 def test_command_refuses_what_cannot_be_pulled(tmp_path: Path, home: Path) -> None:
     for reference, words in (
         (f"local:{tmp_path}", "nothing says what it is"),
-        (f"local:{tmp_path}/none", "there is no such folder"),
+        (f"local:{tmp_path}/none", "there is no folder"),
         ("ftp:org/name", "is not a reference"),
         ("hf:org/name", "ZOO_OFFLINE"),
     ):
