@@ -13,7 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from model_zoo.cards.card import Card
-from model_zoo.cards.weight_source import InitialSource
+from model_zoo.cards.weight_source import CardSource, InitialSource
 from model_zoo.errors import InvalidCard, UnknownCard
 
 __all__ = ["CARDS", "Catalog", "card_files", "parse_card"]
@@ -144,8 +144,9 @@ class Catalog:
         return [card.name for card in self if card.default]
 
     def pretrained_names(self) -> list[str]:
-        """Names of the cards with weights, sorted. The other cards are bases for fine-tuning and are not served themselves."""
-        return [card.name for card in self if not isinstance(card.source, InitialSource)]
+        """Names of the cards with a file of weights, sorted. The others are bases for fine-tuning, which are not served
+        themselves, and networks whose numbers are on their cards."""
+        return [card.name for card in self if not isinstance(card.source, InitialSource | CardSource)]
 
     def get(self, name: str) -> Card:
         """The card of that name.

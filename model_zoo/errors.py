@@ -5,6 +5,7 @@
     ZooModelError
     ├── InvalidCard          a card breaks the rules of ``card.Card``, or two cards share a name
     ├── UnknownCard          no card has that name; ``near`` holds similar names
+    ├── UnknownRecipe        Zoo has not trained a model of that name itself
     ├── InvalidReference     the text is not a reference to a network
     ├── NotDerivable         a repository does not say all that a card needs, or needs what Zoo does not have
     ├── InvalidLock          a lock file cannot be read, or a field of it is wrong
@@ -60,6 +61,14 @@ class UnknownCard(ZooModelError):
         super().__init__(f"the catalog has no model named {name!r}{hint}")
         self.name = name
         self.near = list(near)
+
+
+class UnknownRecipe(ZooModelError):
+    """Zoo has no recipe to train a model of this name."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        shown = name if len(name) <= 64 else f"{name[:63]}…"
+        super().__init__(f"Zoo has no recipe for {shown!r}; it has {', '.join(known)}")
 
 
 class InvalidReference(ZooModelError):

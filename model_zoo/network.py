@@ -16,6 +16,7 @@ from model_zoo.architectures.wrappers import (
     CharacterModel,
     ImageClassifier,
     ImageEncoder,
+    ImageToImage,
     Network,
     ObjectDetector,
     SentenceEncoder,
@@ -24,6 +25,7 @@ from model_zoo.architectures.wrappers import (
     SpeechDetector,
     SubwordModel,
     TabularNetwork,
+    WordClassifier,
 )
 from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import TextRecipe
@@ -154,20 +156,44 @@ def _build_base(card: Card) -> Network:
             from model_zoo.architectures.char_lstm import CharLstm
 
             return CharacterModel(CharLstm(**arguments))
+        case "char_gru":
+            from model_zoo.architectures.char_gru import CharGru
+
+            return CharacterModel(CharGru(**arguments))
+        case "word_gru":
+            from model_zoo.architectures.word_gru import WordGru
+
+            return WordClassifier(WordGru(**arguments))
+        case "small_cnn":
+            from model_zoo.architectures.small_cnn import SmallCnn
+
+            return ImageClassifier(SmallCnn(**arguments))
         case "tabular_mlp":
             from model_zoo.architectures.tabular_mlp import TabularMlp
 
             return TabularNetwork(TabularMlp(**arguments), card.signature.outputs[0].name)
+        case "feed_forward":
+            from model_zoo.architectures.feed_forward import FeedForward
+
+            return TabularNetwork(FeedForward(**arguments), card.signature.outputs[0].name)
         case "series_gru":
             from model_zoo.architectures.series_gru import SeriesGru
 
             return SeriesForecaster(SeriesGru(**arguments))
         case "nanodet":
-            from model_zoo.architectures.nanodet import NanoDet
+            from model_zoo.architectures.image.nanodet import NanoDet
 
             return ObjectDetector(NanoDet(**arguments))
         case "subword_classifier":
             from model_zoo.architectures.subword_classifier import SubwordClassifier
 
             return SubwordModel(SubwordClassifier(**arguments))
+        case "image_filter":
+            from model_zoo.architectures.image.image_filter import ImageFilter
+
+            return ImageToImage(ImageFilter(**arguments), card.signature.outputs[0].name)
+        case "rdn":
+            from model_zoo.architectures.image.rdn import ResidualDenseNetwork
+
+            return ImageToImage(ResidualDenseNetwork(**arguments), card.signature.outputs[0].name)
     raise ValueError(f"there is no builder for {card.architecture.builder}")

@@ -31,7 +31,7 @@ from model_zoo.locking import exclusive_lock
 from model_zoo.materialised import Materialised
 from model_zoo.sources.artifact_source import ArtifactSource, Progress
 from model_zoo.sources.digest import check_file, sha256_of_file
-from model_zoo.sources.source_table import Published, source_for
+from model_zoo.sources.source_table import Published, artifact_keys, source_for
 from model_zoo.versions import Versions
 
 __all__ = ["Store", "recipe_key"]
@@ -85,12 +85,14 @@ class Store:
             return found
         try:
             # One lock per artifact: two cards may share an artifact, and the first must not remove it while the second reads it.
-            key = source_for(_published(card)).key
+            keys = artifact_keys(_published(card))
             with ExitStack() as locks:
                 if not self._keep_downloads:
                     # A pull keeps the artifact longer than its own store does, and holds this lock meanwhile.
-                    locks.enter_context(exclusive_lock(self._downloads / f".{key}.pull.lock"))
-                locks.enter_context(exclusive_lock(self._downloads / f".{key}.lock"))
+                    for key in keys:
+                        locks.enter_context(exclusive_lock(self._downloads / f".{key}.pull.lock"))
+                for key in keys:
+                    locks.enter_context(exclusive_lock(self._downloads / f".{key}.lock"))
                 return self.find(card) or self._make(card, progress)
         except OSError as error:
             raise StoreUnusable(error.strerror or type(error).__name__) from error
@@ -121,7 +123,7 @@ class Store:
             check_file(found.folder / entry["name"], entry["sha256"], f"{card.name}/{entry['name']}")
 
     def _make(self, card: Card, progress: Progress | None) -> Materialised:
-        """Fetch, convert in a staging folder, publish. The caller holds the artifact's lock."""
+        """Fetch, convert in a staging folder, publish. The caller holds the locks of the artifacts."""
         key = recipe_key(card)
         for abandoned in self._weights.glob(f".staging-{key}-*"):
             shutil.rmtree(abandoned, ignore_errors=True)

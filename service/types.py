@@ -55,6 +55,16 @@ class LabelledImageInstance:
 
 
 @dataclass(frozen=True, slots=True)
+class FilteredImageInstance:
+    """An encoded image, and the kernels that it is filtered with: float32 `[2, 3, 3]`."""
+
+    data: bytes
+    kernel: NDArray[np.float32]
+    offset: float = 0.0
+    """Added to the result, in grey levels."""
+
+
+@dataclass(frozen=True, slots=True)
 class TextInstance:
     """A text as UTF-8 bytes. The task decodes it and names the field if that fails."""
 
@@ -125,6 +135,7 @@ class RecordInstance:
 Instance = (
     ImageInstance
     | LabelledImageInstance
+    | FilteredImageInstance
     | TextInstance
     | TextPairInstance
     | RankingInstance
@@ -157,6 +168,12 @@ class Options:
     """A sentence about a label, which takes the place of `{}` (zero-shot classification)."""
     multi_label: bool | None = None
     """Whether each label is decided alone (zero-shot classification)."""
+    kernel: str | None = None
+    """Name of a kernel of 3 × 3, or its nine numbers, row by row (image filter)."""
+    kernel_scale: float | None = None
+    """The sum of products of a kernel is divided by it (image filter)."""
+    kernel_offset: float | None = None
+    """Added after that, in grey levels (image filter)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,6 +457,16 @@ class Segmentation:
 
 
 @dataclass(frozen=True, slots=True)
+class TransformedImage:
+    """The image that a network made of another one."""
+
+    image: bytes
+    """A PNG, RGB with 8 bits a channel."""
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
 class OutputTensors:
     """The outputs of a network whose task has no answer for people: one row of each, by name."""
 
@@ -459,6 +486,7 @@ Answer = (
     | Forecast
     | Detections
     | Segmentation
+    | TransformedImage
     | OutputTensors
     | Transcript
 )

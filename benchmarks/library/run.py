@@ -43,6 +43,8 @@ from service.types import AudioInstance, ImageInstance, TextInstance
 OUT = RESULTS / "zoo.json"
 CALLERS = 32
 SWEEP_S, SINGLE_S = 2.0, 3.0
+TURNS = 6
+"""Answers of each caller for which a measurement lasts at least, at the library's rate."""
 DEFAULTS = ("efficientnet_lite0", "all_minilm_l6_v2", "silero_vad")
 """What `zoo serve` loads without further words."""
 LOADS = 3
@@ -53,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="names of networks, or `start`, with commas")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement, at least")
     parser.add_argument("--quick", action="store_true", help="without the sentinel, and with short sweeps")
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
@@ -70,9 +72,15 @@ def main() -> None:
                 console.print(f"[bold]{network.name}[/]")
                 figures["networks"][network.name] = Measurement(network, plan, sentinel).run()
                 console.print(f"  {json.dumps(summary(figures['networks'][network.name]))}")
+                write(given.out, figures)
         figures["sentinel"] = sentinel.record()
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+    write(given.out, figures)
+
+
+def write(out: Path, figures: dict[str, Any]) -> None:
+    """Keeps the figures so far, so that a run that is stopped has those of the networks before."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
 
 
 def starts(plan: Plan, sentinel: Sentinel) -> dict[str, Any]:
@@ -136,13 +144,15 @@ class Measurement:
             record[f"{name} tier"] = tiers[network.name]
             server.pause()
             servers[name] = server
+        seconds = max(plan.seconds, TURNS * CALLERS / max(sweep["seen"].values()))
+        record["seconds"] = seconds
         for number in range(plan.rounds):
             turns: dict[str, Any] = {}
             for name in rotated(["library", *servers], number):
                 turns[name] = (
                     self._sentinel.guard(lambda: self._library(library, sweep["rows"]))
                     if name == "library"
-                    else self._zoo(client, servers[name])
+                    else self._zoo(client, servers[name], seconds)
                 )
             record["rounds"].append(turns)
             shown = {name: round(turn["rows_s"], 1) for name, turn in turns.items()}
@@ -158,8 +168,8 @@ class Measurement:
         finally:
             library.pause()
 
-    def _zoo(self, client: Process, server: Zoo) -> dict[str, Any]:
-        command = {"kind": "closed", "protocol": "grpc", "seconds": self._plan.seconds}
+    def _zoo(self, client: Process, server: Zoo, seconds: float) -> dict[str, Any]:
+        command = {"kind": "closed", "protocol": "grpc", "seconds": seconds}
         with resumed(server):
             many = self._sentinel.guard(
                 lambda: measure(client, server, {**command, "groups": [[self._network.name, CALLERS]]})

@@ -7,6 +7,8 @@ LSTNet, SIGIR 2018, arXiv:1703.07015). Both only correct the seasonal naive fore
 layers start at zero, so that training starts from the naive forecast.
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -28,6 +30,7 @@ class SeriesGru(nn.Module):
         width: int = 64,
         depth: int = 1,
         dropout: float = 0.0,
+        cell: Literal["gru", "lstm"] = "gru",
     ) -> None:
         """Build the network; untrained it gives the seasonal naive forecast.
 
@@ -37,6 +40,8 @@ class SeriesGru(nn.Module):
             season: period of the series in steps; 1 repeats the last step.
             width: of the recurrent state.
             depth: recurrent layers; ``dropout`` is applied between them and before the last layer.
+            cell: a long short-term memory (Hochreiter and Schmidhuber, Neural Computation 1997) may take the place of the gated
+                recurrent unit; its layers are named ``gru`` too.
 
         Raises:
             ValueError: a season is longer than the context.
@@ -47,7 +52,8 @@ class SeriesGru(nn.Module):
         self.horizon = horizon
         self.channels = channels
         self.season = season
-        self.gru = nn.GRU(channels, width, depth, batch_first=True, dropout=dropout if depth > 1 else 0.0)
+        recurrence = {"gru": nn.GRU, "lstm": nn.LSTM}[cell]
+        self.gru = recurrence(channels, width, depth, batch_first=True, dropout=dropout if depth > 1 else 0.0)
         self.dropout = nn.Dropout(dropout)
         self.out = nn.Linear(width, horizon * channels)
         self.linear = nn.Linear(context, horizon)  # shared by the channels

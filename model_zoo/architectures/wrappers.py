@@ -16,6 +16,7 @@ __all__ = [
     "CharacterModel",
     "ImageClassifier",
     "ImageEncoder",
+    "ImageToImage",
     "Network",
     "ObjectDetector",
     "SentenceEncoder",
@@ -24,6 +25,7 @@ __all__ = [
     "SpeechDetector",
     "SubwordModel",
     "TabularNetwork",
+    "WordClassifier",
     "masked_mean",
 ]
 
@@ -164,6 +166,32 @@ class CharacterModel(Network):
         }
 
 
+class WordClassifier(Network):
+    """A recurrent network that tells the class of a text."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def features(self, **inputs: Tensor) -> Tensor:
+        """``input_ids``, ``attention_mask`` (B, T) → the state after the last word (B, D)."""
+        backbone: Any = self.backbone
+        state: Tensor = backbone.features(inputs["input_ids"], inputs["attention_mask"])
+        return state
+
+    def drop_own_head(self) -> None:
+        """Remove the classifier."""
+        backbone: Any = self.backbone
+        backbone.output = None
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
+        """``input_ids``, ``attention_mask`` (B, T), mask 1 for words → ``logits`` (B, classes), and the features (B, D) behind
+        them."""
+        backbone: Any = self.backbone
+        features = self.features(input_ids=input_ids, attention_mask=attention_mask)
+        return {"logits": backbone.output(features), FEATURES: features}
+
+
 class SpeakerEncoder(Network):
     """A voice as a vector, averaged over the windows of a recording."""
 
@@ -234,6 +262,11 @@ class TabularNetwork(Network):
         hidden: Tensor = backbone.features(**inputs)
         return hidden
 
+    def drop_own_head(self) -> None:
+        """Remove the last layer."""
+        backbone: Any = self.backbone
+        backbone.out = None
+
     def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
         """``numbers`` (B, n) and ``categories`` (B, m), of which one may be absent → (B, outputs)."""
         return {self.output: self.backbone(**inputs)}
@@ -255,6 +288,19 @@ class SeriesForecaster(Network):
     def forward(self, context: Tensor) -> dict[str, Tensor]:
         """``context`` (B, T, C) → ``forecast`` (B, horizon, C)."""
         return {"forecast": self.backbone(context)}
+
+
+class ImageToImage(Network):
+    """Pixels → the pixels of another image. It gives no features."""
+
+    def __init__(self, backbone: nn.Module, output: str) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.output = output
+
+    def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
+        """``pixels`` uint8 (B, H, W, 3), and what the backbone takes beside them → uint8 (B, h, w, 3)."""
+        return {self.output: self.backbone(**inputs)}
 
 
 def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:

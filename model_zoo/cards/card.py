@@ -4,11 +4,13 @@ A card is written by hand as YAML (``model_zoo/cards/``) and validated when it i
 signature and golden checks all derive from it; no other module guesses facts about a model. This module does not import torch.
 """
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from model_zoo import strict_json
 from model_zoo.cards.box_rule import BoxRule
 from model_zoo.cards.part import CardPart, FileName
 from model_zoo.cards.recipes import RAW_OF, Recipe, TextRecipe
@@ -16,6 +18,7 @@ from model_zoo.cards.signature import Signature
 from model_zoo.cards.tuned_parts import AdapterSpec, ForecastScale, HeadSpec, TargetScale
 from model_zoo.cards.weight_source import (
     BundledSource,
+    CardSource,
     DebianSource,
     NpmSource,
     PypiSource,
@@ -29,6 +32,7 @@ __all__ = [
     "Batching",
     "Card",
     "Closeness",
+    "Figure",
     "Licence",
     "Tolerance",
     "Verification",
@@ -42,6 +46,22 @@ class Licence(CardPart):
     weights: str = Field(min_length=1)
 
 
+class Figure(CardPart):
+    """A figure on data that the training did not see, beside that of a simple rule on the same data."""
+
+    name: str = Field(min_length=1)
+    """What is measured, with its unit."""
+    value: float
+    baseline: str = Field(min_length=1)
+    """The simple rule."""
+    baseline_value: float
+
+    @property
+    def in_words(self) -> str:
+        """In one line."""
+        return f"{self.name}: {self.value:,g}; {self.baseline}: {self.baseline_value:,g}"
+
+
 class Architecture(CardPart):
     """The library that builds the module, and its arguments. Building never reads weights."""
 
@@ -53,10 +73,16 @@ class Architecture(CardPart):
         "silero_vad",
         "speaker_lstm",
         "char_lstm",
+        "char_gru",
+        "word_gru",
+        "small_cnn",
         "tabular_mlp",
+        "feed_forward",
         "series_gru",
         "nanodet",
         "subword_classifier",
+        "image_filter",
+        "rdn",
         "onnx",
     ]
     """``onnx``: the graph in the file of the weights, which ONNX Runtime runs; there is no module."""
@@ -153,6 +179,8 @@ class Card(CardPart):
     provenance: str = Field(min_length=1)
     """The author and the training data of the weights, and the origin of the artifact."""
     paper: str = Field(min_length=1)
+    figures: tuple[Figure, ...] = ()
+    """Of a network that Zoo itself has trained."""
     parameters: int = Field(gt=0)
     """Trainable numbers of the network as served."""
     reference: str = ""
@@ -196,6 +224,16 @@ class Card(CardPart):
     def generates(self) -> bool:
         """Whether a run of the network is a loop over tokens; no compiler takes one."""
         return "generation" in self.architecture.arguments
+
+    @property
+    def weights_sha256(self) -> str:
+        """sha256 of the file of weights in the source; of the card's own numbers, for a network that has them there; empty for
+        one without weights."""
+        if isinstance(self.source, CardSource):
+            numbers = self.model_dump(mode="json", include={"architecture", "recipe"})
+            return hashlib.sha256(strict_json.text(numbers, sort_keys=True).encode()).hexdigest()
+        weights = self.source.files.get("weights")
+        return "" if weights is None else weights.sha256
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "Card":

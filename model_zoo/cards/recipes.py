@@ -12,6 +12,7 @@ __all__ = [
     "CategoryColumn",
     "CharacterRecipe",
     "CtcDecoding",
+    "FilterKernel",
     "ImageRecipe",
     "LabelledImageRecipe",
     "NumberColumn",
@@ -27,6 +28,7 @@ __all__ = [
     "TensorsRecipe",
     "TextRecipe",
     "Triple",
+    "WholeImageRecipe",
     "WindowDecoding",
 ]
 
@@ -85,6 +87,45 @@ class ScaledImageRecipe(CardPart):
         if min(self.std) <= 0:
             raise ValueError("std must be positive")
         return self
+
+
+Nine = Annotated[tuple[float, ...], Field(min_length=9, max_length=9)]
+
+
+class FilterKernel(CardPart):
+    """A kernel of 3 × 3 numbers, as it lies over the image: row by row, not turned over."""
+
+    numbers: Nine
+    second: Nine | None = None
+    """Another kernel. The result is then the root of the sum of both squares, such as the length of a gradient."""
+    scale: float = 1.0
+    """The sum of products is divided by it."""
+    offset: float = 0.0
+    """Added after that, in grey levels."""
+
+    @model_validator(mode="after")
+    def _divides(self) -> "FilterKernel":
+        if self.scale == 0:
+            raise ValueError("scale must not be 0")
+        return self
+
+
+class WholeImageRecipe(CardPart):
+    """Encoded image → UINT8 (height, width, 3): RGB in its own size, not normalised."""
+
+    kind: Literal["whole_image"]
+    max_pixels: int = Field(default=50_000_000, gt=0)
+    """Largest height × width; a larger image is refused before it is decoded."""
+    fit_pixels: int | None = Field(default=None, gt=0)
+    """Greatest height × width of the tensor; a larger image is reduced to it in its proportions. None: none is."""
+    kernels: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")], FilterKernel] = Field(default_factory=dict)
+    """By name, those that a caller may choose for a network that takes a kernel with each image. The first one is the default.
+    Empty for other networks."""
+
+    @property
+    def most_pixels(self) -> int:
+        """Greatest height × width of the tensor."""
+        return min(self.max_pixels, self.fit_pixels or self.max_pixels)
 
 
 class TextRecipe(CardPart):
@@ -393,6 +434,7 @@ class TensorsRecipe(CardPart):
 Recipe = Annotated[
     ImageRecipe
     | ScaledImageRecipe
+    | WholeImageRecipe
     | TextRecipe
     | PromptRecipe
     | AudioRecipe
@@ -411,6 +453,7 @@ Recipe = Annotated[
 
 RAW_OF = {
     "scaled_image": "image",
+    "whole_image": "image",
     "labelled_image": "image",
     "spectrogram": "audio",
     "sound": "audio",

@@ -11,8 +11,10 @@ from model_zoo.cards.web_address import address_problem
 
 __all__ = [
     "ADAPTER_FOLDER",
+    "WITHOUT_NETWORK",
     "AdaptedSource",
     "BundledSource",
+    "CardSource",
     "DebianSource",
     "HubSource",
     "InitialSource",
@@ -196,6 +198,13 @@ class BundledSource(CardPart):
     """By role: ``weights`` always, and those that the recipe needs. Paths begin in the folder of the package ``model_zoo``."""
 
 
+class CardSource(CardPart):
+    """No file: the numbers of the network are those of its card, or come with each row."""
+
+    kind: Literal["card"]
+    files: dict[str, SourceFile] = Field(default_factory=dict, max_length=0)
+
+
 class TrainedColumns(CardPart):
     """The columns of the training table by their meaning; empty if there is none."""
 
@@ -245,17 +254,30 @@ WeightSource = Annotated[
     | AdaptedSource
     | UrlSource
     | BundledSource
+    | CardSource
     | TunedSource
     | InitialSource,
     Field(discriminator="kind"),
 ]
 
 
+WITHOUT_NETWORK = (BundledSource, CardSource)
+"""Sources whose files are on every machine that has Zoo."""
+
+
 class WeightsRecipe(CardPart):
     """The conversion of the tensors of the source file to the state dict of the architecture."""
 
     format: Literal[
-        "torch_state_dict", "torchscript", "safetensors", "keras_h5", "tfjs_graph", "fasttext", "fairseq", "onnx"
+        "torch_state_dict",
+        "torchscript",
+        "safetensors",
+        "keras_h5",
+        "tfjs_layers",
+        "tfjs_graph",
+        "fasttext",
+        "fairseq",
+        "onnx",
     ]
     mapping: Literal["key_order", "by_name", "library", "unchanged"]
     """``key_order``: n-th tensor to n-th tensor, shapes and dtypes checked. ``by_name``: after the edits below. ``library``: as

@@ -45,7 +45,13 @@ _READ: Mapping[str, np.dtype[Any]] = {
 }
 """Datatypes that a weight may have; texts and complex numbers are refused."""
 _SCALED = ("uint8", "uint16")
-_PLAIN = {"kernel": "weight", "gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+_PLAIN = {
+    "kernel": "weight",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +162,7 @@ def _weight(entry: Any) -> _Weight:
         raise ValueError("a weight of the manifest has no name")
     if not isinstance(shape, list) or len(shape) > MOST_AXES or not all(_is_size(size) for size in shape):
         raise ValueError(f"the weight {name!r} has no shape of at most {MOST_AXES} axes")
-    if dtype not in _READ:
+    if not isinstance(dtype, str) or dtype not in _READ:
         raise ValueError(f"the weight {name!r} is not of the datatypes {', '.join(_READ)}")
     how = entry.get("quantization")
     if how is None:

@@ -21,9 +21,12 @@ __all__ = [
     "Expectation",
     "ExpectedEntity",
     "ExpectedObject",
+    "ForecastExpectation",
     "GoldenCase",
     "GoldenInput",
+    "ImageExpectation",
     "Noise",
+    "NumberExpectation",
     "OutputValues",
     "ScoreExpectation",
     "SegmentationExpectation",
@@ -57,26 +60,35 @@ class Noise(CardPart):
 
 
 class GoldenInput(CardPart):
-    """Exactly one of a file of ``model_zoo/golden/``, a text, generated noise, or the seed of random tensors. A second text may
-    come with a text, and labels with a file."""
+    """Exactly one of a file of ``model_zoo/golden/``, a text, generated noise, the row of a table, a series, or the
+    seed of random tensors. A second text may come with a text, and labels with a file."""
 
     file: str | None = None
     text: str | None = None
     text_pair: str | None = None
     candidate_labels: tuple[str, ...] = ()
     """Labels to choose from, for an image."""
+    kernel: str = ""
+    """Name of the kernel that an image is filtered with; empty for the default."""
     noise: Noise | None = None
+    row: dict[str, bool | int | float | str | None] | None = Field(default=None, min_length=1)
+    """Cells by column."""
+    series: tuple[tuple[float, ...], ...] | None = Field(default=None, min_length=1)
+    """Steps, the oldest first; each has a number for every channel."""
     seed: int | None = Field(default=None, ge=0)
     """Of a row of the network's own tensors; see ``seeded_tensors``."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "GoldenInput":
-        if sum(part is not None for part in (self.file, self.text, self.noise, self.seed)) != 1:
-            raise ValueError("give exactly one of file, text, noise and seed")
+        parts = (self.file, self.text, self.noise, self.row, self.series, self.seed)
+        if sum(part is not None for part in parts) != 1:
+            raise ValueError("give exactly one of file, text, noise, row, series and seed")
         if self.text_pair is not None and self.text is None:
             raise ValueError("text_pair comes with a text")
         if self.candidate_labels and self.file is None:
             raise ValueError("candidate_labels come with a file")
+        if self.kernel and self.file is None:
+            raise ValueError("kernel comes with a file")
         return self
 
 
@@ -126,13 +138,15 @@ class ExpectedEntity(CardPart):
 
 
 class EntitiesExpectation(CardPart):
-    """Spans of the answer: for each one of its label overlaps it. Only spans whose label no rounding changes are listed."""
+    """Spans of the answer: for each one of its label overlaps it. Only spans whose label no rounding changes are
+    listed."""
 
     entities: tuple[ExpectedEntity, ...]
 
 
 class TokensExpectation(CardPart):
-    """For each mask of a text the tokens that may be the likeliest: the first one, and those that are nearly as probable."""
+    """For each mask of a text the tokens that may be the likeliest: the first one, and those that are nearly as
+    probable."""
 
     masks: tuple[tuple[int, ...], ...] = Field(min_length=1)
 
@@ -141,6 +155,21 @@ class ScoreExpectation(CardPart):
     """The relevance of the second text for the first, within an absolute tolerance."""
 
     score: float
+    tolerance: float = Field(gt=0)
+
+
+class NumberExpectation(CardPart):
+    """A predicted number in the units of the data, within an absolute tolerance."""
+
+    number: float
+    tolerance: float = Field(gt=0)
+
+
+class ForecastExpectation(CardPart):
+    """The first steps of a forecast in the units of the data, within an absolute tolerance."""
+
+    forecast: tuple[tuple[float, ...], ...] = Field(min_length=1)
+    """Steps; each has a number for every channel."""
     tolerance: float = Field(gt=0)
 
 
@@ -199,6 +228,17 @@ class SegmentationExpectation(CardPart):
     """Of each share."""
 
 
+class ImageExpectation(CardPart):
+    """An image that a network makes: its size, and some of its values."""
+
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
+    values: tuple[int, ...] = Field(min_length=1)
+    """In 0..255, evenly spread over (height, width, 3); see ``spread``."""
+    tolerance: float = Field(ge=0)
+    """Greatest absolute difference of a value, in grey levels."""
+
+
 Expectation = Annotated[
     ClassificationExpectation
     | EmbeddingExpectation
@@ -208,8 +248,11 @@ Expectation = Annotated[
     | EntitiesExpectation
     | TokensExpectation
     | ScoreExpectation
+    | NumberExpectation
+    | ForecastExpectation
     | DetectionExpectation
     | SegmentationExpectation
+    | ImageExpectation
     | TensorsExpectation,
     Field(union_mode="left_to_right"),
 ]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from model_zoo import strict_json
-from model_zoo.cards.weight_source import BundledSource, InitialSource, LocalSource, TunedSource
+from model_zoo.cards.weight_source import WITHOUT_NETWORK, InitialSource, LocalSource, TunedSource
 from model_zoo.catalog import CARDS, Catalog
 from model_zoo.sources.source_table import source_for
 from model_zoo.store import Store
@@ -20,7 +20,7 @@ from model_zoo.versions import Versions
 __all__ = ["CacheItem", "cache_items", "remove_item"]
 
 _LOCK_SUFFIX = ".lock"
-_WITHOUT_DOWNLOAD = (BundledSource, LocalSource, TunedSource, InitialSource)
+_WITHOUT_DOWNLOAD = (*WITHOUT_NETWORK, LocalSource, TunedSource, InitialSource)
 
 
 @dataclass(frozen=True)

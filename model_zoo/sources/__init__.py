@@ -5,7 +5,7 @@
 * ``npm``, ``debian``  files of a package of an npm registry, or of Debian: ``package_files``
 * ``url``            a file of the web, or of a ``bucket``
 * ``folder_files``   a folder of this machine
-* ``bundled``        files that come with Zoo itself
+* ``bundled``        files that come with Zoo itself, and networks without any
 * ``adapted``        a network and an adapter for it
 * ``archives``       single files of archives
 

@@ -38,6 +38,11 @@ class AdaptedFiles:
         """See ArtifactSource. That of the network, since its files are the large ones."""
         return self._base.key
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Names of both artifacts, in the order in which pulls lock them."""
+        return tuple(sorted({self._base.key, self._adapter.key}))
+
     def fetch(self, downloads: Path, progress: Progress | None = None) -> Path:
         """See ArtifactSource."""
         self._adapter_artifact = self._adapter.fetch(downloads, progress)

@@ -6,15 +6,15 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Protocol
 
-from model_zoo.cards.weight_source import DebianSource
 from model_zoo.errors import SourceNotFound, SourceUnavailable
 from model_zoo.sources.archives import deb_member
 from model_zoo.sources.artifact_source import Progress
 from model_zoo.sources.digest import check_file
-from model_zoo.sources.package_files import PackageFiles
+from model_zoo.sources.package_files import Archive, PackageFiles
 
-__all__ = ["debian_package"]
+__all__ = ["DebianArchive", "debian_package"]
 
 _TIMEOUT_S, _TIMEOUT_OF_LIST_S = 3600.0, 120.0
 _LISTED = re.compile(r"^'[^']*' (?P<file>\S+) (?P<bytes>\d+) (?:SHA256:(?P<sha256>[0-9a-f]{64}))?", re.MULTILINE)
@@ -22,8 +22,22 @@ _LISTED = re.compile(r"^'[^']*' (?P<file>\S+) (?P<bytes>\d+) (?:SHA256:(?P<sha25
 _ABSENT = ("Unable to locate package", "was not found", "has no installation candidate")
 
 
-def debian_package(source: DebianSource) -> PackageFiles:
-    """The ``ArtifactSource`` of a card whose weights are in a package of Debian."""
+class DebianArchive(Archive, Protocol):
+    """A package of Debian, pinned."""
+
+    @property
+    def package(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """As apt-get writes it."""
+        ...
+
+
+def debian_package(source: DebianArchive) -> PackageFiles:
+    """The ``ArtifactSource`` of a card whose weights are in a package of Debian, and of packages with data."""
 
     def obtain(target: Path, progress: Progress | None) -> None:
         with tempfile.TemporaryDirectory(prefix=".deb-", dir=target.parent) as folder:
@@ -42,7 +56,7 @@ def debian_package(source: DebianSource) -> PackageFiles:
     return PackageFiles(source, obtain, deb_member)
 
 
-def _check_listed(source: DebianSource, folder: Path) -> None:
+def _check_listed(source: DebianArchive, folder: Path) -> None:
     """Compares the index with the card before anything is fetched. Raises SourceUnavailable."""
     listed = _LISTED.search(_apt(source, folder, ["--print-uris"], _TIMEOUT_OF_LIST_S))
     if listed is None:
@@ -54,7 +68,7 @@ def _check_listed(source: DebianSource, folder: Path) -> None:
         raise SourceUnavailable(source.artifact, "the package index has a file of another sha256 than the card")
 
 
-def _apt(source: DebianSource, folder: Path, options: list[str], timeout_s: float) -> str:
+def _apt(source: DebianArchive, folder: Path, options: list[str], timeout_s: float) -> str:
     """Output of ``apt-get download`` in a folder. Raises SourceUnavailable."""
     command = shutil.which("apt-get")
     if command is None:
@@ -81,6 +95,6 @@ def _apt(source: DebianSource, folder: Path, options: list[str], timeout_s: floa
     raise SourceUnavailable(source.artifact, f"apt-get cannot fetch it. {_by_hand(source)}")
 
 
-def _by_hand(source: DebianSource) -> str:
+def _by_hand(source: DebianArchive) -> str:
     fetch = f"run 'apt-get download {source.package}={source.version}' elsewhere"
     return f"On a machine without it: {fetch} and put the file into the folder 'downloads' of ZOO_HOME"

@@ -5,13 +5,18 @@ from pathlib import Path
 
 from model_zoo.errors import DigestMismatch
 
-__all__ = ["check_bytes", "check_file", "sha256_of_file"]
+__all__ = ["check_bytes", "check_file", "sha256_of_bytes", "sha256_of_file"]
 
 
 def sha256_of_file(path: Path) -> str:
     """Lower-case hex sha256 of a file, read in chunks."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def sha256_of_bytes(content: bytes) -> str:
+    """Lower-case hex sha256 of bytes."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def check_file(path: Path, expected: str, name: str | None = None) -> None:
@@ -32,6 +37,6 @@ def check_bytes(content: bytes, expected: str, name: str) -> None:
     Raises:
         DigestMismatch: they differ.
     """
-    got = hashlib.sha256(content).hexdigest()
+    got = sha256_of_bytes(content)
     if got != expected:
         raise DigestMismatch(name, expected, got)

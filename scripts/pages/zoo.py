@@ -25,6 +25,8 @@ licence and preprocessing from the repository, pins its commit and digests, and 
 makers' library; it refuses what it cannot do by name ([references.md](references.md)). Any other repository of a
 known layout can be pulled in the same way.
 
+Models with a figure after "Held out" were trained by Zoo; `zoo train NAME` makes them again ([trained.md](trained.md)).
+
 """
 NOT_YET = "Zoo does not have this task for networks by reference yet.\n"
 ON_YOUR_DATA = "no weights: tuned on your data"
@@ -53,4 +55,5 @@ def _section(task: str, cards: list[Card], entries: tuple[HubEntry, ...]) -> str
 def _model(card: Card) -> tuple[str, ...]:
     has_weights = not isinstance(card.source, InitialSource)
     licence = one_line(card.licence.weights) if has_weights else ON_YOUR_DATA
-    return f"`{card.name}`", card.family, format_count(card.parameters), licence, one_line(card.summary)
+    held_out = "".join(f" Held out: {figure.in_words}." for figure in card.figures)
+    return f"`{card.name}`", card.family, format_count(card.parameters), licence, one_line(card.summary + held_out)

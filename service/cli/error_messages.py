@@ -19,6 +19,7 @@ _EXPECTED = (
     ("model_zoo.errors", "ZooModelError", FAILED),
     ("service.errors", "ZooError", FAILED),
     ("service.settings", "SettingsError", MISUSED),
+    ("service.cli.photos.errors", "PhotosError", FAILED),
 )
 _HOW_TO_AUTHENTICATE = "; this command sends the token of ZOO_TOKEN_FILE or ZOO_TOKEN"
 _OUT_OF_RANGE = "Value out of range: "

@@ -16,8 +16,11 @@ from model_zoo.golden.golden_case import (
     ContinuationExpectation,
     DetectionExpectation,
     EmbeddingExpectation,
+    ForecastExpectation,
     GoldenCase,
     GoldenInput,
+    ImageExpectation,
+    NumberExpectation,
     SegmentationExpectation,
     SpeechExpectation,
     TensorsExpectation,
@@ -60,6 +63,8 @@ def run_case(task: Task, case: GoldenCase, ask: Ask) -> CaseOutcome:
     options = {name: value for name, value in asdict(task.golden_options()).items() if value is not None}
     if case.input.candidate_labels:
         options["candidate_labels"] = case.input.candidate_labels
+    if case.input.kernel:
+        options["kernel"] = case.input.kernel
     results = ask(inputs, options)
     shown = _shown(case.input)
     for result in results:
@@ -93,8 +98,14 @@ def _value(instance: types.Instance) -> Any:
         return instance.data
     if isinstance(instance, types.LabelledImageInstance):
         return instance.image
+    if isinstance(instance, types.FilteredImageInstance):
+        return instance.data
     if isinstance(instance, types.SamplesInstance):
         return instance
+    if isinstance(instance, types.RowInstance):
+        return dict(instance.cells)
+    if isinstance(instance, types.SeriesInstance):
+        return instance.values
     if isinstance(instance, types.TensorInstance):
         return dict(instance.tensors)
     # What is compared is what a caller gives; the rest is for messages.
@@ -104,14 +115,21 @@ def _value(instance: types.Instance) -> Any:
 
 def _shown(given: GoldenInput) -> str:
     if given.file is not None:
-        return given.file
+        return f"{given.file} by {given.kernel}" if given.kernel else given.file
     if given.noise is not None:
         what = "noise" if given.noise.amplitude else "silence"
         return f"{given.noise.seconds:g} s of {what}"
+    if given.row is not None:
+        return _cut(", ".join(f"{column} {cell}" for column, cell in given.row.items()))
+    if given.series is not None:
+        return f"a series of {len(given.series)} steps"
     if given.text is None:
         return f"tensors of seed {getattr(given, 'seed', None)}"
-    text = given.text
-    return repr(text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…")
+    return repr(_cut(given.text))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
 
 
 def _figures(expect: object, result: Any) -> str:
@@ -126,6 +144,12 @@ def _figures(expect: object, result: Any) -> str:
         case SpeechExpectation():
             found = ", ".join(f"{segment.start_s:.2f} to {segment.end_s:.2f} s" for segment in result.segments)
             return f"speech at {found}" if found else "no speech"
+        case NumberExpectation():
+            return f"{result.value:,.6g}, expected {expect.number:,.6g}"
+        case ForecastExpectation():
+            expected = np.asarray(expect.forecast)
+            off = float(np.abs(result.values[: len(expected)] - expected).max())
+            return f"off by {off:.2g}, allowed {expect.tolerance:.2g}"
         case ContinuationExpectation() | WrittenExpectation():
             return f"writes {result.text[:_LONGEST_TEXT]!r}"
         case DetectionExpectation():
@@ -133,6 +157,8 @@ def _figures(expect: object, result: Any) -> str:
         case SegmentationExpectation():
             first = result.classes[0]
             return f"{first.name} on {first.share:.1%}, expected {expect.shares.get(first.name, 0.0):.1%}"
+        case ImageExpectation():
+            return f"an image of {result.width} × {result.height} pixels"
         case TensorsExpectation():
             name, values = next(iter(expect.outputs.items()))
             off = float(np.abs(spread(result.tensors[name]) - np.asarray(values.values)).max(initial=0.0))

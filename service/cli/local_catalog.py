@@ -43,6 +43,8 @@ class LocalModel:
     """Of the weights, on this machine or in the source."""
     fine_tunable: bool
     golden_cases: int
+    figures: tuple[str, ...]
+    """On held-out data beside a simple rule, a line each; only of networks that Zoo itself has trained."""
     verification: str
     """The comparison with its makers' library when it was pulled, in words; `none` where there was none."""
     note: str = ""
@@ -93,7 +95,7 @@ def _local_model(card: Card, store: Store) -> LocalModel:
         task=card.task,
         summary=card.summary,
         default=card.default,
-        downloaded=found is not None,
+        downloaded=found is not None or card.source.kind == "bundled",
         weights_folder=str(found.folder) if found else "",
         raw_input=card.raw_input,
         inputs=tuple(_spec(tensor) for tensor in card.signature.inputs),
@@ -101,7 +103,7 @@ def _local_model(card: Card, store: Store) -> LocalModel:
         licence=card.licence.weights,
         provenance=card.provenance,
         paper=card.paper,
-        weights_sha256=card.source.files["weights"].sha256 if "weights" in card.source.files else "",
+        weights_sha256=card.weights_sha256,
         parameter_count=card.parameters,
         max_batch_size=card.batching.max_batch_size,
         source=card.source.kind,
@@ -109,6 +111,7 @@ def _local_model(card: Card, store: Store) -> LocalModel:
         weights_bytes=found.weights.stat().st_size if found else _source_bytes(card),
         fine_tunable=_is_fine_tunable(card),
         golden_cases=len(card.golden),
+        figures=tuple(figure.in_words for figure in card.figures),
         verification=_verification(card),
         note=f"a batch has one row: {because}" if (because := card.batching.single_rows_because) else "",
     )

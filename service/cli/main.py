@@ -15,6 +15,7 @@ from service.cli.commands import (
     finetune,
     jobs,
     models,
+    photos,
     predict,
     probe,
     pull,
@@ -22,6 +23,7 @@ from service.cli.commands import (
     show,
     status,
     token,
+    train,
     verify,
     versions,
 )
@@ -76,10 +78,12 @@ app.command("unload")(status.unload)
 app.command("set")(status.set_options)
 app.command("doctor")(doctor.doctor)
 app.command("finetune")(finetune.finetune)
+app.command("train")(train.train)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(cache.app, name="cache")
 app.add_typer(token.app, name="token")
+app.add_typer(photos.app, name="photos")
 app.command("versions")(versions.versions)
 app.command("report")(versions.report)
 app.command("promote")(versions.promote)

@@ -75,6 +75,7 @@ from service.client.results import (
     Segments,
     Tensors,
     Transcript,
+    TransformedImage,
 )
 from service.client.security import Tls
 from service.client.versions import FineTuned, Lineage, ModelVersion, RolledBack, VersionReport, Versions
@@ -162,6 +163,7 @@ __all__ = [
     "Traffic",
     "Transcript",
     "TranscriptChunk",
+    "TransformedImage",
     "Unavailable",
     "UnloadedModel",
     "UpdatedModel",

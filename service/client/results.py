@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,6 +154,21 @@ class Segmentation(Result):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TransformedImage(Result):
+    """The image that a network made of another one."""
+
+    image: bytes
+    """A PNG, RGB with 8 bits a channel."""
+    width: int
+    """In pixels."""
+    height: int
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the PNG to a file, in place of one that is there."""
+        Path(path).write_bytes(self.image)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tensors(Result):
     """The network's outputs for an input given as tensors, without the leading rows axis."""
 
@@ -267,6 +284,18 @@ def _outcome(message: pb.PredictionResult, response: pb.PredictResponse, timing:
                 mask=parts.mask,
                 width=parts.image_width,
                 height=parts.image_height,
+            )
+        case "image":
+            made = message.image
+            return TransformedImage(
+                model=model,
+                version=version,
+                timing=timing,
+                notes=notes,
+                outputs=outputs,
+                image=made.image,
+                width=made.width,
+                height=made.height,
             )
         case "text":
             written = message.text

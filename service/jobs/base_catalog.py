@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from model_zoo.cards.card import Card
-from model_zoo.cards.weight_source import BundledSource, InitialSource
+from model_zoo.cards.weight_source import WITHOUT_NETWORK, InitialSource
 from model_zoo.errors import InvalidCard, UnknownCard, ZooModelError
 from model_zoo.live_catalog import LiveCatalog
 from model_zoo.store import Store
@@ -46,7 +46,7 @@ class BaseCatalog:
         card = self._catalog.get(name)
         if isinstance(card.source, InitialSource) or self._store.find(card) is not None:
             return
-        if self._offline and not isinstance(card.source, BundledSource):
+        if self._offline and not isinstance(card.source, WITHOUT_NETWORK):
             raise NotReady(
                 f"the weights of {name} are not on this machine and the server is offline; run `zoo pull {name}`"
             )

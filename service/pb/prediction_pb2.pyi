@@ -389,6 +389,9 @@ class PredictOptions(_message.Message):
     CANDIDATE_LABELS_FIELD_NUMBER: _builtins.int
     HYPOTHESIS_TEMPLATE_FIELD_NUMBER: _builtins.int
     MULTI_LABEL_FIELD_NUMBER: _builtins.int
+    KERNEL_FIELD_NUMBER: _builtins.int
+    KERNEL_SCALE_FIELD_NUMBER: _builtins.int
+    KERNEL_OFFSET_FIELD_NUMBER: _builtins.int
     top_k: _builtins.int
     """Classification: how many labels, best first. Masks: how many tokens for each, at most 100. Unset: 5.
     Zero-shot classification, ranking: unset: all.
@@ -415,6 +418,16 @@ class PredictOptions(_message.Message):
     """Zero-shot classification: a sentence with {} in place of a label. Unset: "This example is {}.", of images "This is a photo of {}." """
     multi_label: _builtins.bool
     """Zero-shot classification of texts: whether each label is decided alone, so that several may be likely. Unset: false."""
+    kernel: _builtins.str
+    """Image filter: the name of a kernel of 3 × 3 (the error for an unknown one lists them), or nine numbers, row by row, as
+    "0,-1,0,-1,5,-1,0,-1,0". Unset: the first of the model's own.
+    """
+    kernel_scale: _builtins.float
+    """Image filter: the sum of products is divided by it; not 0. Unset: that of the named kernel, or the sum of the nine numbers, or 1
+    where that is 0.
+    """
+    kernel_offset: _builtins.float
+    """Image filter: added after that, in grey levels. Unset: that of the named kernel, or 0."""
     @_builtins.property
     def candidate_labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Zero-shot classification of texts and images: the labels to choose from, at most 100."""
@@ -432,13 +445,22 @@ class PredictOptions(_message.Message):
         candidate_labels: _abc.Iterable[_builtins.str] | None = ...,
         hypothesis_template: _builtins.str | None = ...,
         multi_label: _builtins.bool | None = ...,
+        kernel: _builtins.str | None = ...,
+        kernel_scale: _builtins.float | None = ...,
+        kernel_offset: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_hypothesis_template", b"_hypothesis_template", "_max_new_tokens", b"_max_new_tokens", "_multi_label", b"_multi_label", "_seed", b"_seed", "_temperature", b"_temperature", "_threshold", b"_threshold", "_top_k", b"_top_k", "hypothesis_template", b"hypothesis_template", "max_new_tokens", b"max_new_tokens", "multi_label", b"multi_label", "seed", b"seed", "temperature", b"temperature", "threshold", b"threshold", "top_k", b"top_k"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_hypothesis_template", b"_hypothesis_template", "_kernel", b"_kernel", "_kernel_offset", b"_kernel_offset", "_kernel_scale", b"_kernel_scale", "_max_new_tokens", b"_max_new_tokens", "_multi_label", b"_multi_label", "_seed", b"_seed", "_temperature", b"_temperature", "_threshold", b"_threshold", "_top_k", b"_top_k", "hypothesis_template", b"hypothesis_template", "kernel", b"kernel", "kernel_offset", b"kernel_offset", "kernel_scale", b"kernel_scale", "max_new_tokens", b"max_new_tokens", "multi_label", b"multi_label", "seed", b"seed", "temperature", b"temperature", "threshold", b"threshold", "top_k", b"top_k"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hypothesis_template", b"_hypothesis_template", "_max_new_tokens", b"_max_new_tokens", "_multi_label", b"_multi_label", "_seed", b"_seed", "_temperature", b"_temperature", "_threshold", b"_threshold", "_top_k", b"_top_k", "candidate_labels", b"candidate_labels", "hypothesis_template", b"hypothesis_template", "include_tensors", b"include_tensors", "max_new_tokens", b"max_new_tokens", "multi_label", b"multi_label", "priority", b"priority", "seed", b"seed", "temperature", b"temperature", "threshold", b"threshold", "top_k", b"top_k"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hypothesis_template", b"_hypothesis_template", "_kernel", b"_kernel", "_kernel_offset", b"_kernel_offset", "_kernel_scale", b"_kernel_scale", "_max_new_tokens", b"_max_new_tokens", "_multi_label", b"_multi_label", "_seed", b"_seed", "_temperature", b"_temperature", "_threshold", b"_threshold", "_top_k", b"_top_k", "candidate_labels", b"candidate_labels", "hypothesis_template", b"hypothesis_template", "include_tensors", b"include_tensors", "kernel", b"kernel", "kernel_offset", b"kernel_offset", "kernel_scale", b"kernel_scale", "max_new_tokens", b"max_new_tokens", "multi_label", b"multi_label", "priority", b"priority", "seed", b"seed", "temperature", b"temperature", "threshold", b"threshold", "top_k", b"top_k"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__hypothesis_template: _TypeAlias = _typing.Literal["hypothesis_template"]  # noqa: Y015
     _WhichOneofArgType__hypothesis_template: _TypeAlias = _typing.Literal["_hypothesis_template", b"_hypothesis_template"]  # noqa: Y015
+    _WhichOneofReturnType__kernel: _TypeAlias = _typing.Literal["kernel"]  # noqa: Y015
+    _WhichOneofArgType__kernel: _TypeAlias = _typing.Literal["_kernel", b"_kernel"]  # noqa: Y015
+    _WhichOneofReturnType__kernel_offset: _TypeAlias = _typing.Literal["kernel_offset"]  # noqa: Y015
+    _WhichOneofArgType__kernel_offset: _TypeAlias = _typing.Literal["_kernel_offset", b"_kernel_offset"]  # noqa: Y015
+    _WhichOneofReturnType__kernel_scale: _TypeAlias = _typing.Literal["kernel_scale"]  # noqa: Y015
+    _WhichOneofArgType__kernel_scale: _TypeAlias = _typing.Literal["_kernel_scale", b"_kernel_scale"]  # noqa: Y015
     _WhichOneofReturnType__max_new_tokens: _TypeAlias = _typing.Literal["max_new_tokens"]  # noqa: Y015
     _WhichOneofArgType__max_new_tokens: _TypeAlias = _typing.Literal["_max_new_tokens", b"_max_new_tokens"]  # noqa: Y015
     _WhichOneofReturnType__multi_label: _TypeAlias = _typing.Literal["multi_label"]  # noqa: Y015
@@ -453,6 +475,12 @@ class PredictOptions(_message.Message):
     _WhichOneofArgType__top_k: _TypeAlias = _typing.Literal["_top_k", b"_top_k"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__hypothesis_template) -> _WhichOneofReturnType__hypothesis_template | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kernel) -> _WhichOneofReturnType__kernel | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kernel_offset) -> _WhichOneofReturnType__kernel_offset | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kernel_scale) -> _WhichOneofReturnType__kernel_scale | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_new_tokens) -> _WhichOneofReturnType__max_new_tokens | None: ...
     @_typing.overload
@@ -529,6 +557,7 @@ class PredictionResult(_message.Message):
     RANKING_FIELD_NUMBER: _builtins.int
     DETECTIONS_FIELD_NUMBER: _builtins.int
     SEGMENTATION_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
     TRANSCRIPT_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
@@ -585,6 +614,10 @@ class PredictionResult(_message.Message):
         """The class of each pixel of an image."""
 
     @_builtins.property
+    def image(self) -> Global___TransformedImage:
+        """Another image."""
+
+    @_builtins.property
     def transcript(self) -> Global___Transcript:
         """What was said."""
 
@@ -612,15 +645,16 @@ class PredictionResult(_message.Message):
         ranking: Global___Ranking | None = ...,
         detections: Global___Detections | None = ...,
         segmentation: Global___Segmentation | None = ...,
+        image: Global___TransformedImage | None = ...,
         transcript: Global___Transcript | None = ...,
         outputs: Global___TensorMap | None = ...,
         notes: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "detections", b"detections", "embedding", b"embedding", "entities", b"entities", "error", b"error", "filled_masks", b"filled_masks", "forecast", b"forecast", "notes", b"notes", "outputs", b"outputs", "ranking", b"ranking", "regression", b"regression", "result", b"result", "segmentation", b"segmentation", "segments", b"segments", "tensors", b"tensors", "text", b"text", "transcript", b"transcript"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "detections", b"detections", "embedding", b"embedding", "entities", b"entities", "error", b"error", "filled_masks", b"filled_masks", "forecast", b"forecast", "image", b"image", "notes", b"notes", "outputs", b"outputs", "ranking", b"ranking", "regression", b"regression", "result", b"result", "segmentation", b"segmentation", "segments", b"segments", "tensors", b"tensors", "text", b"text", "transcript", b"transcript"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "detections", b"detections", "embedding", b"embedding", "entities", b"entities", "error", b"error", "filled_masks", b"filled_masks", "forecast", b"forecast", "notes", b"notes", "outputs", b"outputs", "ranking", b"ranking", "regression", b"regression", "result", b"result", "segmentation", b"segmentation", "segments", b"segments", "tensors", b"tensors", "text", b"text", "transcript", b"transcript"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "detections", b"detections", "embedding", b"embedding", "entities", b"entities", "error", b"error", "filled_masks", b"filled_masks", "forecast", b"forecast", "image", b"image", "notes", b"notes", "outputs", b"outputs", "ranking", b"ranking", "regression", b"regression", "result", b"result", "segmentation", b"segmentation", "segments", b"segments", "tensors", b"tensors", "text", b"text", "transcript", b"transcript"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["classification", "embedding", "segments", "tensors", "error", "text", "regression", "forecast", "entities", "filled_masks", "ranking", "detections", "segmentation", "transcript"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["classification", "embedding", "segments", "tensors", "error", "text", "regression", "forecast", "entities", "filled_masks", "ranking", "detections", "segmentation", "image", "transcript"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
@@ -1172,6 +1206,36 @@ class SegmentedClass(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SegmentedClass: _TypeAlias = SegmentedClass  # noqa: Y015
+
+@_typing.final
+class TransformedImage(_message.Message):
+    """The image that a network made of another one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    image: _builtins.bytes
+    """A PNG, RGB with 8 bits a channel."""
+    width: _builtins.int
+    """Its width in pixels."""
+    height: _builtins.int
+    """Its height."""
+    def __init__(
+        self,
+        *,
+        image: _builtins.bytes = ...,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "image", b"image", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransformedImage: _TypeAlias = TransformedImage  # noqa: Y015
 
 @_typing.final
 class AudioSegments(_message.Message):

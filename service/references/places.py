@@ -56,6 +56,33 @@ def folder_lock(folder: Path) -> Iterator[None]:
         yield
 
 
+class FetchedFolder:
+    """A folder of `downloads` that one pull at a time fills and uses."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = ExitStack()
+
+    @contextmanager
+    def filling(self) -> Iterator[None]:
+        """Another pull of the same files, under another name, waits until `release` or `discard`, or until this block fails."""
+        self._lock.enter_context(folder_lock(self.path))
+        try:
+            yield
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def release(self) -> None:
+        """Lets others use the folder."""
+        self._lock.close()
+
+    def discard(self) -> None:
+        """Removes the folder, and lets others fill it anew."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._lock.close()
+
+
 class LocalPlace:
     """A folder of this machine."""
 
@@ -93,7 +120,7 @@ class HubPlace:
         self._hub = HubRepository(name, revision)
         self.repository: Repository = self._hub
         self.folder = home / "downloads" / snapshot_folder(self._hub.repository, self._hub.commit)
-        self._lock = ExitStack()
+        self._fetched = FetchedFolder(self.folder)
 
     @property
     def source(self) -> Mapping[str, Any]:
@@ -101,18 +128,14 @@ class HubPlace:
         return {"kind": "hub", "repository": self._hub.repository, "commit": self._hub.commit}
 
     def fetch(self, paths: Sequence[str], progress: Progress | None) -> None:
-        """See Place. Another pull of this commit, under another name, waits until `discard`."""
-        self._lock.enter_context(folder_lock(self.folder))
-        try:
+        """See Place."""
+        with self._fetched.filling():
             total, done = sum(self._hub.files[path].size for path in paths), 0
             for path in paths:
                 if progress is not None:
                     progress(done, total, path)
                 fetch_file(self._hub.repository, self._hub.commit, path, self.folder)
                 done += self._hub.files[path].size
-        except BaseException:
-            self._lock.close()
-            raise
 
     def path(self, path: str) -> tuple[Path, str]:
         """See Place."""
@@ -120,12 +143,11 @@ class HubPlace:
 
     def release(self) -> None:
         """See Place."""
-        self._lock.close()
+        self._fetched.release()
 
     def discard(self) -> None:
         """See Place."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self._lock.close()
+        self._fetched.discard()
 
 
 class TorchvisionPlace:
@@ -137,7 +159,7 @@ class TorchvisionPlace:
         self._weights = TorchvisionWeights(name)
         self.repository: Repository = self._weights
         self.folder = home / "downloads" / url_folder(self._weights.url, self._weights.digits)
-        self._lock = ExitStack()
+        self._fetched = FetchedFolder(self.folder)
 
     @property
     def source(self) -> Mapping[str, Any]:
@@ -145,14 +167,10 @@ class TorchvisionPlace:
         return {"kind": "url", "url": self._weights.url}
 
     def fetch(self, paths: Sequence[str], progress: Progress | None) -> None:
-        """See Place. Another pull of this file, under another name, waits until `discard`. Raises DigestMismatch as well."""
-        self._lock.enter_context(folder_lock(self.folder))
-        try:
+        """See Place. Raises DigestMismatch as well."""
+        with self._fetched.filling():
             [(path, file)] = self._weights.files.items()
             fetch_url(self._weights.url, self.folder, ExpectedFile(path, file.size, self._weights.digits), progress)
-        except BaseException:
-            self._lock.close()
-            raise
 
     def path(self, path: str) -> tuple[Path, str]:
         """See Place."""
@@ -160,12 +178,11 @@ class TorchvisionPlace:
 
     def release(self) -> None:
         """See Place."""
-        self._lock.close()
+        self._fetched.release()
 
     def discard(self) -> None:
         """See Place."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self._lock.close()
+        self._fetched.discard()
 
 
 class AdaptedPlace:

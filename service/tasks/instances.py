@@ -14,6 +14,7 @@ from service.types import AudioInstance, Instance, Item, SamplesInstance, TextIn
 KINDS = {
     "ImageInstance": "image",
     "LabelledImageInstance": "image",
+    "FilteredImageInstance": "image",
     "TextInstance": "text",
     "TextPairInstance": "text_pair",
     "RankingInstance": "ranking",

@@ -12,7 +12,8 @@ import numpy as np
 
 from model_zoo.cards.card import Card
 from model_zoo.cards.tuned_parts import TargetScale
-from model_zoo.golden.golden_case import Expectation
+from model_zoo.golden.golden_case import Expectation, NumberExpectation
+from service.rounding import format_against
 from service.types import Answer, Array, Item, Options, Regression, Tensors
 
 
@@ -35,8 +36,14 @@ class NumberAnswers:
         return ()
 
     def golden_problem(self, expect: Expectation, answer: Answer, answer_of: Mapping[str, Answer]) -> str | None:
-        """Numbers are learned from a user's data, so a published card has no expected number."""
-        return "nothing is known of what it should answer"
+        """A number that is too far off."""
+        assert isinstance(expect, NumberExpectation)
+        assert isinstance(answer, Regression)
+        off = abs(answer.value - expect.number)
+        if off <= expect.tolerance:
+            return None
+        shown, allowed = format_against(off, expect.tolerance)
+        return f"expected {expect.number:g}, got {answer.value:g}: off by {shown}, allowed is {allowed}"
 
 
 def to_regression(value: Array, target: TargetScale | None) -> Regression:

@@ -22,6 +22,7 @@ from model_zoo.cards.recipes import (
     SubwordRecipe,
     TensorsRecipe,
     TextRecipe,
+    WholeImageRecipe,
 )
 from model_zoo.materialised import Materialised
 from service.tasks.audio.ctc_recognition import CtcRecognition
@@ -36,6 +37,7 @@ from service.tasks.embedding import EmbeddingAnswers
 from service.tasks.image.image_input import ImageInput
 from service.tasks.image.image_segmentation import SegmentationAnswers
 from service.tasks.image.image_tabular_regression import ImageTabularRegression
+from service.tasks.image.image_to_image import ImageToImage
 from service.tasks.image.object_detection import DetectionAnswers
 from service.tasks.image.scaled_images import ScaledImages
 from service.tasks.image.zero_shot_image_classification import ZeroShotImageClassification
@@ -66,6 +68,7 @@ TASKS: dict[tuple[str, type], TaskFactory] = {
     ("image-classification", ImageRecipe): partial(ComposedTask, ImageInput, LabelAnswers),
     ("image-feature-extraction", ImageRecipe): partial(ComposedTask, ImageInput, EmbeddingAnswers),
     ("image-segmentation", ImageRecipe): partial(ComposedTask, ImageInput, SegmentationAnswers),
+    ("image-to-image", WholeImageRecipe): ImageToImage,
     ("object-detection", ImageRecipe): partial(ComposedTask, ImageInput, DetectionAnswers),
     ("object-detection", ScaledImageRecipe): partial(ScaledImages, DetectionAnswers),
     ("feature-extraction", TextRecipe): partial(SequenceTask, TokenInput, EmbeddingAnswers),

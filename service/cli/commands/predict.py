@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
@@ -26,12 +25,6 @@ if TYPE_CHECKING:
 
 _MOST_HELD = 1000
 """Fewer inputs than this are held as a list, so that their number is known; more are read while they are sent."""
-_RATE_LIMITED = "RATE_LIMITED"
-"""The reason with which the limits of a token refuse a call."""
-_LONG_S = 2.0
-"""A longer pause is announced."""
-_PAUSE_S = 1.0
-"""Before another attempt, where the server does not say how long."""
 
 
 def predict(
@@ -79,13 +72,27 @@ def predict(
     multi_label: Annotated[
         bool | None, typer.Option("--multi-label", help="Decide each label alone.", show_default=False)
     ] = None,
+    kernel: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|NUMBERS", help="Kernel of an image filter: a name, or nine numbers as 0,-1,0,-1,5,-1,0,-1,0."
+        ),
+    ] = None,
+    kernel_scale: Annotated[
+        float | None, typer.Option("--kernel-scale", metavar="S", help="Divide the sums of a kernel by S.")
+    ] = None,
+    kernel_offset: Annotated[
+        float | None, typer.Option("--kernel-offset", metavar="O", help="Add O grey levels after that.")
+    ] = None,
     priority: Annotated[
         int, typer.Option(metavar="N", help="Order among waiting requests: 1 first, 9 last; 0 is the default.")
     ] = 0,
     draw: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Write copies of the pictures, with what was found, to a folder.", show_default=False
+            metavar="DIR",
+            help="Write the pictures of the answers, or copies with what was found, to a folder.",
+            show_default=False,
         ),
     ] = None,
     timing: Annotated[
@@ -102,6 +109,7 @@ def predict(
     options: dict[str, Any] = {"version": version, "top_k": top_k, "threshold": threshold, "priority": priority}
     options |= {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
     options |= {"candidate_labels": label or (), "hypothesis_template": hypothesis_template, "multi_label": multi_label}
+    options |= {"kernel": kernel, "kernel_scale": kernel_scale, "kernel_offset": kernel_offset}
     outcomes: list[NamedOutcome] = []
     failed = False
     with connect(server) as client:
@@ -125,7 +133,7 @@ def predict(
         finally:  # after Ctrl-C or a lost server the answers so far are printed too
             predictions.print_answers(outcomes, timing)
             if drawing is not None and drawing.count:
-                print_note(f"pictures drawn: {drawing.count:,}, in {draw}")
+                print_note(f"pictures written: {drawing.count:,}, in {draw}")
     if failed:
         raise typer.Exit(1)
 
@@ -136,7 +144,7 @@ def _drawing(folder: Path, info: ModelInfo) -> Drawing:
 
     if info.task not in DRAWN_TASKS:
         raise typer.BadParameter(
-            f"answers of {info.name} ({info.task}) cannot be drawn; those of {' and '.join(DRAWN_TASKS)} can",
+            f"answers of {info.name} ({info.task}) cannot be drawn; those of {', '.join(DRAWN_TASKS)} can",
             param_hint="--draw",
         )
     try:
@@ -167,6 +175,7 @@ def _outcomes(
     client: Client, model: str, sources: Iterable[InputSource], options: dict[str, Any]
 ) -> Iterator[SourcedOutcome]:
     """The outcome of each input, in their order. A single input is a unary call, which gRPC retries while the model loads."""
+    from service.cli.rate_limits import RATE_LIMITED, once_permitted
     from service.client import BadInput, InvalidRequest, Overloaded, PredictionError
     from service.client.errors import as_prediction_error
 
@@ -176,9 +185,9 @@ def _outcomes(
         except (InvalidRequest, PredictionError) as error:
             outcome = as_prediction_error(error, 0)
         except Overloaded as error:
-            if error.reason != _RATE_LIMITED:
+            if error.reason != RATE_LIMITED:
                 raise
-            outcome = _once_permitted(client, model, sources[0].value, as_prediction_error(error, 0), options)
+            outcome = once_permitted(client, model, sources[0].value, as_prediction_error(error, 0), options)
         yield sources[0], outcome
         return
 
@@ -198,26 +207,8 @@ def _outcomes(
     for outcome in client.stream_predict(model, values(), **options):
         yield from unsent()
         source = unanswered.popleft()
-        yield source, _once_permitted(client, model, source.value, outcome, options)
+        yield source, once_permitted(client, model, source.value, outcome, options)
     yield from unsent()
-
-
-def _once_permitted(client: Client, model: str, value: Any, outcome: Outcome, options: dict[str, Any]) -> Outcome:
-    """The outcome of an input. Where the limits of the caller's token refused it, waits as long as the server says, until they
-    permit it."""
-    from service.client import InvalidRequest, Overloaded, PredictionError
-    from service.client.errors import as_prediction_error
-
-    while isinstance(outcome, PredictionError) and outcome.reason == _RATE_LIMITED:
-        pause_s = _PAUSE_S if outcome.retry_after_s is None else outcome.retry_after_s
-        if pause_s > _LONG_S:
-            print_note(f"{outcome.message}; waiting {pause_s:.0f} s")
-        time.sleep(pause_s)
-        try:
-            [outcome] = client.predict(model, [value], **options)
-        except (InvalidRequest, Overloaded, PredictionError) as error:
-            outcome = as_prediction_error(error, 0)
-    return outcome
 
 
 def _with_progress(

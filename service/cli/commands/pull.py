@@ -163,7 +163,7 @@ def _run_pull(settings: Settings, label: str, say: Callable[[str], None] = print
         budget=settings.memory_budget_mib << 20,
         **order,
     )
-    with _progress(label) as progress:
+    with progress_bar(label) as progress:
         pulled = PullProcess(asked).run(say, progress)
     card = Catalog.of_home(settings.home).get(pulled.name)
     files = Store(settings.home).find(card)
@@ -210,18 +210,18 @@ def _pull_locked(path: Path, settings: Settings) -> bool:
 
 
 def _pull_card(catalog: Catalog, name: str, settings: Settings) -> bool:
-    from model_zoo.cards.weight_source import BundledSource
+    from model_zoo.cards.weight_source import WITHOUT_NETWORK
     from model_zoo.locking import shared_lock
     from model_zoo.store import Store
     from service.settings import HOME_LOCK
 
     card, store = catalog.get(name), Store(settings.home)
     found = store.find(card)
-    if found is None and settings.offline and not isinstance(card.source, BundledSource):
+    if found is None and settings.offline and not isinstance(card.source, WITHOUT_NETWORK):
         print_error(f"{card.name} is not on this machine, and ZOO_OFFLINE forbids a fetch")
         return False
     if found is None:
-        with shared_lock(settings.home / HOME_LOCK), _progress(card.name) as progress:
+        with shared_lock(settings.home / HOME_LOCK), progress_bar(card.name) as progress:
             files = store.materialise(card, progress)
     else:
         files = found
@@ -271,7 +271,7 @@ def _given(task: str, labels: Path | None, assignments: list[str]) -> Given | No
 
 
 @contextmanager
-def _progress(label: str) -> Iterator[Progress]:
+def progress_bar(label: str) -> Iterator[Progress]:
     """A bar on a terminal; nothing elsewhere."""
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
     from rich.progress import Progress as Bars

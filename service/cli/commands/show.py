@@ -104,6 +104,7 @@ def _origin_facts(model: ModelInfo | LocalModel) -> dict[str, str]:
         return {}
     return {
         "pulled from": found.reference,
+        "held-out data": ". ".join(found.figures),
         "verification": found.verification,
         "golden cases": str(found.golden_cases) if found.golden_cases else "",
         "fine-tuning": "can be a base" if found.fine_tunable else "cannot be a base",

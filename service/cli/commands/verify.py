@@ -99,8 +99,7 @@ def _task_of(info: ModelInfo, home: Path) -> Task | str:
         card = Catalog.of_home(home).get(info.name)
     except (UnknownCard, InvalidCard):
         return "this machine has no card of it; set ZOO_HOME to the server's"
-    weights = card.source.files.get("weights")
-    if weights is None or weights.sha256 != info.weights_sha256:
+    if not card.weights_sha256 or card.weights_sha256 != info.weights_sha256:
         return "the card on this machine is of other weights than the server's"
     if not card.golden:
         return "its card has no golden cases"

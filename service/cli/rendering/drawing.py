@@ -1,4 +1,5 @@
-"""Copies of pictures with the boxes or masks that were found in them, for `zoo predict --draw`.
+"""Copies of pictures with the boxes or masks that were found in them, and pictures that a network made, for
+`zoo predict --draw`.
 
 Existing files are never changed: a copy gets the first free name, and appears whole or not at all.
 """
@@ -13,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from service.cli.inputs.input_source import STDIN
-from service.client import Detections, PredictionError, Segmentation
+from service.client import Detections, PredictionError, Segmentation, TransformedImage
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from service.client import Box, Outcome
 
-DRAWN_TASKS = ("image-segmentation", "object-detection")
+DRAWN_TASKS = ("image-segmentation", "image-to-image", "object-detection")
 """Tasks whose answers can be drawn."""
 
 MOST_COPIES = 1000
@@ -56,7 +57,8 @@ class Drawing:
         """Copies that were written."""
 
     def draw(self, name: str, picture: Path | bytes, outcome: Outcome) -> Path | None:
-        """Draws an answer onto a copy of its picture; gives the path of the copy, or None for an answer that has failed.
+        """Draws an answer onto a copy of its picture, or writes the picture that is the answer; gives the path of the file, or
+        None for an answer that has failed.
 
         Args:
             name: of the input; its last part names the copy.
@@ -66,6 +68,8 @@ class Drawing:
         """
         if isinstance(outcome, PredictionError):
             return None
+        if isinstance(outcome, TransformedImage):
+            return self._finished(f"{_stem(name)}-{outcome.model}", outcome.image)
         if not isinstance(outcome, Detections | Segmentation):
             raise CannotDraw(f"an answer of the kind {type(outcome).__name__} cannot be drawn")
         image = _upright(picture)
@@ -77,8 +81,12 @@ class Drawing:
             image = _with_mask(image, outcome)
         encoded = io.BytesIO()
         image.save(encoded, "PNG")
+        return self._finished(f"{_stem(name)}-drawn", encoded.getvalue())
+
+    def _finished(self, stem: str, content: bytes) -> Path:
+        """The path of a new file with this content. Raises CannotDraw."""
         try:
-            path = self._written(_stem(name), encoded.getvalue())
+            path = self._written(stem, content)
         except OSError as error:
             raise CannotDraw(f"the folder {self._folder} cannot be written: {_why(error)}") from None
         self.count += 1
@@ -90,7 +98,7 @@ class Drawing:
         try:
             staged.write_bytes(content)
             for number in range(1, MOST_COPIES + 1):
-                path = self._folder / (f"{stem}-drawn.png" if number == 1 else f"{stem}-drawn-{number}.png")
+                path = self._folder / (f"{stem}.png" if number == 1 else f"{stem}-{number}.png")
                 try:
                     os.link(staged, path)  # fails where there is such a file
                 except FileExistsError:

@@ -65,6 +65,8 @@ def model_state(model: ModelInfo | LocalModel) -> str:
     from service.client import ModelInfo
 
     if not isinstance(model, ModelInfo):
+        if model.source == "bundled":
+            return "ships with Zoo"
         return "downloaded" if model.downloaded else "not downloaded"
     return escaped(f"{model.state}: {model.state_reason}" if model.state_reason else model.state)
 

@@ -36,6 +36,7 @@ from service.client import (
     Segments,
     Tensors,
     Transcript,
+    TransformedImage,
 )
 
 if TYPE_CHECKING:
@@ -101,6 +102,9 @@ def as_json(name: str, outcome: Outcome, timing: bool) -> dict[str, Any]:
             line["classes"] = [asdict(one) for one in outcome.classes]
             line["image"] = {"width": outcome.width, "height": outcome.height}
             line["mask_png"] = base64.b64encode(outcome.mask).decode()
+        case TransformedImage():
+            line["image"] = {"width": outcome.width, "height": outcome.height}
+            line["image_png"] = base64.b64encode(outcome.image).decode()
         case Tensors():
             line["tensors"] = {key: array.tolist() for key, array in outcome.tensors.items()}
     line["notes"] = dict(outcome.notes)
@@ -200,6 +204,8 @@ def _answer_lines(outcome: Outcome) -> list[tuple[Text, float | None]]:
             return [(Text(f"{escaped(found.name)} at {_box(found.box)}"), found.score) for found in outcome.objects]
         case Segmentation():
             return [(Text(f"{escaped(one.name)} on {one.share:.1%} of the image"), None) for one in outcome.classes]
+        case TransformedImage():
+            return [(Text(f"an image of {outcome.width} × {outcome.height} pixels; --draw DIR saves it"), None)]
         case Tensors():
             shapes = [(key, f"{array.dtype} {list(array.shape)}") for key, array in outcome.tensors.items()]
             return [(Text(escaped(f"{key} {shape}")), None) for key, shape in shapes]

@@ -27,6 +27,8 @@ LABELLED_IMAGES = "zero-shot-image-classification"
 SECOND_OF_PAIR = "another sentence"
 FLAGS = {"candidate_labels": "label"}
 """Options whose flag has another name."""
+KERNEL, SHARPEN = "kernel", "sharpen"
+"""Input and option of filters of images, and a name that those of the zoo know."""
 _CONTENT = "\ue000"
 """Stands for the content of a file in a message; a character of no meaning."""
 _MOST_COLUMNS = 4
@@ -47,7 +49,7 @@ def sample_calls(model: ModelInfo | LocalModel, server: str, tls: bool = False) 
 
 def _cli(model: ModelInfo | LocalModel, server: str) -> str:
     where = "" if server == DEFAULT_SERVER else f"--server {shlex.quote(server)} "
-    options = "".join(_flag(name, value) for name, value in OPTIONS.get(model.task, {}).items())
+    options = "".join(_flag(name, value) for name, value in _options(model).items())
     example = EXAMPLES.get(model.raw_input, "INPUT")
     if model.task in ("fill-mask", "text-ranking"):
         example = shlex.quote(_text(model)) if model.task == "fill-mask" else f"--query {shlex.quote(QUERY)} '{TEXT}'"
@@ -61,6 +63,13 @@ def _learned_pairs(model: ModelInfo | LocalModel) -> bool:
     return any(column.kind == "text_pair" for column in getattr(model, "columns", ()))
 
 
+def _options(model: ModelInfo | LocalModel) -> dict[str, Any]:
+    """Options of a call, by the task of the model, or because it takes a kernel."""
+    if any(tensor.name == KERNEL for tensor in model.inputs):
+        return {KERNEL: SHARPEN}
+    return OPTIONS.get(model.task, {})
+
+
 def _flag(name: str, value: Any) -> str:
     values = value if isinstance(value, list) else [value]
     return "".join(f" --{FLAGS.get(name, name).replace('_', '-')} {one}" for one in values)
@@ -72,7 +81,7 @@ def _text(model: ModelInfo | LocalModel) -> str:
 
 
 def _python(model: ModelInfo | LocalModel, server: str) -> str:
-    options = "".join(f", {name}={value!r}" for name, value in OPTIONS.get(model.task, {}).items())
+    options = "".join(f", {name}={value!r}" for name, value in _options(model).items())
     lines = ["from service.client import Client", "", f"with Client({server!r}) as zoo:"]
     match model.raw_input:
         case "image" | "audio":
@@ -122,7 +131,7 @@ def _grpcurl(model: ModelInfo | LocalModel, server: str, tls: bool) -> str:
         case _:
             instance = {"tensors": {"tensors": {tensor.name: "…" for tensor in model.inputs}}}
     message: dict[str, Any] = {"model": model.name, "instances": [instance]}
-    options = {_camel(name): value for name, value in OPTIONS.get(model.task, {}).items()}
+    options = {_camel(name): value for name, value in _options(model).items()}
     text = strict_json.text({**message, **({"options": options} if options else {})})
     where = f"-unix {shlex.quote(server.removeprefix('unix:'))}" if is_unix(server) else shlex.quote(server)
     call = f"grpcurl {'' if tls else '-plaintext '}-d @ {where} zoo.v1.Prediction/Predict"
@@ -180,7 +189,8 @@ def _tritonclient(model: ModelInfo | LocalModel, server: str, tls: bool) -> str:
                 f"inputs[-1].set_data_from_numpy({_zeros(tensor, rows=True)})",
             ]
     output = model.outputs[0].name if model.outputs else "output"
-    lines.append(f"print(client.infer({model.name!r}, inputs).as_numpy({output!r}))")
+    chosen = f", parameters={_options(model)!r}" if KERNEL in _options(model) and value else ""
+    lines.append(f"print(client.infer({model.name!r}, inputs{chosen}).as_numpy({output!r}))")
     return "\n".join(lines)
 
 

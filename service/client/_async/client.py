@@ -21,7 +21,7 @@ from service.client.access import Identity, NewToken, Token, TokenLimits
 from service.client.channel import CALL_TIMEOUT_S, DEFAULT_TARGET, HEALTH_TIMEOUT_S, LOAD_TIMEOUT_S, Retry
 from service.client.datasets import Columns, Dataset
 from service.client.inputs.instances import Input
-from service.client.inputs.options import PredictOptions
+from service.client.inputs.options import KernelInput, PredictOptions
 from service.client.jobs import Checkpoint, Job, JobEvent, job_request
 from service.client.message_fields import build
 from service.client.models import ModelInfo, Option, PulledModel, ServerStatus, UnloadedModel, UpdatedModel
@@ -95,6 +95,9 @@ class AsyncClient:
         candidate_labels: Sequence[str] = (),
         hypothesis_template: str | None = None,
         multi_label: bool | None = None,
+        kernel: KernelInput | None = None,
+        kernel_scale: float | None = None,
+        kernel_offset: float | None = None,
         include_tensors: bool = False,
         priority: int = 0,
         timeout: float | None = CALL_TIMEOUT_S,
@@ -104,7 +107,8 @@ class AsyncClient:
         An input that fails alone has a PredictionError in its place; if all fail, the first error is raised. `priority`: 1 is
         the first of the waiting requests, 9 the last, 0 the default. For a model that generates text: at most
         `max_new_tokens`; a larger `temperature` gives more random texts, and the same `seed` the same text.
-        `candidate_labels`, `hypothesis_template` and `multi_label` are for zero-shot classification.
+        `candidate_labels`, `hypothesis_template` and `multi_label` are for zero-shot classification. `kernel` of an image
+        filter is a name, or nine numbers row by row; sums are divided by `kernel_scale`, and `kernel_offset` is added.
         """
         options = PredictOptions(
             top_k=top_k,
@@ -117,6 +121,9 @@ class AsyncClient:
             candidate_labels=candidate_labels,
             hypothesis_template=hypothesis_template,
             multi_label=multi_label,
+            kernel=kernel,
+            kernel_scale=kernel_scale,
+            kernel_offset=kernel_offset,
         )
         return await self._predictions.predict(model, inputs, version, options, timeout)
 
@@ -134,6 +141,9 @@ class AsyncClient:
         candidate_labels: Sequence[str] = (),
         hypothesis_template: str | None = None,
         multi_label: bool | None = None,
+        kernel: KernelInput | None = None,
+        kernel_scale: float | None = None,
+        kernel_offset: float | None = None,
         include_tensors: bool = False,
         priority: int = 0,
         timeout: float | None = None,
@@ -158,6 +168,9 @@ class AsyncClient:
             candidate_labels=candidate_labels,
             hypothesis_template=hypothesis_template,
             multi_label=multi_label,
+            kernel=kernel,
+            kernel_scale=kernel_scale,
+            kernel_offset=kernel_offset,
         )
         return self._predictions.stream(model, inputs, version, options, timeout, in_flight)
 

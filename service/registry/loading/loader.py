@@ -9,7 +9,7 @@ from functools import partial
 
 from model_zoo.architectures.wrappers import Network
 from model_zoo.cards.card import Card
-from model_zoo.cards.weight_source import BundledSource, InitialSource, TunedSource
+from model_zoo.cards.weight_source import WITHOUT_NETWORK, InitialSource, TunedSource
 from model_zoo.errors import SourceUnavailable, ZooModelError
 from model_zoo.golden.golden_items import read_golden_items
 from model_zoo.materialised import Materialised
@@ -171,7 +171,7 @@ class Loader:
             return found
         if isinstance(card.source, TunedSource):
             raise NotReady("its files are gone or damaged")
-        if self._offline and not isinstance(card.source, BundledSource):
+        if self._offline and not isinstance(card.source, WITHOUT_NETWORK):
             raise NotReady(f"its weights are not on this machine and the server is offline; run `zoo pull {card.name}`")
         return self._store.materialise(card, self._progress(card.name))
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import SeriesRecipe
 from model_zoo.cards.signature import TensorSpec
-from model_zoo.golden.golden_case import Expectation, GoldenInput
+from model_zoo.golden.golden_case import Expectation, ForecastExpectation, GoldenInput
 from service.datasets.readers.columns.cells import LARGEST_NUMBER
 from service.errors import InvalidInput, ZooError
+from service.rounding import format_against
 from service.tasks.base import NO_FILES, Task
 from service.tasks.instances import reject_kind
 from service.types import Answer, Array, Forecast, Instance, Item, Options, SeriesInstance, Tensors, Units
@@ -147,9 +148,19 @@ class TimeSeriesForecasting(Task):
         return Forecast(values, values + lower * spread, values + upper * spread)
 
     def golden_instance(self, given: GoldenInput) -> Instance:
-        """Not implemented: a network without weights has no golden case, and those of a tuned one are tensors."""
-        raise NotImplementedError(self.card.name)
+        """The series of a golden case."""
+        assert given.series is not None
+        return SeriesInstance(np.array(given.series, np.float64))
 
     def golden_problem(self, expect: Expectation, answer: Answer, answer_of: Mapping[str, Answer]) -> str | None:
-        """See `golden_instance`."""
-        raise NotImplementedError(self.card.name)
+        """A step that is too far off."""
+        assert isinstance(expect, ForecastExpectation)
+        assert isinstance(answer, Forecast)
+        expected = np.array(expect.forecast, np.float64)
+        if answer.values[: len(expected)].shape != expected.shape:
+            return f"expected {len(expected)} steps or more of {expected.shape[1]} numbers, got {list(answer.values.shape)}"
+        off = float(np.abs(answer.values[: len(expected)] - expected).max())
+        if off <= expect.tolerance:
+            return None
+        shown, allowed = format_against(off, expect.tolerance)
+        return f"a step is off by {shown}, allowed is {allowed}"

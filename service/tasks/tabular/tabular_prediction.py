@@ -71,12 +71,13 @@ class TabularPrediction(Task):
         return Item({name: np.zeros(shape, dtype) for name, (_, dtype, shape) in self._specs.items()})
 
     def golden_instance(self, given: GoldenInput) -> Instance:
-        """Not implemented: a network without weights has no golden case, and those of a tuned one are tensors."""
-        raise NotImplementedError(self.card.name)
+        """The row of a golden case."""
+        assert given.row is not None
+        return RowInstance(given.row)
 
     def golden_problem(self, expect: Expectation, answer: Answer, answer_of: Mapping[str, Answer]) -> str | None:
-        """See `golden_instance`."""
-        raise NotImplementedError(self.card.name)
+        """As the answer codec judges it."""
+        return self.answers.golden_problem(expect, answer, answer_of)
 
     def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
         """As the answer codec writes it."""

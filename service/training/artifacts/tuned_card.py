@@ -84,6 +84,7 @@ def tuned_card(
             # Facts about the base itself, where it was pulled.
             "reference": "",
             "verification": None,
+            "figures": (),
             "class_names": (),
             "activation": "sigmoid" if multi_label else "softmax",
             "source": TunedSource(

@@ -37,6 +37,11 @@ from service.training.training_job import TrainingJob, open_job
 def train_table(order: WorkOrder, folder: Path, send: SendMessage, stop: StopSignal) -> None:
     """Runs a whole job on a table."""
     job = open_job(order, folder)
+    if job.files is not None:
+        from service.training.methods.full import train_network
+
+        train_network(order, folder, send, stop)  # a network that has learned these columns before
+        return
     send(Progress(phase="training", ratio=0.0))
     torch.set_num_threads(1)  # threads of so small a network would only wait for each other
     recipe = table_recipe(job)

@@ -10,6 +10,7 @@ from service.observability.statistics import BatchStatistics, ModelStatisticsSna
 from service.pb import open_inference_pb2 as pb
 from service.registry.states import ModelState
 from service.tasks.image.pixels import pixels_input
+from service.wire.open_inference.filter_parameters import kernel_names
 from service.wire.open_inference.raw_inputs import LABEL_TEXTS, TEXT_PAIR, needs_pairs, takes_label_texts, takes_pairs
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ def config(status: ModelStatus) -> pb.ModelConfig:
         )
     if takes_pairs(card) and not needs_pairs(card):
         parameters["optional_input"] = f"{TEXT_PAIR} BYTES [-1, 1] beside {card.raw_input}"
+    if names := kernel_names(card):
+        parameters["kernels"] = ", ".join(names)
     if status.runtime is not None:
         parameters |= {"device": status.runtime.device, "precision": status.runtime.precision}
         parameters |= _tier_parameters(status.runtime.tier_report, status.runtime.tiers_pending)

@@ -19,6 +19,7 @@ from service.pb import open_inference_pb2 as pb
 from service.protobuf_values import sorted_items
 from service.tasks.image.pixels import PIXELS, pixels_input
 from service.types import Array, InferRequest, Instance, TensorInstance
+from service.wire.open_inference.filter_parameters import filter_options
 from service.wire.open_inference.raw_contents import Raws
 from service.wire.open_inference.raw_inputs import (
     LABEL_TEXTS,
@@ -76,6 +77,7 @@ def infer_request(
         version=request.model_version,
         request_id=request.id,
         instances=instances,
+        options=filter_options(request, card),
         deadline=deadline,
         priority=priority,
         paths=[f"inputs[0][{i}]" for i in range(len(instances))],

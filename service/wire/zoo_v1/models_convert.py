@@ -62,7 +62,7 @@ def write_model(status: ModelStatus) -> pb.Model:
             licence=card.licence.weights,
             provenance=card.provenance,
             paper=card.paper,
-            weights_sha256=_weights_sha256(card),
+            weights_sha256=card.weights_sha256,
         ),
         parameter_count=card.parameters,
         max_batch_size=status.max_batch_size,
@@ -200,12 +200,6 @@ def _write_evidence(evidence: TierReport) -> pb.Evidence:
         length_step=evidence.length_step,
         compiler=evidence.compiler,
     )
-
-
-def _weights_sha256(card: Card) -> str:
-    """Empty for an architecture without weights."""
-    weights = card.source.files.get("weights")
-    return "" if weights is None else weights.sha256
 
 
 def _write_tensor(spec: TensorSpec) -> pb.TensorSignature:

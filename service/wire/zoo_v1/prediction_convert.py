@@ -44,6 +44,7 @@ from service.types import (
     TextPairInstance,
     Timing,
     Transcript,
+    TransformedImage,
 )
 from service.wire.status import status_of
 from service.wire.structured import check_rows, read_record, read_row, read_series
@@ -82,6 +83,9 @@ def read_request(request: pb.PredictRequest, deadline: float | None) -> InferReq
             candidate_labels=_labels(options),
             hypothesis_template=options.hypothesis_template if options.HasField("hypothesis_template") else None,
             multi_label=options.multi_label if options.HasField("multi_label") else None,
+            kernel=options.kernel if options.HasField("kernel") else None,
+            kernel_scale=options.kernel_scale if options.HasField("kernel_scale") else None,
+            kernel_offset=options.kernel_offset if options.HasField("kernel_offset") else None,
         ),
         deadline=deadline,
         priority=_priority(options),
@@ -279,6 +283,11 @@ def _write_segmentation(answer: Segmentation, result: pb.PredictionResult) -> No
         message.classes.add(index=one.index, name=one.name, share=one.share)
 
 
+def _write_image(answer: TransformedImage, result: pb.PredictionResult) -> None:
+    message = result.image
+    message.image, message.width, message.height = answer.image, answer.width, answer.height
+
+
 _WRITERS: dict[type[Answer], Callable[[Any, pb.PredictionResult], None]] = {
     Classification: _write_classification,
     Embedding: _write_embedding,
@@ -293,6 +302,7 @@ _WRITERS: dict[type[Answer], Callable[[Any, pb.PredictionResult], None]] = {
     Detections: _write_detections,
     OutputTensors: _write_outputs,
     Segmentation: _write_segmentation,
+    TransformedImage: _write_image,
 }
 
 _DATATYPES = {dtype: name for name, dtype in DTYPES.items()}

@@ -39,19 +39,25 @@ def test_models_as_json_names_server_or_catalog_as_source(run: Run, zoo: FakeZoo
     assert served["models"][0]["state"] == "READY"
     local = json.loads(run("models", "--json", "--server", nowhere, env={"ZOO_HOME": str(tmp_path)}).stdout)
     assert local["source"] == "catalog"
-    assert [model["downloaded"] for model in local["models"]] == [False] * len(local["models"])
+    assert [model["downloaded"] for model in local["models"]] == [
+        model["source"] == "bundled" for model in local["models"]
+    ]
 
 
 @pytest.mark.parametrize(
     ("options", "names"),
     [
         (("--family", "rnn", "--task", "voice-activity-detection"), {"silero_vad"}),
-        (("--family", "cnn", "--max-parameters", "4M"), {"mobilenetv2_100", "nanodet"}),
+        (
+            ("--family", "cnn", "--max-parameters", "4M"),
+            {"esrgan_slim_x4", "image_filter", "mobilenetv2_100", "nanodet"},
+        ),
         (("--task", "image-classification", "--licence", "apache"), {"efficientnet_lite0", "efficientnet_lite2"}),
         (("--licence", "no such licence"), set()),
         (("--source", "initial"), {"series_gru", "tabular_mlp"}),
         (("--source", "hub"), set()),
-        (("--on-disk",), set()),
+        (("--on-disk",), {"house_linear", "house_mlp"}),
+        (("--source", "bundled", "--family", "linear"), {"house_linear"}),
         (("--fine-tunable", "--family", "rnn"), {"char_lstm", "series_gru", "speaker_lstm"}),
         (("--max-size", "3MB", "--source", "pypi"), {"char_lstm", "lid_176", "silero_vad"}),
     ],

@@ -18,6 +18,7 @@ from service.client import (
     PredictionError,
     Segmentation,
     SegmentedClass,
+    TransformedImage,
 )
 from service.types import Timing
 
@@ -123,3 +124,12 @@ def test_what_cannot_be_drawn_is_said_in_a_sentence(tmp_path: Path, picture: Pat
 def test_folder_that_cannot_be_made_is_refused(tmp_path: Path, picture: Path) -> None:
     with pytest.raises(CannotDraw, match="cannot be made: file exists"):
         Drawing(picture)
+
+
+def test_image_of_an_answer_is_written_as_it_is_under_the_name_of_the_model(tmp_path: Path) -> None:
+    answer = TransformedImage(model="image_filter", version=1, timing=Timing(), image=b"png", width=64, height=48)
+    drawing = Drawing(tmp_path / "out")
+    for name in ("photo-image_filter.png", "photo-image_filter-2.png"):
+        assert drawing.draw("in/photo.jpg", b"not read", answer) == tmp_path / "out" / name
+        assert (tmp_path / "out" / name).read_bytes() == b"png"
+    assert drawing.count == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from service.cli.rendering.predictions import as_json, print_answers
-from service.client import Box, DetectedObject, Detections, Segmentation, SegmentedClass
+from service.client import Box, DetectedObject, Detections, Segmentation, SegmentedClass, TransformedImage
 from service.types import Timing
 
 OBJECTS = (DetectedObject(1, "cat", 0.875, Box(-2.0, 3.5, 40.25, 60.0)), DetectedObject(2, "cup", 0.5, Box(0, 0, 9, 9)))
@@ -38,3 +38,12 @@ def test_classes_of_a_mask_are_a_line_each_and_json_has_the_mask(capsys: pytest.
     line = as_json("a.jpg", answer, timing=False)
     assert line["classes"][1] == {"index": 0, "name": "sky", "share": 0.25}
     assert line["mask_png"] == "cG5n"
+
+
+def test_image_is_a_line_of_its_size_and_json_has_its_png(capsys: pytest.CaptureFixture[str]) -> None:
+    answer = TransformedImage(model="m", version=1, timing=Timing(), image=b"png", width=64, height=48)
+    print_answers([("a.jpg", answer)], timing=False)
+    assert "an image of 64 × 48 pixels; --draw DIR saves it" in capsys.readouterr().out
+    line = as_json("a.jpg", answer, timing=False)
+    assert line["image"] == {"width": 64, "height": 48}
+    assert line["image_png"] == "cG5n"

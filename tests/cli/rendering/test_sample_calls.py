@@ -34,6 +34,11 @@ KINDS = {
     "ranking": model("text", "text-ranking"),
     "labels": model("text", "zero-shot-classification"),
     "image with labels": model("image", "zero-shot-image-classification"),
+    "image filter": model(
+        "image",
+        "image-to-image",
+        inputs=(TensorSpec("pixels", "UINT8", (-1, -1, -1, 3)), TensorSpec("kernel", "FP32", (-1, 2, 3, 3))),
+    ),
     "audio": model("audio"),
     "row": model("row", columns=COLUMNS),
     "row of unknown columns": model("row"),
@@ -107,3 +112,11 @@ def test_images_with_labels_get_both() -> None:
     assert "[Path('photo.jpg')], candidate_labels=['cat', 'dog'])" in calls["python"]
     assert "triton.InferInput('text', [1, 2], 'BYTES')" in calls["tritonclient"]
     assert "This is a photo of dog." in calls["tritonclient"]
+
+
+def test_call_of_an_image_filter_names_a_kernel() -> None:
+    calls = sample_calls(KINDS["image filter"], "127.0.0.1:8001")
+    assert calls["cli"] == "zoo predict mine photo.jpg --kernel sharpen"
+    assert "kernel='sharpen'" in calls["python"]
+    assert '"kernel": "sharpen"' in calls["grpcurl"]
+    assert "parameters={'kernel': 'sharpen'}" in calls["tritonclient"]

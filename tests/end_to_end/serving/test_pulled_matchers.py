@@ -244,3 +244,23 @@ def test_texts_over_open_inference_are_checked(pulled: Stubs) -> None:
     pixels = np.zeros((1, 3, 64, 64), np.float32)
     error = expect_error(lambda: pulled.infer(infer("tiny_clip", pixel_values=pixels, input_ids=ids)))
     assert "token ids in 0..513, got 1000000" in error.message
+
+
+def test_photos_are_found_by_free_words_by_the_cosine_of_the_networks_embeddings(
+    server: ServerProcess, pulled: Stubs, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i, data in enumerate(JPEGS):
+        (folder / f"{i}.jpg").write_bytes(data)
+    target = ("--index", str(tmp_path / "index.sqlite3"), "--server", server.target, "--json")
+    done = run_zoo("photos", "index", str(folder), "--words-model", "tiny_clip", *target)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["answered"] == {"words": 2}
+    done = run_zoo("photos", "search", str(folder), "cat", *target)
+    assert done.returncode == 0, done.stderr
+    found = {photo["photo"]: photo["score"] for photo in json.loads(done.stdout)["photos"]}
+    embeddings = outputs(pulled.infer(with_texts("tiny_clip", JPEGS, [sentences(["cat"])] * 2)))
+    cosines = (embeddings["image_embeds"] * embeddings["text_embeds"][:, 0]).sum(axis=1)
+    assert found == pytest.approx({"0.jpg": cosines[0], "1.jpg": cosines[1]}, abs=2e-3)
+    assert list(found) == sorted(found, key=lambda name: -found[name])

@@ -8,7 +8,7 @@ import yaml
 
 from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import AudioRecipe
-from model_zoo.cards.weight_source import InitialSource
+from model_zoo.cards.weight_source import CardSource, InitialSource
 from model_zoo.catalog import Catalog, parse_card
 from model_zoo.errors import InvalidCard, ZooModelError
 from model_zoo.golden.golden_case import (
@@ -16,12 +16,15 @@ from model_zoo.golden.golden_case import (
     ContinuationExpectation,
     DetectionExpectation,
     EmbeddingExpectation,
+    ForecastExpectation,
+    ImageExpectation,
+    NumberExpectation,
     SpeechExpectation,
     TokensExpectation,
 )
 
 CARDS = list(Catalog.from_package())
-PRETRAINED = [card for card in CARDS if not isinstance(card.source, InitialSource)]
+PRETRAINED = [card for card in CARDS if not isinstance(card.source, InitialSource | CardSource)]
 
 
 def edited(name: str, path: str, value: Any) -> str:
@@ -53,9 +56,12 @@ def test_every_card_has_a_golden_case_of_its_input_kind(card: Card) -> None:
         "image-classification": ClassificationExpectation,
         "image-feature-extraction": EmbeddingExpectation,
         "object-detection": DetectionExpectation,
-        "text-classification": ClassificationExpectation,
         "fill-mask": TokensExpectation,
+        "image-to-image": ImageExpectation,
         "feature-extraction": EmbeddingExpectation,
+        "tabular-regression": NumberExpectation,
+        "text-classification": ClassificationExpectation,
+        "time-series-forecasting": ForecastExpectation,
         "text-generation": ContinuationExpectation,
         "voice-activity-detection": SpeechExpectation,
     }[card.task]

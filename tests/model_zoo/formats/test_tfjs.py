@@ -1,7 +1,8 @@
-"""Weights of TensorFlow.js are read as they are written, and a manifest that claims anything else than its files have is refused."""
+"""Weights of TensorFlow.js are read as they are written; a manifest that claims anything else than its files have is refused."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,12 @@ import pytest
 import torch
 
 from model_zoo import strict_json
+from model_zoo.catalog import Catalog
+from model_zoo.errors import ConversionFailed
+from model_zoo.formats.convert import convert
 from model_zoo.formats.tfjs import arrays_of, state_dict_of
+from model_zoo.materialised import Materialised
+from model_zoo.network import build_network, load_network
 
 RNG = np.random.default_rng(0)
 KERNEL = RNG.standard_normal((3, 3, 2, 5)).astype(np.float32)
@@ -59,7 +65,15 @@ def test_weights_of_fewer_bits_are_what_they_stand_for() -> None:
         {
             "a.bin": b"".join(
                 part.tobytes()
-                for part in (halves, bytes_, words, counts, np.ones(1, np.uint8), np.array([-7], "<i4"), np.float32(2.5))
+                for part in (
+                    halves,
+                    bytes_,
+                    words,
+                    counts,
+                    np.ones(1, np.uint8),
+                    np.array([-7], "<i4"),
+                    np.float32(2.5),
+                )
             )
         },
     )
@@ -76,7 +90,10 @@ def test_weights_of_fewer_bits_are_what_they_stand_for() -> None:
 
 
 def test_convolutions_and_dense_layers_get_torchs_names_and_layout() -> None:
-    table, depthwise = RNG.standard_normal((2, 3)).astype(np.float32), RNG.standard_normal((3, 3, 2, 2)).astype(np.float32)
+    table, depthwise = (
+        RNG.standard_normal((2, 3)).astype(np.float32),
+        RNG.standard_normal((3, 3, 2, 2)).astype(np.float32),
+    )
     parts = {
         "block/conv/kernel": KERNEL,
         "block/conv/bias": BIAS,
@@ -94,13 +111,15 @@ def test_convolutions_and_dense_layers_get_torchs_names_and_layout() -> None:
     expected = np.einsum("chw,hwco->o", image[0, :, :3, :3].numpy(), KERNEL)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     each = torch.nn.functional.conv2d(image, state["each.weight"], groups=2)[0, :, 0, 0].numpy()
-    np.testing.assert_allclose(each, np.einsum("chw,hwcm->cm", image[0, :, :3, :3].numpy(), depthwise).ravel(), atol=1e-5)
+    np.testing.assert_allclose(
+        each, np.einsum("chw,hwcm->cm", image[0, :, :3, :3].numpy(), depthwise).ravel(), atol=1e-5
+    )
     np.testing.assert_array_equal(state["dense.weight"].numpy(), table.T)
 
 
 HUGE = {"name": "k", "shape": [1 << 30, 1 << 30], "dtype": "float32"}
 WRONG: dict[str, tuple[bytes, dict[str, bytes], str]] = {
-    "no JSON": (b"\x00", {}, ""),
+    "no JSON": (b"\x00", {}, "Expecting value"),
     "no object": (b"[]", {}, "no list weightsManifest"),
     "no manifest": (b"{}", {}, "no list weightsManifest"),
     "no paths": (b'{"weightsManifest": [{"weights": []}]}', {}, "no list of paths"),
@@ -114,11 +133,17 @@ WRONG: dict[str, tuple[bytes, dict[str, bytes], str]] = {
     "no name": (manifest({"shape": [], "dtype": "float32"}), {"a.bin": b"1234"}, "no name"),
     "no shape": (manifest({"name": "k", "dtype": "float32"}), {"a.bin": b"1234"}, "no shape"),
     "a negative size": (manifest({"name": "k", "shape": [-1, -1], "dtype": "float32"}), {"a.bin": b"1234"}, "no shape"),
-    "a size that is no number": (manifest({"name": "k", "shape": [True], "dtype": "float32"}), {"a.bin": b"1"}, "no shape"),
+    "a size that is no number": (
+        manifest({"name": "k", "shape": [True], "dtype": "float32"}),
+        {"a.bin": b"1"},
+        "no shape",
+    ),
     "texts": (manifest(entry("k", BIAS, "string")), {"a.bin": BIAS.tobytes()}, "not of the datatypes"),
     "a weight that is no object": (manifest(3), {"a.bin": b""}, "no object"),  # type: ignore[arg-type]
     "an unknown way to store": (
-        manifest(entry("k", BIAS, quantization={"dtype": "int4", "scale": 1.0})), {"a.bin": b"12345"}, "is not known",
+        manifest(entry("k", BIAS, quantization={"dtype": "int4", "scale": 1.0})),
+        {"a.bin": b"12345"},
+        "is not known",
     ),
     "no scale": (manifest(entry("k", BIAS, quantization={"dtype": "uint8"})), {"a.bin": b"12345"}, "no scale and min"),
 }
@@ -135,3 +160,27 @@ def test_names_that_become_one_in_torch_are_refused() -> None:
     content = {"a.bin": BIAS.tobytes() * 2}
     with pytest.raises(ValueError, match="in torch"):
         state_dict_of(manifest(entry("n/beta", BIAS), entry("n/bias", BIAS)), content)
+
+
+def test_card_of_layers_is_converted_and_its_network_answers_as_before(tmp_path: Path) -> None:
+    shipped = Catalog.from_package().get("esrgan_slim_x4")
+    small = {"blocks": 1, "layers": 2, "growth": 2, "features": 4, "scale": 2}
+    architecture = shipped.architecture.model_copy(update={"arguments": small})
+    card = shipped.model_copy(update={"architecture": architecture})
+    torch.manual_seed(0)
+    network = build_network(card).eval()
+    entries, content = [], b""
+    for name, tensor in network.backbone.state_dict().items():
+        layer, _, kind = name.rpartition(".")
+        array = tensor.numpy().transpose(2, 3, 1, 0) if kind == "weight" else tensor.numpy()
+        entries.append(entry(f"{layer}/{'kernel' if kind == 'weight' else kind}", array))
+        content += array.tobytes()
+    document = manifest(*entries, paths=["group1-shard1of1.bin"])
+    roles = convert(card, {"weights": content, "manifest": document}, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+    assert roles == {"weights": "model.safetensors"}
+    again = load_network(card, Materialised(tmp_path, tmp_path / "model.safetensors", {}, ""))
+    pixels = torch.randint(0, 256, (1, 4, 5, 3), dtype=torch.uint8)
+    assert torch.equal(again(pixels=pixels)["image"], network(pixels=pixels)["image"])
+    with pytest.raises(ConversionFailed, match="cannot be read as tfjs_layers"):
+        convert(card, {"weights": content[:-4], "manifest": document}, tmp_path)

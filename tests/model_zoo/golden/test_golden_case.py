@@ -30,3 +30,12 @@ def test_golden_input_with_several_kinds_is_rejected() -> None:
         GoldenInput(file="cat.jpg", text="a cat")
     with pytest.raises(ValidationError, match="exactly one"):
         GoldenInput()
+
+
+def test_row_and_series_are_kinds_of_their_own() -> None:
+    row = GoldenInput.model_validate({"row": {"area": 70, "lift": True, "town": "Ulm", "note": None}})
+    assert row.row == {"area": 70, "lift": True, "town": "Ulm", "note": None}
+    assert GoldenInput.model_validate({"series": [[1.0], [2.0]]}).series == ((1.0,), (2.0,))
+    for wrong in ({"row": {}}, {"series": []}, {"row": {"a": 1}, "text": "b"}, {"row": {"a": float("nan")}}):
+        with pytest.raises(ValidationError):
+            GoldenInput.model_validate(wrong)

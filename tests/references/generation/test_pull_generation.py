@@ -104,8 +104,20 @@ def test_continuation_is_that_of_the_pipeline(
     pipeline: Any = transformers.pipeline
     pipe = pipeline("text-generation", model=str(folders[name]), device="cpu", dtype=torch.float32)
     for text in SHORT:
-        (expected,) = pipe(text, max_new_tokens=20, do_sample=False, return_full_text=False)
-        assert served(name).write(text, max_new_tokens=20).text == expected["generated_text"]
+        (whole,) = pipe(text, max_new_tokens=20, do_sample=False, return_tensors=True)
+        expected = pipe.tokenizer.decode(whole["generated_token_ids"], skip_special_tokens=True)
+        prompt = pipe.tokenizer.decode(pipe.tokenizer(text)["input_ids"], skip_special_tokens=True)
+        assert prompt + served(name).write(text, max_new_tokens=20).text == expected
+
+
+def test_continuation_that_begins_a_word_keeps_the_space_before_it(served: Callable[[str], Served]) -> None:
+    """Decoded alone, the first word of a text has no space before it; the answer is what follows the prompt."""
+    it = served("llama")
+    item = it.item("The film was a")
+    _, *ids = it.item("delight").tensors["input_ids"]  # without the token that begins a text
+    found = it.task.postprocess({"output_ids": np.array(ids)}, item, Options())
+    assert isinstance(found, GeneratedText)
+    assert found.text == " delight"
 
 
 @pytest.mark.parametrize("name", MAKERS)

@@ -100,7 +100,7 @@ def infer(model: str, timeout_us: int = 0, **arrays: np.ndarray | Sequence[bytes
 
 def outputs(reply: open_inference_pb2.ModelInferResponse) -> dict[str, np.ndarray]:
     """The output tensors of a reply."""
-    kinds = {"FP32": np.float32, "INT64": np.int64}
+    kinds = {"FP32": np.float32, "INT64": np.int64, "UINT8": np.uint8}
     return {
         output.name: np.frombuffer(raw, kinds[output.datatype]).reshape(tuple(output.shape))
         for output, raw in zip(reply.outputs, reply.raw_output_contents, strict=True)
@@ -109,7 +109,7 @@ def outputs(reply: open_inference_pb2.ModelInferResponse) -> dict[str, np.ndarra
 
 def read_tensors(message: prediction_pb2.TensorMap) -> dict[str, np.ndarray]:
     """The arrays of a tensor map."""
-    kinds = {"FP32": np.float32, "INT64": np.int64}
+    kinds = {"FP32": np.float32, "INT64": np.int64, "UINT8": np.uint8}
     return {
         name: np.frombuffer(tensor.data, kinds[tensor.datatype]).reshape(tuple(tensor.shape))
         for name, tensor in message.tensors.items()

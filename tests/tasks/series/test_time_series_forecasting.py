@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from model_zoo.cards.tuned_parts import ForecastScale
+from model_zoo.golden.golden_case import ForecastExpectation, GoldenCase
 from model_zoo.materialised import Materialised
 from model_zoo.network import build_network
 from service.errors import InvalidInput
@@ -166,3 +167,17 @@ def test_output_tensors_are_in_the_units_of_the_series() -> None:
     runtime = NetworkRuntime(build_network(series_card()).eval(), "cpu")
     [row] = task.split(runtime.run(task.collate([item])[0]), [item])
     assert task.shown(row, item)["forecast"].tolist() == [[1_000_011.0]] * 3
+
+
+def test_golden_series_is_judged_by_the_first_steps_of_its_forecast() -> None:
+    task = TimeSeriesForecasting(series_card())
+    case = GoldenCase.model_validate(
+        {"input": {"series": [[1.0], [2.0]]}, "expect": {"forecast": [[5.0], [6.0]], "tolerance": 0.5}}
+    )
+    assert isinstance(case.expect, ForecastExpectation)
+    given = task.golden_instance(case.input)
+    assert isinstance(given, SeriesInstance)
+    assert given.values.tolist() == [[1.0], [2.0]]
+    assert task.golden_problem(case.expect, Forecast(np.array([[5.1], [6.0], [99.0]])), {}) is None
+    assert "off by 1, allowed is 0.5" in str(task.golden_problem(case.expect, Forecast(np.array([[5.0], [7.0]])), {}))
+    assert "expected 2 steps or more" in str(task.golden_problem(case.expect, Forecast(np.array([[5.0]])), {}))

@@ -11,6 +11,7 @@ from sklearn.datasets import load_diabetes
 from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import NumberColumn, RowRecipe
 from model_zoo.cards.tuned_parts import TargetScale
+from model_zoo.golden.golden_case import GoldenCase, NumberExpectation
 from model_zoo.materialised import Materialised
 from model_zoo.network import build_network
 from service.errors import InvalidInput
@@ -195,3 +196,17 @@ def test_card_gets_its_task(tmp_path: Any) -> None:
     regression = task_for(table_card(), files)
     assert isinstance(regression, TabularPrediction)
     assert isinstance(regression.answers, NumberAnswers)
+
+
+def test_golden_row_is_judged_by_its_number() -> None:
+    card = table_card(target=TargetScale(mean=500.0, std=100.0))
+    task = TabularPrediction(NumberAnswers, card)
+    case = GoldenCase.model_validate(
+        {"input": {"row": {"area": 70, "town": "Ulm"}}, "expect": {"number": 500, "tolerance": 2}}
+    )
+    assert isinstance(case.expect, NumberExpectation)
+    assert task.golden_instance(case.input) == RowInstance({"area": 70, "town": "Ulm"})
+    assert task.golden_problem(case.expect, Regression(501.5), {}) is None
+    problem = task.golden_problem(case.expect, Regression(503.0), {})
+    assert problem == "expected 500, got 503: off by 3, allowed is 2"
+    assert task.golden_problem(case.expect, Regression(float("nan")), {}) is not None

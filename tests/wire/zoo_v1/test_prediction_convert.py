@@ -42,6 +42,7 @@ from service.types import (
     TokenCandidate,
     Transcript,
     TranscriptChunk,
+    TransformedImage,
 )
 from service.wire.zoo_v1.prediction_convert import LONGEST_REQUEST_ID, read_request, write_response
 
@@ -330,6 +331,21 @@ def test_mask_is_written_with_its_classes() -> None:
     written = result.segmentation
     assert (written.mask, written.image_width, written.image_height) == (b"png", 64, 48)
     assert (written.classes[0].index, written.classes[0].name, written.classes[0].share) == (3, "wall", 0.75)
+
+
+def test_image_is_written_with_its_size() -> None:
+    answer = TransformedImage(b"png", 64, 48)
+    (result,) = write_response(InferReply("m", 1, "id", [Prediction({}, answer)], Timing()), False).predictions
+    assert result.WhichOneof("result") == "image"
+    assert (result.image.image, result.image.width, result.image.height) == (b"png", 64, 48)
+
+
+def test_kernel_is_read_where_it_is_set() -> None:
+    options = pb.PredictOptions(kernel="blur", kernel_scale=2.0, kernel_offset=0.0)
+    found = read(pb.Instance(image=b"x"), options=options).options
+    assert (found.kernel, found.kernel_scale, found.kernel_offset) == ("blur", 2.0, 0.0)
+    unset = read(pb.Instance(image=b"x")).options
+    assert (unset.kernel, unset.kernel_scale, unset.kernel_offset) == (None, None, None)
 
 
 # ── texts ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,1 @@
+"""Networks that give an image for an image."""

@@ -1,0 +1,82 @@
+"""`zoo train`: makes a network again that Zoo itself has trained."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.cli.rendering.console import escaped, new_table, print_line, print_note, print_table
+from service.cli.rendering.formatting import format_size
+
+if TYPE_CHECKING:
+    from model_zoo.training_recipes.recipe import Recipe
+    from model_zoo.training_recipes.remake import Remade
+
+
+def train(
+    model: Annotated[str, typer.Argument(metavar="NAME", help="Name of a model that Zoo itself has trained.")] = "",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Write the files here. Default: they are only compared.")
+    ] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List the models that this command makes.")] = False,
+) -> None:
+    """Train a network of the zoo again: fetch its data, train, measure, and compare the file with the one that ships.
+
+    On the machine that made it the file is the same, bit by bit. Another processor or another torch may add in another order.
+    To train on data of your own: `zoo finetune`.
+    """
+    from model_zoo.training_recipes.recipe_table import RECIPES, recipe_for
+
+    if listed:
+        _print_list([recipe_for(name) for name in RECIPES])
+        return
+    if not model:
+        raise typer.BadParameter("name a model, or give --list", param_hint="NAME")
+    _train(recipe_for(model), out)
+
+
+def _train(recipe: Recipe, out: Path | None) -> None:
+    from model_zoo.catalog import Catalog
+    from model_zoo.training_recipes.remake import differences, remake, write
+    from service.cli.commands.pull import progress_bar
+    from service.settings import load_settings
+
+    settings = load_settings()
+    card = Catalog.from_package().get(recipe.name)
+    print_note(
+        f"data: {recipe.data.package} {recipe.data.version} of Debian, {format_size(recipe.data.artifact_bytes)}"
+    )
+    began = time.monotonic()
+    with progress_bar(recipe.data.package) as progress:
+        made = remake(recipe, settings.home, print_note, offline=settings.offline, progress=progress)
+    print_note(f"it took {time.monotonic() - began:.0f} s")
+    if out is not None:
+        write(made, out)
+    _print_made(recipe.name, made, differences(made, card))
+
+
+def _print_made(name: str, made: Remade, different: list[str]) -> None:
+    for figure in made.figures:
+        print_line(figure.in_words)
+    for file, content in made.files.items():
+        print_line(f"{file}: {format_size(len(content))}")
+    print_line(f"sha256 {made.sha256}")
+    if different:
+        print_line(f"it is not the {name} that ships with Zoo, as another processor or another torch may make it:")
+        for line in different:
+            print_line(f"  {line}")
+    else:
+        print_line(f"it is the {name} that ships with Zoo", "green")
+
+
+def _print_list(recipes: list[Recipe]) -> None:
+    rows = new_table("model", "data", "package of Debian", "about", right=("about",))
+    for recipe in recipes:
+        size = format_size(recipe.data.artifact_bytes)
+        rows.add_row(
+            escaped(recipe.name), size, escaped(f"{recipe.data.package} {recipe.data.version}"), f"{recipe.seconds} s"
+        )
+    print_table(rows)
