@@ -252,3 +252,19 @@ def test_unusual_server_address_ends_without_a_traceback(sandbox: Sandbox, addre
 def test_unusual_name_ends_without_a_traceback(sandbox: Sandbox, line: list[str]) -> None:
     for name in NAMES:
         sandbox.run_expected(*line, "--server", "SERVER", "--", name)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["photos", "index", "--server", "SERVER", "--"],
+        ["photos", "index", "pictures", "--server", "SERVER", "--index"],
+        ["photos", "search", "pictures", "--server", "SERVER", "--"],
+        ["photos", "search", "pictures", "--server", "SERVER", "--like"],
+    ],
+    ids=lambda line: f"{line[1]} {line[-1]}",
+)
+def test_unusual_folder_word_or_file_of_photos_ends_without_a_traceback(sandbox: Sandbox, line: list[str]) -> None:
+    sandbox.run_expected("photos", "index", "pictures", "--server", "SERVER")
+    for name in NAMES:
+        sandbox.run_expected(*line, name)

@@ -17,6 +17,8 @@ THUMBNAIL = 240
 """Longer side of a thumbnail, in pixels."""
 _MOST_PIXELS = 200_000_000
 """Of a photo that is shown."""
+_MOST_BYTES = 1 << 30
+"""Of a file that is read for a thumbnail."""
 _QUALITY = 80
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -91,7 +93,8 @@ def _thumbnail(path: Path) -> bytes:
     from service.datasets.readers.media.images import load_image, to_rgb, upright_transpose
 
     try:
-        loaded = load_image(path.read_bytes(), _MOST_PIXELS, THUMBNAIL)
+        with path.open("rb") as file:
+            loaded = load_image(file.read(_MOST_BYTES), _MOST_PIXELS, THUMBNAIL)
         turn = upright_transpose(loaded.orientation)
         image = to_rgb(loaded.image if turn is None else loaded.image.transpose(turn))
         image.thumbnail((THUMBNAIL, THUMBNAIL))

@@ -18,6 +18,7 @@ from service.cli.photos.kinds import imagenet_kinds
 from service.cli.photos.photo_index import PhotoIndex
 from service.cli.photos.ranking import Match, by_labels, by_vector
 from service.cli.photos.vocabulary import Vocabulary
+from service.cli.rendering.formatting import format_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +30,8 @@ _HOW_TO_FREE_WORDS = (
 )
 LABEL_THRESHOLD = 0.1
 """Least score of a photo that words find by labels, unless another is asked for."""
+MOST_BYTES = 64 << 20
+"""Of the photo that others are compared with."""
 _PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
 )
@@ -58,7 +61,7 @@ def search_words(
     connect: Callable[[], Client],
 ) -> Found:
     """The photos that fit all words: by their labels, or with `free` by a CLIP-like model, which also decides where a word is in
-    no label. Raises UnknownWord where the index has no such model, PhotosError, ZooClientError."""
+    no label. Raises PhotosError, ZooClientError."""
     encoder = index.model(Purpose.WORDS)
     if free or (encoder is not None and index.model(Purpose.LABELS) is None):
         if encoder is None:
@@ -84,9 +87,13 @@ def search_like(
 ) -> Found:
     """The photos that are like a photo, which may be outside the folder; it is not among the results.
 
-    Raises OSError, PhotosError, ZooClientError."""
+    Raises OSError, PhotosError, ZooClientError.
+    """
     model = _model(index, Purpose.LIKENESS)
-    data = photo.read_bytes()
+    with photo.open("rb") as file:
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise PhotosError(f"{str(photo)!r} has more than {format_size(MOST_BYTES)}, too much for a photo")
     digest = hashlib.sha256(data).digest()
     kept = index.answer(Purpose.LIKENESS, digest)
     if kept is None:

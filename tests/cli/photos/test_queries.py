@@ -152,3 +152,11 @@ def _vector(values: Sequence[float]) -> Any:
     import numpy as np
 
     return np.array(values, np.float16)
+
+
+def test_photo_to_compare_with_is_bounded(pets: Album, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.cli.photos.queries.MOST_BYTES", 1000)
+    other = pets.folder.parent / "other.jpg"
+    other.write_bytes(bytes(1001))
+    with pytest.raises(PhotosError, match="too much for a photo"):
+        like(pets, other)
