@@ -121,7 +121,6 @@ def _write_new(card: Card, folder: Path, name: str, content: bytes) -> None:
 def _read(card: Card, contents: Mapping[str, bytes]) -> Read:
     made: Mapping[str, bytes] = {}
     loaded: Any = None
-    content = contents["weights"]
     try:
         match card.weights.format:
             case "safetensors":

@@ -217,3 +217,15 @@ def test_golden_case_detects_another_size_and_other_values() -> None:
     assert TASK.golden_problem(narrow, found, {}) == "expected 450 × 300 pixels, got 451 × 300"
     other = right.model_copy(update={"values": (values[0] + 3, *values[1:])})
     assert TASK.golden_problem(other, found, {}) == "a value is off by 3; allowed is 0"
+
+
+def test_super_resolution_takes_small_images_and_no_kernel() -> None:
+    task = ImageToImage(Catalog.from_package().get("esrgan_slim_x4"))
+    assert item(CAT, task).tensors.keys() == {"pixels"}
+    [large] = task.preprocess([ImageInstance(png(600, 600))], ["instances[0]"])
+    assert isinstance(large, InvalidInput)
+    assert large.message == "instances[0]: expected at most 262,144 pixels, got 600 × 600"
+    with pytest.raises(InvalidInput, match="has no meaning for the task image-to-image"):
+        task.check(Options(kernel="blur"))
+    with pytest.raises(InvalidInput, match="expected 1 to 262,144 pixels, got 600 × 600"):
+        task.row(TensorInstance({"pixels": np.zeros((600, 600, 3), np.uint8)}), "instances[0]")
