@@ -119,6 +119,7 @@ def _write_new(card: Card, folder: Path, name: str, content: bytes) -> None:
 
 
 def _read(card: Card, contents: Mapping[str, bytes]) -> Read:
+    content = contents["weights"]
     made: Mapping[str, bytes] = {}
     loaded: Any = None
     try:
