@@ -180,6 +180,14 @@ def _build_base(card: Card) -> Network:
             from model_zoo.architectures.series_gru import SeriesGru
 
             return SeriesForecaster(SeriesGru(**arguments))
+        case "nanodet":
+            from model_zoo.architectures.image.nanodet import NanoDet
+
+            return ObjectDetector(NanoDet(**arguments))
+        case "subword_classifier":
+            from model_zoo.architectures.subword_classifier import SubwordClassifier
+
+            return SubwordModel(SubwordClassifier(**arguments))
         case "image_filter":
             from model_zoo.architectures.image.image_filter import ImageFilter
 
@@ -188,12 +196,4 @@ def _build_base(card: Card) -> Network:
             from model_zoo.architectures.image.rdn import ResidualDenseNetwork
 
             return ImageToImage(ResidualDenseNetwork(**arguments), card.signature.outputs[0].name)
-        case "nanodet":
-            from model_zoo.architectures.nanodet import NanoDet
-
-            return ObjectDetector(NanoDet(**arguments))
-        case "subword_classifier":
-            from model_zoo.architectures.subword_classifier import SubwordClassifier
-
-            return SubwordModel(SubwordClassifier(**arguments))
     raise ValueError(f"there is no builder for {card.architecture.builder}")

@@ -79,10 +79,10 @@ class Architecture(CardPart):
         "tabular_mlp",
         "feed_forward",
         "series_gru",
-        "image_filter",
-        "rdn",
         "nanodet",
         "subword_classifier",
+        "image_filter",
+        "rdn",
         "onnx",
     ]
     """``onnx``: the graph in the file of the weights, which ONNX Runtime runs; there is no module."""

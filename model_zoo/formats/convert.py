@@ -80,10 +80,10 @@ def convert(card: Card, contents: Mapping[str, bytes], folder: Path) -> dict[str
     # One key of metadata only: the order of several keys is not fixed, and equal weights must have an equal digest.
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     roles = {"weights": "model.safetensors"}
+    # Files beside the weights that only their reader needs have no use once it has read them.
+    spent = card.weights.mapping == "library" or card.weights.format in READ_WHOLE
     for role in contents:
-        # Files that were read together with the weights have no use once they are read.
-        read_whole = card.weights.mapping == "library" or card.weights.format in READ_WHOLE
-        if role != "weights" and (not read_whole or role in SERVED):
+        if role != "weights" and (not spent or role in SERVED):
             roles[role] = f"{role}{Path(card.source.files[role].path).suffix}"
             _write_new(card, folder, roles[role], contents[role])
     for role, content in made.items():
@@ -119,7 +119,8 @@ def _write_new(card: Card, folder: Path, name: str, content: bytes) -> None:
 
 
 def _read(card: Card, contents: Mapping[str, bytes]) -> Read:
-    content, made = contents["weights"], {}
+    content = contents["weights"]
+    made: Mapping[str, bytes] = {}
     loaded: Any = None
     try:
         match card.weights.format:
@@ -131,17 +132,13 @@ def _read(card: Card, contents: Mapping[str, bytes]) -> Read:
                 from model_zoo.formats import keras_h5  # h5py is needed for such files only
 
                 loaded = keras_h5.state_dict_of(content)
-            case "tfjs_layers":
-                from model_zoo.formats import tfjs
+            case "tfjs_layers" | "tfjs_graph":
+                from model_zoo.formats import tfjs, tfjs_graph
 
                 numbers = [role for role in contents if role != tfjs.MANIFEST_ROLE]
                 files = {PurePosixPath(card.source.files[role].path).name: contents[role] for role in numbers}
-                loaded = tfjs.state_dict_of(contents[tfjs.MANIFEST_ROLE], files)
-            case "tfjs_graph":
-                from model_zoo.formats import tfjs, tfjs_graph
-
-                named = {PurePosixPath(card.source.files[role].path).name: contents[role] for role in contents}
-                loaded = tfjs_graph.graph_state_of(contents[tfjs.MANIFEST_ROLE], named)
+                read = tfjs.state_dict_of if card.weights.format == "tfjs_layers" else tfjs_graph.graph_state_of
+                loaded = read(contents[tfjs.MANIFEST_ROLE], files)
             case "fasttext":
                 from model_zoo.formats import fasttext
 

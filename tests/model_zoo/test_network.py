@@ -30,10 +30,10 @@ from model_zoo.golden.golden_case import (
 from model_zoo.materialised import Materialised
 from model_zoo.network import build_network, load_network
 from model_zoo.sources.source_table import source_for
-from tests.support.model_zoo.real_models import Real, or_skip, tested_names
+from tests.support.model_zoo.real_models import Real, names_with_tests, or_skip
 
 Models = Callable[[str], Real]
-NAMES = tested_names()
+NAMES = names_with_tests()
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from service.runtime.network import NetworkRuntime
-from tests.support.model_zoo.real_models import tested_names
+from tests.support.model_zoo.real_models import names_with_tests
 
 
 class Small(nn.Module):
@@ -113,7 +113,7 @@ def test_nan_and_infinity_do_not_leave_their_row(small: Small) -> None:
 
 
 @pytest.mark.weights
-@pytest.mark.parametrize("name", tested_names())
+@pytest.mark.parametrize("name", names_with_tests())
 def test_collated_batch_converts_to_torch_without_warning(name: str, served: Any) -> None:
     """torch warns about read-only arrays, such as views of a gRPC message; collate must copy them."""
     real = served(name)

@@ -19,7 +19,7 @@ from service.verification.probes import (
     invariance_problem,
     probe_items,
 )
-from tests.support.model_zoo.real_models import tested_names
+from tests.support.model_zoo.real_models import names_with_tests
 from tests.support.registry.fakes import FakeTask, card
 
 
@@ -131,7 +131,7 @@ def test_card_bound_on_the_error_of_a_reduced_precision_applies() -> None:
 
 
 @pytest.mark.weights
-@pytest.mark.parametrize("name", tested_names())
+@pytest.mark.parametrize("name", names_with_tests())
 def test_real_networks_with_mixed_lengths_pass(name: str, served: Any) -> None:
     real = served(name)
     items = probe_items(real.task)

@@ -48,7 +48,10 @@ def test_models_as_json_names_server_or_catalog_as_source(run: Run, zoo: FakeZoo
     ("options", "names"),
     [
         (("--family", "rnn", "--task", "voice-activity-detection"), {"silero_vad"}),
-        (("--family", "cnn", "--max-parameters", "4M"), {"mobilenetv2_100", "nanodet"}),
+        (
+            ("--family", "cnn", "--max-parameters", "4M"),
+            {"esrgan_slim_x4", "image_filter", "mobilenetv2_100", "nanodet"},
+        ),
         (("--task", "image-classification", "--licence", "apache"), {"efficientnet_lite0", "efficientnet_lite2"}),
         (("--licence", "no such licence"), set()),
         (("--source", "initial"), {"series_gru", "tabular_mlp"}),

@@ -55,9 +55,9 @@ def test_every_card_has_a_golden_case_of_its_input_kind(card: Card) -> None:
     expected = {
         "image-classification": ClassificationExpectation,
         "image-feature-extraction": EmbeddingExpectation,
-        "image-to-image": ImageExpectation,
         "object-detection": DetectionExpectation,
         "fill-mask": TokensExpectation,
+        "image-to-image": ImageExpectation,
         "feature-extraction": EmbeddingExpectation,
         "tabular-regression": NumberExpectation,
         "text-classification": ClassificationExpectation,

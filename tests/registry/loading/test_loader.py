@@ -15,7 +15,7 @@ from model_zoo.materialised import Materialised
 from model_zoo.store import Store
 from service.errors import NotReady
 from service.registry.loading.loader import Loader, golden_problem
-from tests.support.model_zoo.real_models import tested_names
+from tests.support.model_zoo.real_models import names_with_tests
 from tests.support.registry.loader_fakes import FakeStore, loader
 
 VAD = Catalog.from_package().get("silero_vad")
@@ -94,7 +94,7 @@ def test_damaged_weight_file_on_an_offline_server_is_reported_as_missing(tmp_pat
 
 
 @pytest.mark.weights
-@pytest.mark.parametrize("name", tested_names())
+@pytest.mark.parametrize("name", names_with_tests())
 def test_golden_checks_of_the_real_network_pass(name: str, served: Any) -> None:
     real = served(name)
     assert len(real.card.golden) >= 1
@@ -102,7 +102,7 @@ def test_golden_checks_of_the_real_network_pass(name: str, served: Any) -> None:
 
 
 @pytest.mark.weights
-@pytest.mark.parametrize("name", tested_names())
+@pytest.mark.parametrize("name", names_with_tests())
 def test_golden_check_of_wrong_weights_fails(name: str, zoo_home: Path, served: Any) -> None:
     real = served(name)
 

@@ -38,7 +38,7 @@ class Real:
     network: Network
 
 
-def tested_names() -> list[str]:
+def names_with_tests() -> list[str]:
     """Models of the catalog with real weights whose tests run everywhere: without those that `make unit` does not fetch, which
     are too large or too many for it. Each of them has tests of its own, and golden cases that `zoo verify` asks."""
     catalog = Catalog.from_package()

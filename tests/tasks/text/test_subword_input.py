@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from model_zoo import strict_json
-from service.tasks.text.subword_input import SubwordVocabulary, fnv1a, ngrams
+from model_zoo.catalog import Catalog
+from service.tasks.text.subword_input import SubwordInput, SubwordVocabulary, fnv1a, ngrams
+from service.types import Item, TextInstance
 
 WORDS = ["</s>", "the", "größe"]
 
@@ -82,3 +84,24 @@ def test_text_without_words_has_no_ids(tmp_path: Path) -> None:
 def test_damaged_vocabulary_is_refused(tmp_path: Path, changed: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="the vocabulary has no words"):
         vocabulary(tmp_path, **changed)
+
+
+def test_texts_are_read_up_to_the_limit_of_the_recipe(tmp_path: Path) -> None:
+    vocabulary(tmp_path)
+    card = Catalog.from_package().get("lid_176")
+    small = card.architecture.model_copy(update={"arguments": {**card.architecture.arguments, "symbols": 53}})
+    codec = SubwordInput(card.model_copy(update={"architecture": small}), {"vocabulary": tmp_path / "vocabulary.json"})
+    texts = [b"the the", b"the " * 600, b"", b"\xff", b"the " * 500]
+    read, cut, empty, damaged, whole = codec.preprocess([TextInstance(t) for t in texts], [f"i[{i}]" for i in range(5)])
+    assert isinstance(read, Item)
+    assert isinstance(cut, Item)
+    assert isinstance(whole, Item)
+    assert (read.length, read.notes) == (17, {})
+    assert cut.notes == {"truncated": True, "characters": 2400}
+    np.testing.assert_array_equal(cut.tensors["input_ids"], whole.tensors["input_ids"])
+    assert [str(outcome) for outcome in (empty, damaged)] == [
+        "i[2]: is empty; expected a text",
+        "i[3]: expected UTF-8, got a byte that is not at position 0",
+    ]
+    with pytest.raises(ValueError, match="50000 symbols, its vocabulary 53"):
+        SubwordInput(card, {"vocabulary": tmp_path / "vocabulary.json"})

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from model_zoo.architectures.nanodet import NanoDet
+from model_zoo.architectures.image.nanodet import NanoDet
 
 CLASSES, BINS = 3, 5
 
