@@ -59,8 +59,9 @@ def encoded(tokenizer: Tokenizer, texts: Sequence[str]) -> dict[str, Tensor]:
 
 def train(files: Mapping[str, bytes], report: Report) -> Trained:
     """See the module."""
-    known, tested = (model_data(files, f"{part}_data") for part in ("training", "testing"))
-    return train_on(*((texts_of(table), scores_of(table)) for table in (known, tested)), report=report)
+    parts = [model_data(files, f"{part}_data") for part in ("training", "testing")]
+    known, tested = ((texts_of(table), scores_of(table)) for table in parts)
+    return train_on(known, tested, report)
 
 
 def texts_of(table: Mapping[str, object]) -> list[str]:

@@ -9,8 +9,10 @@ from model_zoo.training_recipes.recipe import Recipe
 __all__ = ["RECIPES", "recipe_for"]
 
 RECIPES = {
+    "fashion_cnn": "fashion_cnn",
     "house_linear": "houses",
     "house_mlp": "houses",
+    "mood_gru": "mood_gru",
 }
 """Name of a model → module of this package that makes it."""
 

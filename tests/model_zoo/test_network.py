@@ -256,6 +256,7 @@ def test_network_outputs_have_the_names_of_the_signature(real: Models, name: str
         "attention_mask": (2, 7),
         "windows": (2, 3, 160, 40),
         "mask": (2, 3),
+        "numbers": (2, 4),
     }
     kinds = {"FP32": torch.float32, "INT64": torch.int64, "UINT8": torch.uint8}
     inputs = {

