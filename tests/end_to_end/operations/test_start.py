@@ -177,7 +177,7 @@ def test_server_without_loadable_model_is_live_and_not_ready(tmp_path: Path) -> 
 def test_wrong_setting_ends_a_process_of_its_own_alike() -> None:
     """The other tests fork a process that has imported the server."""
     sentence = sentence_of(run_zoo("serve", "--model", "eficientnet_lite0", "--port", "0", "--http-port", "0"))
-    assert "did you mean efficientnet_lite0?" in sentence
+    assert "did you mean efficientnet_lite0" in sentence
 
 
 TAKEN = "cannot listen on {}; is another server running there? {} names another port."
