@@ -26,6 +26,8 @@ MAX_TARGETS = 50_000_000
 """Examples × classes, where an example may have several: a job holds a number for each."""
 MAX_WARNINGS = 50
 WARN_SKIPPED_SHARE = 0.1
+LABEL_SEPARATORS = "|;,"
+"""Characters by which tables divide the classes of one example."""
 MAX_REASONS = 50
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|\b\d[\d.,]*\b")
 """Names, values and numbers: reasons that differ only in these count as one reason."""
@@ -238,6 +240,7 @@ class Findings:
         for alike in same.values():
             if len(alike) > 1:
                 self.warn(f"classes that are the same number, written differently: {quoted_list(alike)}")
+        self._remark_joined_classes()
         if empty := sum(self._reasons[reason] for reason in MISSING_TARGET):
             self.warn(
                 f"the target is missing in {counted(empty, 'row')}, which {'was' if empty == 1 else 'were'} left out"
@@ -255,6 +258,22 @@ class Findings:
             contradictory = sum(len({target for _, target in occurrences}) > 1 for occurrences in self._seen.values())
             if contradictory:
                 self.warn(f"{counted(contradictory, 'content')} with different targets")
+
+    def _remark_joined_classes(self) -> None:
+        """Names such as 'red|round' beside 'red': several classes of one example, taken as one."""
+        if self._target is not TargetKind.CLASS:
+            return
+        names = set(self.labels())
+        for separator in LABEL_SEPARATORS:
+            joined = [
+                name
+                for name in self.labels()
+                if separator in name and any(part.strip() in names for part in name.split(separator))
+            ]
+            if joined:
+                self.warn(
+                    f"classes that look like several each: {quoted_list(joined)}; the label separator {separator!r} divides them"
+                )
 
 
 def _clean(text: str) -> str:

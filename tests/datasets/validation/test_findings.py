@@ -35,6 +35,15 @@ def test_tiny_classes_are_warned_of(tmp_path: Path) -> None:
     assert "classes with fewer than 10 examples: 'dog'" in warnings
 
 
+def test_classes_that_look_like_several_each_are_warned_of_with_the_separator(tmp_path: Path) -> None:
+    rows = [f"text {number},{name}" for number in range(12) for name in ("animal", "motion", "animal|motion", "a|b")]
+    table = "\n".join(["text,label", *rows]).encode()
+    warnings = read(tmp_path, "a.csv", table).info.report.warnings
+    assert "classes that look like several each: 'animal|motion'; the label separator '|' divides them" in warnings, (
+        warnings
+    )
+
+
 def test_too_many_classes_are_refused(tmp_path: Path) -> None:
     assert (
         "more than 2 classes"
