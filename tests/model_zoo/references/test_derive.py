@@ -179,11 +179,23 @@ def test_classes_without_names_are_asked_for() -> None:
         (changed(TEXT, "config.json", depths=[1000] * 1000), "adds up to more than 1,000 layers"),
         (changed(TEXT, "config.json", vocab_size=10**12), "vocab_size"),
         (changed(TEXT, "config.json", nested=[{"layers": [5000]}]), "nested.layers"),
+        (
+            changed(TEXT, "config.json", attn_implementation="evil/kernel"),
+            "attn_implementation in config.json is 'evil/",
+        ),
+        (changed(TEXT, "config.json", _attn_implementation="flash_attention_2"), "expected one of eager, sdpa"),
+        (changed(TEXT, "config.json", attn_implementation={"": "evil/kernel"}), "fetch no code"),
+        (changed(TEXT, "config.json", text_config={"_attn_implementation": "a/b"}), "text_config._attn_implementation"),
+        (changed(TEXT, "config.json", experts_implementation="sonicmoe"), "experts_implementation"),
         (changed(TEXT, "config.json", id2label={"0": "\ud800", "1": "good"}), "no line of text"),
     ],
 )
 def test_what_zoo_does_not_have_is_refused_by_name(contents: dict[str, Any], words: str) -> None:
     assert words in refusal(contents).reason
+
+
+def test_built_in_attention_and_classes_named_after_layers_are_taken() -> None:
+    planned(changed(TEXT, "config.json", attn_implementation="eager", label2id={"layer cake": 5000}))
 
 
 def test_weights_in_several_files_are_all_fetched() -> None:
