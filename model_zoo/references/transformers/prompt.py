@@ -7,6 +7,7 @@ from model_zoo.errors import NotDerivable
 from model_zoo.references.card_plan import Given
 from model_zoo.references.common_fields import positive
 from model_zoo.references.repository import Repository, config_of
+from model_zoo.references.text_fields import refuse_left_truncation
 from model_zoo.references.transformers.tokenizer_file import require_tokenizer_file, tokenizer_of
 
 __all__ = ["GENERATION", "generation_settings", "prompt_recipe", "token_numbers"]
@@ -57,7 +58,11 @@ def prompt_recipe(
 ) -> dict[str, Any]:
     """The recipe of a prompt. Raises NotDerivable where there is no fast tokenizer, or no limit of length."""
     require_tokenizer_file(repository)
-    tokenizer_of(repository, "tokenizer.json")
+    tokenizer = tokenizer_of(repository, "tokenizer.json")
+    if (
+        not continues
+    ):  # the end of a prompt that is continued is kept by Zoo and in the comparison, whatever the files say
+        refuse_left_truncation(repository, config_of(repository, "tokenizer_config.json"), tokenizer)
     vocabulary = positive(repository, config.get("vocab_size"), "vocab_size in config.json")
     stops = token_numbers(generation.get("eos_token_id"))
     if max((generation["pad_token_id"], *stops)) >= vocabulary:

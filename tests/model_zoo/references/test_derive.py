@@ -155,6 +155,8 @@ def test_classes_without_names_are_asked_for() -> None:
         (without(TEXT, "tokenizer.json"), "tokenizer.json"),
         ({**TEXT, "tokenizer.json": b"[1, 2]"}, "tokenizer.json is not a JSON object"),
         (changed(TEXT, "tokenizer_config.json", padding_side="left"), "left"),
+        (changed(TEXT, "tokenizer_config.json", truncation_side="left"), "cuts long texts on the left"),
+        (changed(TEXT, "tokenizer.json", truncation={"direction": "Left"}), "cuts long texts on the left"),
         (changed(changed(TEXT, "tokenizer_config.json", pad_token=None), "config.json", pad_token_id=None), "padding"),
         (changed(TEXT, "config.json", pad_token_id=3), "pads with token 7, and its network expects 3"),
         ({**TEXT, "tokenizer.json": {"added_tokens": [{"id": 50, "content": "[PAD]"}]}}, "number 50"),
@@ -253,6 +255,12 @@ def test_causal_network_shares_its_positions_between_prompt_and_answer() -> None
     assert (recipe["max_tokens"], recipe["most_new_tokens"], recipe["default_new_tokens"]) == (20, 20, 20)
     assert (recipe["pad_id"], recipe["stop_ids"], recipe["continues"]) == (9, (9,), True)
     assert planned(WRITER, Given(settings={"max_tokens": "7"})).fields["recipe"]["max_tokens"] == 7
+
+
+def test_left_truncation_is_refused_where_the_beginning_of_a_prompt_is_kept() -> None:
+    left = {"tokenizer_config.json": {"model_max_length": 512, "truncation_side": "left"}}
+    assert "cuts long texts on the left" in refusal({**REWRITER, **left}).reason
+    assert planned({**WRITER, **left}).fields["recipe"]["continues"]
 
 
 def test_network_with_a_decoder_takes_its_rules_from_the_generation_config() -> None:
