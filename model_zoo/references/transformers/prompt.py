@@ -10,7 +10,7 @@ from model_zoo.references.repository import Repository, config_of
 from model_zoo.references.text_fields import refuse_left_truncation
 from model_zoo.references.transformers.tokenizer_file import require_tokenizer_file, tokenizer_of
 
-__all__ = ["GENERATION", "generation_settings", "prompt_recipe", "token_numbers"]
+__all__ = ["GENERATION", "dropped_rules", "generation_settings", "prompt_recipe", "token_numbers"]
 
 GENERATION = "generation_config.json"
 
@@ -33,6 +33,26 @@ _DECODER = (
 )
 """Rules on the tokens before: they hold for a decoder of its own only. A prompt that is padded with others would change them."""
 
+_NEUTRAL: dict[str, Any] = {
+    "no_repeat_ngram_size": 0,
+    "repetition_penalty": 1,
+    "min_length": 0,
+    "min_new_tokens": 0,
+    "forced_bos_token_id": None,
+    "forced_eos_token_id": None,
+    "encoder_no_repeat_ngram_size": 0,
+    "encoder_repetition_penalty": 1,
+    "exponential_decay_length_penalty": None,
+    "sequence_bias": None,
+    "guidance_scale": 1,
+    "stop_strings": None,
+    "watermarking_config": None,
+    "remove_invalid_values": False,
+    "num_beams": 1,
+    "penalty_alpha": 0,
+}
+"""Fields of the library's GenerationConfig that may change a text that is written without chance → the value without effect."""
+
 
 def generation_settings(repository: Repository, config: dict[str, Any], continues: bool) -> dict[str, Any]:
     """Fields of the library's GenerationConfig that change which token is the likeliest. Raises NotDerivable.
@@ -51,6 +71,13 @@ def generation_settings(repository: Repository, config: dict[str, Any], continue
             raise NotDerivable(repository.name, "it does not say with which token an answer begins")
         found["decoder_start_token_id"] = start[0]
     return found
+
+
+def dropped_rules(repository: Repository, config: dict[str, Any], kept: dict[str, Any]) -> list[str]:
+    """Fields that change what the library writes for the makers of the network, and that are not among those that are `kept`."""
+    stated = config_of(repository, GENERATION) or config
+    neutral = ((name, (None, value)) for name, value in _NEUTRAL.items() if name not in kept)
+    return [name for name, values in neutral if stated.get(name) not in values]
 
 
 def prompt_recipe(

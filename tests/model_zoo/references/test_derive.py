@@ -276,6 +276,18 @@ def test_network_with_a_decoder_takes_its_rules_from_the_generation_config() -> 
     assert (fields["recipe"]["max_tokens"], fields["recipe"]["stop_ids"]) == (512, (1, 3))
 
 
+def test_rules_for_writing_that_are_not_used_are_named() -> None:
+    rules = {"repetition_penalty": 1.3, "encoder_no_repeat_ngram_size": 3, "num_beams": 1, "do_sample": True}
+    for writer, names in (
+        (WRITER, "repetition_penalty, encoder_no_repeat_ngram_size"),
+        (REWRITER, "encoder_no_repeat_ngram_size"),
+    ):
+        plan = planned({**writer, "generation_config.json": rules})
+        assert plan.notes == (f"its makers' rules for writing are not used: {names}",)
+        assert f" Not used of its rules for writing: {names}." in plan.fields["provenance"]
+    assert planned({**WRITER, "generation_config.json": {"num_beams": 1, "guidance_scale": 1.0}}).notes == ()
+
+
 @pytest.mark.parametrize(
     ("contents", "words"),
     [
