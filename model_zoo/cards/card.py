@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from model_zoo import strict_json
 from model_zoo.cards.box_rule import BoxRule
+from model_zoo.cards.network_config import config_fault
 from model_zoo.cards.part import CardPart, FileName
 from model_zoo.cards.recipes import RAW_OF, Recipe, TextRecipe
 from model_zoo.cards.signature import Signature
@@ -87,6 +88,12 @@ class Architecture(CardPart):
     ]
     """``onnx``: the graph in the file of the weights, which ONNX Runtime runs; there is no module."""
     arguments: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _is_buildable(self) -> "Architecture":
+        if fault := config_fault(self.arguments, "arguments"):
+            raise ValueError(fault)
+        return self
 
 
 class Batching(CardPart):

@@ -64,12 +64,14 @@ class CardPlan:
         fields: of the card.
         roles: paths of the files that the library reads, by role; ``weights`` is one of them.
         extra: paths of files that only the makers' own preprocessing reads.
+        notes: what a user should know of the network as Zoo serves it, a phrase each.
     """
 
     library: Library
     fields: Mapping[str, Any]
     roles: Mapping[str, str]
     extra: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def paths(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from model_zoo.cards.weight_source import SourceFile
 from model_zoo.errors import NotDerivable, SourceUnavailable
 from model_zoo.references.adapter import ADAPTER_CONFIG
 from model_zoo.references.card_plan import CardPlan, Given, check_task
-from model_zoo.references.repository import Repository, config_of
+from model_zoo.references.repository import Repository, check_config, config_of
 from model_zoo.references.sentence_transformers_card import plan_sentence_transformers
 from model_zoo.references.timm_card import plan_timm
 from model_zoo.references.torchvision.card import plan_torchvision
@@ -20,9 +20,6 @@ from model_zoo.references.transformers.ranker import CROSS_ENCODER
 from model_zoo.references.weight_files import onnx_instead
 
 __all__ = ["derive"]
-
-MOST_LAYERS, MOST_SIZE = 1_000, 100_000_000
-"""Greatest numbers of a configuration: of its layers, and of anything else. Some length limits are a hundred million."""
 
 Planner = Callable[[Repository, dict[str, Any], Given], CardPlan]
 
@@ -56,7 +53,7 @@ def _plan(repository: Repository, given: Given) -> CardPlan:
         raise NotDerivable(repository.name, "its config.json asks to run code of the repository (auto_map)")
     if ADAPTER_CONFIG in repository.files:
         raise NotDerivable(repository.name, "it is an adapter (peft) without its base")
-    _check_sizes(repository, config, "")
+    check_config(repository, config)
     try:
         return _planner(repository, config)(repository, config, given)
     except (NotDerivable, SourceUnavailable):
@@ -83,32 +80,6 @@ def _check(repository: Repository, plan: CardPlan) -> None:
         fault = error.errors()[0]
         field = ".".join(str(step) for step in fault["loc"])
         raise NotDerivable(repository.name, f"its files make no valid card: {field}: {fault['msg']}") from error
-
-
-def _check_sizes(repository: Repository, found: Any, path: str) -> None:
-    """Raises NotDerivable for sizes that no network has, before a library tries to build it."""
-    if isinstance(found, dict):
-        for key, value in found.items():
-            _check_sizes(repository, value, f"{path}.{key}" if path else str(key))
-    elif isinstance(found, list):
-        if _counts_modules(path) and sum(value for value in found if isinstance(value, int)) > MOST_LAYERS:
-            raise NotDerivable(
-                repository.name, f"{path[:100]} in config.json adds up to more than {MOST_LAYERS:,} layers"
-            )
-        for value in found:
-            _check_sizes(repository, value, path)
-    elif isinstance(found, int) and not isinstance(found, bool):
-        most = MOST_LAYERS if _counts_modules(path) else MOST_SIZE
-        if abs(found) > most:
-            raise NotDerivable(
-                repository.name, f"{path[:100]} in config.json is {str(found)[:20]}; expected at most {most:,}"
-            )
-
-
-def _counts_modules(path: str) -> bool:
-    """Whether a field says how many parts of a network there are, each of which becomes an object."""
-    key = path.rpartition(".")[2]
-    return any(word in key for word in ("layer", "depth", "block", "stage", "group", "expert", "branch", "repeat"))
 
 
 def _is_cross_encoder(repository: Repository) -> bool:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from model_zoo import strict_json
+from model_zoo.cards.network_config import config_fault
 from model_zoo.errors import NotDerivable
 
-__all__ = ["MOST_CONFIG_BYTES", "ListedFile", "Repository", "config_of"]
+__all__ = ["MOST_CONFIG_BYTES", "ListedFile", "Repository", "check_config", "config_of"]
 
 MOST_CONFIG_BYTES = 4 << 20
 """Of a configuration file; one with the names of twenty thousand classes has a megabyte."""
@@ -74,3 +75,9 @@ def config_of(repository: Repository, path: str) -> dict[str, Any]:
     if found is None:
         raise NotDerivable(repository.name, f"{path} is not a JSON object")
     return found
+
+
+def check_config(repository: Repository, config: Mapping[str, Any], path: str = "config.json") -> None:
+    """Raises NotDerivable for sizes that no network has, and for computation by fetched code, before a network is built."""
+    if fault := config_fault(config, where=f" in {path}"):
+        raise NotDerivable(repository.name, fault)

@@ -7,7 +7,7 @@ from model_zoo import strict_json
 from model_zoo.errors import NotDerivable
 from model_zoo.references.card_plan import CardPlan, Given
 from model_zoo.references.common_fields import common_fields, family_of, parameters_of, positive
-from model_zoo.references.repository import Repository, config_of
+from model_zoo.references.repository import Repository, check_config, config_of
 from model_zoo.references.text_fields import TOKENIZER_FILES, text_batching, text_inputs, text_recipe
 from model_zoo.references.transformers.network_class import architecture_fields, built
 from model_zoo.references.weight_files import weight_files
@@ -33,6 +33,8 @@ def plan_sentence_transformers(repository: Repository, config: dict[str, Any], g
         raise NotDerivable(
             repository.name, f"{folder}config.json is none of transformers, or asks to run code (auto_map)"
         )
+    for path in (f"{folder}config.json", f"{folder}sentence_bert_config.json"):
+        check_config(repository, config_of(repository, path), path)
     pooling = _pooling(repository, f"{kinds[1][1]}/config.json")
     architecture = architecture_fields(repository, "AutoModel", config)
     network = built(repository, architecture["arguments"])

@@ -16,6 +16,7 @@ __all__ = [
     "TOKENIZER_FILES",
     "has_token_types",
     "mask_fields",
+    "refuse_left_truncation",
     "text_batching",
     "text_inputs",
     "text_recipe",
@@ -74,13 +75,14 @@ def text_recipe(
         most: tokens of a text, where the repository says so elsewhere.
 
     Raises:
-        NotDerivable: there is no fast tokenizer, it pads on the left, or there is no token for padding.
+        NotDerivable: there is no fast tokenizer, it pads or cuts on the left, or there is no token for padding.
     """
     require_tokenizer_file(repository, folder)
     tokenizer = tokenizer_of(repository, f"{folder}tokenizer.json")
     settings = config_of(repository, f"{folder}tokenizer_config.json")
     if settings.get("padding_side", "right") != "right":
         raise NotDerivable(repository.name, "its tokenizer pads on the left")
+    refuse_left_truncation(repository, settings, tokenizer)
     max_tokens = _max_tokens(repository, config, settings, given, most)
     positive(repository, config.get("vocab_size"), "vocab_size in config.json")
     return {
@@ -89,6 +91,15 @@ def text_recipe(
         "pad_id": _pad_id(repository, config, settings, tokenizer),
         "max_characters": max(10_000, _CHARACTERS_OF_A_TOKEN * max_tokens),
     }
+
+
+def refuse_left_truncation(repository: Repository, settings: dict[str, Any], tokenizer: dict[str, Any]) -> None:
+    """Raises NotDerivable for a tokenizer that cuts the beginning of a long text: by its settings, or else by its own file."""
+    stated = tokenizer.get("truncation")
+    of_file = stated.get("direction") if isinstance(stated, dict) else None
+    side = settings.get("truncation_side", of_file) or "right"
+    if str(side).lower() != "right":
+        raise NotDerivable(repository.name, "its tokenizer cuts long texts on the left (truncation_side)")
 
 
 def _max_tokens(

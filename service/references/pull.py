@@ -183,6 +183,8 @@ def _planned(place: Place, asked: _Request) -> CardPlan:
         f"{megabytes(needed.fetched)} to read, {megabytes(needed.disk)} on disk, {megabytes(needed.memory)} in memory"
     )
     asked.say(f"{asked.name}: {sizes}")
+    for note in plan.notes:
+        asked.say(f"{asked.name}: {note}")
     asked.room.limit(needed)
     return plan
 

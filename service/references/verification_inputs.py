@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 
 from model_zoo.golden.golden_case import GoldenInput, Noise
+
+_WORDS = (
+    "The old lighthouse keeper climbed the winding stairs each evening to light the first lamp. A film was a delight!"
+)
 
 TEXTS = (
     "The film was a delight from the first minute to the last.",
     "Ich hätte gern zwei Brötchen, bitte! 🥐",
     "?",
-    "The old lighthouse keeper climbed the winding stairs each evening to light the lamp. " * 60,
+    " ".join(random.Random(18).choices(_WORDS.split(), k=900)),  # noqa: S311 - no secret
+    "中film中 was 光delight, 最初のminute",
+    "The fi\u0301lm WAS a de\u0301light: cafe\u0301, nai\u0308ve, La\u030amp",
+    "the 👨\u200d👩\u200d👧 film 🥐🥐was a ☕\ufe0flamp",
 )
-"""Plain, with characters beyond ASCII, a single one, and one that is longer than most networks take."""
+"""Plain; with characters beyond ASCII; a single one; one that is longer than most networks take, and that has another beginning
+than end wherever it is cut; with ideographs beside letters; with accents as characters of their own, and capitals; with emoji of
+several characters. A tokenizer with other settings than the makers' gives other tokens for one of them."""
 
 PHOTOS = ("cat.jpg", "coffee.jpg")
 
@@ -28,6 +38,7 @@ _BY_RAW_INPUT: Mapping[str, tuple[GoldenInput, ...]] = {
 PAIRS = (
     ("The keeper climbed the stairs to light the lamp.", "Somebody lit a lamp."),
     (TEXTS[3], TEXTS[1] * 30),
+    (TEXTS[4], TEXTS[5]),
 )
 """Texts for networks that read two together; of the second pair both are longer than most networks take."""
 MASKED = (
@@ -35,11 +46,13 @@ MASKED = (
     "{mask} hätte gern zwei {mask}, bitte! 🥐",
     "{mask}",
     "The old {mask} keeper. " + TEXTS[3],
+    "{mask} " + TEXTS[4],
+    TEXTS[5] + " {mask}",
 )
 """Texts for networks that find masked tokens."""
 LABELS = ("cat", "cup of coffee", "Rocket!", "lighthouse keeper who climbs the winding stairs", "Brötchen 🥐")
 """Labels for photos: of unlike lengths, with capitals, punctuation and characters beyond ASCII."""
-HYPOTHESES = (PAIRS[0], (TEXTS[3], "This text is about a lamp."), (TEXTS[1], "?"))
+HYPOTHESES = (PAIRS[0], (TEXTS[3], "This text is about a lamp."), (TEXTS[1], "?"), PAIRS[2])
 """Texts and sentences about them. A sentence is never cut, so that none is long."""
 _BY_TASK: Mapping[str, tuple[GoldenInput, ...]] = {
     "fill-mask": tuple(GoldenInput(text=text) for text in MASKED),

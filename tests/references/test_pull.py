@@ -29,7 +29,7 @@ from model_zoo.store import Store
 from service.references.footprint import Room
 from service.references.library_answers import answer
 from service.references.pull import Pulled, pull_reference
-from service.references.verification_inputs import verification_inputs
+from service.references.verification_inputs import TEXTS, verification_inputs
 from service.runtime.network import NetworkRuntime
 from service.tasks.table import read_labels, task_for
 from service.types import Item
@@ -42,6 +42,7 @@ from tests.support.references.tiny_repositories import (
     timm_repository,
     tokenizer,
 )
+from tests.support.references.tiny_texts import pair_classifier
 
 LAYOUTS: dict[str, Callable[[Path], Path]] = {
     "text": text_classifier,
@@ -105,6 +106,21 @@ def test_weights_in_several_files_are_one_network(tmp_path: Path, home: Path) ->
     network.save_pretrained(folder, max_shard_size="20KB")
     assert len(list(folder.glob("model-*.safetensors"))) > 1
     assert pulled_from(folder, home, "sharded").files.digest == whole.files.digest
+
+
+@pytest.mark.parametrize("flag", ["tokenize_chinese_chars", "do_lower_case", "strip_accents"])
+def test_setting_that_contradicts_the_file_of_the_tokenizer_is_refused(flag: str, tmp_path: Path, home: Path) -> None:
+    """The library builds its tokenizer by these settings, whatever tokenizer.json says."""
+    folder = pair_classifier(tmp_path)
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), flag: False}), "utf-8")
+    with pytest.raises(NotEqual):
+        pulled_from(folder, home)
+
+
+def test_texts_of_the_comparison_end_otherwise_than_they_begin() -> None:
+    words = TEXTS[3].split()
+    assert all(words[:most] != words[-most:] for most in range(1, len(words)))
 
 
 def test_library_answers_in_its_own_process(tmp_path: Path, home: Path) -> None:

@@ -9,6 +9,8 @@ import torch
 import transformers
 from torch import nn
 
+from model_zoo.cards.network_config import config_fault
+
 __all__ = ["AUTO_CLASSES", "build", "config_of", "read"]
 
 AUTO_CLASSES = (
@@ -30,7 +32,10 @@ AUTO_CLASSES = (
 
 
 def config_of(arguments: Mapping[str, Any]) -> Any:
-    """The library's configuration from a card's arguments. Raises ValueError for a type of model that it does not know."""
+    """The library's configuration from a card's arguments. Raises ValueError for a type of model that it does not know,
+    for sizes that no network has, and for computation by fetched code."""
+    if fault := config_fault(arguments["config"]):
+        raise ValueError(fault)
     config = dict(arguments["config"])
     found: Any = transformers.AutoConfig.for_model(config.pop("model_type"), **config)
     return found

@@ -7,9 +7,10 @@ from model_zoo.errors import NotDerivable
 from model_zoo.references.card_plan import Given
 from model_zoo.references.common_fields import positive
 from model_zoo.references.repository import Repository, config_of
+from model_zoo.references.text_fields import refuse_left_truncation
 from model_zoo.references.transformers.tokenizer_file import require_tokenizer_file, tokenizer_of
 
-__all__ = ["GENERATION", "generation_settings", "prompt_recipe", "token_numbers"]
+__all__ = ["GENERATION", "dropped_rules", "generation_settings", "prompt_recipe", "token_numbers"]
 
 GENERATION = "generation_config.json"
 
@@ -32,6 +33,26 @@ _DECODER = (
 )
 """Rules on the tokens before: they hold for a decoder of its own only. A prompt that is padded with others would change them."""
 
+_NEUTRAL: dict[str, Any] = {
+    "no_repeat_ngram_size": 0,
+    "repetition_penalty": 1,
+    "min_length": 0,
+    "min_new_tokens": 0,
+    "forced_bos_token_id": None,
+    "forced_eos_token_id": None,
+    "encoder_no_repeat_ngram_size": 0,
+    "encoder_repetition_penalty": 1,
+    "exponential_decay_length_penalty": None,
+    "sequence_bias": None,
+    "guidance_scale": 1,
+    "stop_strings": None,
+    "watermarking_config": None,
+    "remove_invalid_values": False,
+    "num_beams": 1,
+    "penalty_alpha": 0,
+}
+"""Fields of the library's GenerationConfig that may change a text that is written without chance → the value without effect."""
+
 
 def generation_settings(repository: Repository, config: dict[str, Any], continues: bool) -> dict[str, Any]:
     """Fields of the library's GenerationConfig that change which token is the likeliest. Raises NotDerivable.
@@ -52,12 +73,23 @@ def generation_settings(repository: Repository, config: dict[str, Any], continue
     return found
 
 
+def dropped_rules(repository: Repository, config: dict[str, Any], kept: dict[str, Any]) -> list[str]:
+    """Fields that change what the library writes for the makers of the network, and that are not among those that are `kept`."""
+    stated = config_of(repository, GENERATION) or config
+    neutral = ((name, (None, value)) for name, value in _NEUTRAL.items() if name not in kept)
+    return [name for name, values in neutral if stated.get(name) not in values]
+
+
 def prompt_recipe(
     repository: Repository, config: dict[str, Any], given: Given, generation: dict[str, Any], continues: bool
 ) -> dict[str, Any]:
     """The recipe of a prompt. Raises NotDerivable where there is no fast tokenizer, or no limit of length."""
     require_tokenizer_file(repository)
-    tokenizer_of(repository, "tokenizer.json")
+    tokenizer = tokenizer_of(repository, "tokenizer.json")
+    if (
+        not continues
+    ):  # the end of a prompt that is continued is kept by Zoo and in the comparison, whatever the files say
+        refuse_left_truncation(repository, config_of(repository, "tokenizer_config.json"), tokenizer)
     vocabulary = positive(repository, config.get("vocab_size"), "vocab_size in config.json")
     stops = token_numbers(generation.get("eos_token_id"))
     if max((generation["pad_token_id"], *stops)) >= vocabulary:

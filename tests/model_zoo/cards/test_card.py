@@ -116,6 +116,9 @@ def test_invalid_card_is_rejected_with_the_field_name(path: str, value: object, 
         ("all_minilm_l6_v2", "recipe.tokenizer", "vocabulary", "recipe.tokenizer names a role"),
         ("all_minilm_l6_v2", "batching.length_of", "tokens", "batching.length_of must name an input"),
         ("silero_vad", "labels", "labels.txt", "labels are known for ImageNet"),
+        ("all_minilm_l6_v2", "architecture.arguments.num_hidden_layers", 10**7, r"num_hidden_layers is 10000000"),
+        ("all_minilm_l6_v2", "architecture.arguments.part", {"_attn_implementation": "a/b"}, "_attn_implementation is"),
+        ("efficientnet_lite0", "architecture.arguments.depths", [600, 600], "depths adds up to more than 1,000 layers"),
     ],
 )
 def test_card_with_contradicting_fields_is_rejected(name: str, path: str, value: object, message: str) -> None:

@@ -155,6 +155,8 @@ def test_classes_without_names_are_asked_for() -> None:
         (without(TEXT, "tokenizer.json"), "tokenizer.json"),
         ({**TEXT, "tokenizer.json": b"[1, 2]"}, "tokenizer.json is not a JSON object"),
         (changed(TEXT, "tokenizer_config.json", padding_side="left"), "left"),
+        (changed(TEXT, "tokenizer_config.json", truncation_side="left"), "cuts long texts on the left"),
+        (changed(TEXT, "tokenizer.json", truncation={"direction": "Left"}), "cuts long texts on the left"),
         (changed(changed(TEXT, "tokenizer_config.json", pad_token=None), "config.json", pad_token_id=None), "padding"),
         (changed(TEXT, "config.json", pad_token_id=3), "pads with token 7, and its network expects 3"),
         ({**TEXT, "tokenizer.json": {"added_tokens": [{"id": 50, "content": "[PAD]"}]}}, "number 50"),
@@ -179,11 +181,23 @@ def test_classes_without_names_are_asked_for() -> None:
         (changed(TEXT, "config.json", depths=[1000] * 1000), "adds up to more than 1,000 layers"),
         (changed(TEXT, "config.json", vocab_size=10**12), "vocab_size"),
         (changed(TEXT, "config.json", nested=[{"layers": [5000]}]), "nested.layers"),
+        (
+            changed(TEXT, "config.json", attn_implementation="evil/kernel"),
+            "attn_implementation in config.json is 'evil/",
+        ),
+        (changed(TEXT, "config.json", _attn_implementation="flash_attention_2"), "expected one of eager, sdpa"),
+        (changed(TEXT, "config.json", attn_implementation={"": "evil/kernel"}), "fetch no code"),
+        (changed(TEXT, "config.json", text_config={"_attn_implementation": "a/b"}), "text_config._attn_implementation"),
+        (changed(TEXT, "config.json", experts_implementation="sonicmoe"), "experts_implementation"),
         (changed(TEXT, "config.json", id2label={"0": "\ud800", "1": "good"}), "no line of text"),
     ],
 )
 def test_what_zoo_does_not_have_is_refused_by_name(contents: dict[str, Any], words: str) -> None:
     assert words in refusal(contents).reason
+
+
+def test_built_in_attention_and_classes_named_after_layers_are_taken() -> None:
+    planned(changed(TEXT, "config.json", attn_implementation="eager", label2id={"layer cake": 5000}))
 
 
 def test_weights_in_several_files_are_all_fetched() -> None:
@@ -243,6 +257,12 @@ def test_causal_network_shares_its_positions_between_prompt_and_answer() -> None
     assert planned(WRITER, Given(settings={"max_tokens": "7"})).fields["recipe"]["max_tokens"] == 7
 
 
+def test_left_truncation_is_refused_where_the_beginning_of_a_prompt_is_kept() -> None:
+    left = {"tokenizer_config.json": {"model_max_length": 512, "truncation_side": "left"}}
+    assert "cuts long texts on the left" in refusal({**REWRITER, **left}).reason
+    assert planned({**WRITER, **left}).fields["recipe"]["continues"]
+
+
 def test_network_with_a_decoder_takes_its_rules_from_the_generation_config() -> None:
     rules = {"eos_token_id": [1, 3], "decoder_start_token_id": 2, "no_repeat_ngram_size": 3, "num_beams": 4, "top_k": 5}
     fields = planned({**REWRITER, "generation_config.json": rules}).fields
@@ -254,6 +274,18 @@ def test_network_with_a_decoder_takes_its_rules_from_the_generation_config() -> 
         "pad_token_id": 0,
     }
     assert (fields["recipe"]["max_tokens"], fields["recipe"]["stop_ids"]) == (512, (1, 3))
+
+
+def test_rules_for_writing_that_are_not_used_are_named() -> None:
+    rules = {"repetition_penalty": 1.3, "encoder_no_repeat_ngram_size": 3, "num_beams": 1, "do_sample": True}
+    for writer, names in (
+        (WRITER, "repetition_penalty, encoder_no_repeat_ngram_size"),
+        (REWRITER, "encoder_no_repeat_ngram_size"),
+    ):
+        plan = planned({**writer, "generation_config.json": rules})
+        assert plan.notes == (f"its makers' rules for writing are not used: {names}",)
+        assert f" Not used of its rules for writing: {names}." in plan.fields["provenance"]
+    assert planned({**WRITER, "generation_config.json": {"num_beams": 1, "guidance_scale": 1.0}}).notes == ()
 
 
 @pytest.mark.parametrize(
