@@ -4,17 +4,20 @@ LoRA (https://arxiv.org/abs/2106.09685) adds the product of two small matrices t
 before.
 """
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 __all__ = ["ADAPTER", "AdapterUnfit", "merged"]
 
 ADAPTER = "adapter_weights"
 """Role of the file with the weights of an adapter; its configuration lies beside it."""
+
+_COPY = re.compile(r"\.(modules_to_save|original_module)\.(?=bias$)")
 
 
 class AdapterUnfit(Exception):
@@ -41,11 +44,13 @@ def merged(network: nn.Module, folder: Path) -> tuple[nn.Module, set[str]]:
         warnings.simplefilter("ignore", FutureWarning)  # peft calls what transformers has renamed
         adapted: Any = peft.get_peft_model(network, config)
     tensors = load_file(folder / "adapter_model.safetensors")
+    if config.bias == "all":
+        tensors = _without_copies(tensors)
     try:
         report: Any = peft.set_peft_model_state_dict(adapted, tensors)
     except RuntimeError as error:
         raise AdapterUnfit("a tensor of the adapter has another shape than its network needs") from error
-    trained = set(peft.get_peft_model_state_dict(adapted))
+    trained = {name for name in peft.get_peft_model_state_dict(adapted) if not _COPY.search(name)}
     if left := sorted(report.unexpected_keys):
         raise AdapterUnfit(f"the network has no place for {_some(left)} of the adapter")
     if missing := sorted(trained - tensors.keys()):
@@ -53,6 +58,15 @@ def merged(network: nn.Module, folder: Path) -> tuple[nn.Module, set[str]]:
     whole = {name.removeprefix("base_model.model.") for name in tensors if ".lora_" not in name}
     result: nn.Module = adapted.merge_and_unload(safe_merge=True)
     return result, whole
+
+
+def _without_copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """With ``bias="all"`` peft writes the bias of a replaced module a second time, and that of the module before."""
+    return {
+        name: tensor
+        for name, tensor in tensors.items()
+        if not _COPY.search(name) or _COPY.sub(".", name) not in tensors
+    }
 
 
 def _some(names: list[str]) -> str:

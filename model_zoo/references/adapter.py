@@ -61,6 +61,9 @@ _KNOWN = frozenset(
 )
 """Fields of a configuration that decide how its tensors are merged, or nothing. Any other must be empty."""
 
+_STARTS = ("gaussian", "eva", "orthogonal", "mica")
+"""Ways to begin training that leave the base as it is. PiSSA, OLoRA, CorDA and others take a part of its weights out of it."""
+
 _NAMES = (
     "target_modules",
     "exclude_modules",
@@ -94,6 +97,13 @@ def base_of(adapter: Repository) -> tuple[str, str]:
         raise NotDerivable(adapter.name, "its adapter_config.json asks for a class by name (auto_mapping)")
     if odd := sorted(name for name, value in config.items() if name not in _KNOWN and not _is_empty(value)):
         raise NotDerivable(adapter.name, f"its adapter_config.json sets {odd[0][:60]}, which Zoo does not have")
+    start = config.get("init_lora_weights", True)
+    if not (start is None or isinstance(start, bool) or start in _STARTS):
+        raise NotDerivable(
+            adapter.name,
+            f"its adapter changes the weights of its base first (init_lora_weights: {str(start)[:40]!r}); Zoo merges adapters of "
+            "plain LoRA, which save_pretrained of peft makes of it (path_initial_model_for_weight_conversion)",
+        )
     if wrong := next((name for name in _NAMES if not _is_names(config.get(name))), ""):
         raise NotDerivable(adapter.name, f"{wrong} in its adapter_config.json is no list of names of modules")
     if ADAPTER_WEIGHTS not in adapter.files:

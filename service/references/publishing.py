@@ -1,9 +1,10 @@
-"""What every pull ends with: files pinned by their digests, and a card under ZOO_HOME."""
+"""What every pull begins and ends with: a name that is free, files pinned by their digests, and a card under ZOO_HOME."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,8 +15,11 @@ import yaml
 from model_zoo import strict_json
 from model_zoo.cards.card import Card
 from model_zoo.cards.weight_source import SourceFile
-from model_zoo.catalog import CARDS
+from model_zoo.catalog import CARDS, Catalog
+from model_zoo.errors import InvalidReference, NotDerivable
 from model_zoo.materialised import Materialised
+from model_zoo.references.reference import Reference, shown_reference
+from model_zoo.versions import Versions
 
 Say = Callable[[str], None]
 
@@ -28,6 +32,37 @@ class Pulled:
     files: Materialised
     already: bool
     """Whether it was on this machine before."""
+
+
+def model_name(reference: Reference, name: str) -> str:
+    """The name of the model: the given one, else that of the repository. Raises InvalidReference for one that is none."""
+    found = name or reference.model_name
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_]{0,62}", found):
+        raise InvalidReference(
+            reference.shown, f"{found[:80]!r} is no name of a model (a to z, 0 to 9, _); give one by --name"
+        )
+    return found
+
+
+def known_card(reference: Reference, home: Path, name: str) -> Card | None:
+    """The card of an earlier pull of this reference. Raises NotDerivable where another model has the name."""
+    if name in Versions(home).listing():
+        raise NotDerivable(reference.shown, f"there is a fine-tuned model {name} already", "another name by --name")
+    catalog = Catalog.of_home(home)
+    if name in catalog.damaged:
+        reason = f"the card of {name} in ZOO_HOME is damaged ({catalog.damaged[name]}); mend or remove it"
+        raise NotDerivable(reference.shown, reason)
+    if name not in catalog:
+        if (home / CARDS / f"{name}.yaml").exists():
+            raise NotDerivable(
+                reference.shown, f"the card {name}.yaml in ZOO_HOME has another name inside; mend or remove it"
+            )
+        return None
+    card = catalog.get(name)
+    if not reference.is_same_as(card.reference):
+        of = f", pulled from {shown_reference(card.reference)}" if card.reference else ""
+        raise NotDerivable(reference.shown, f"there is a model {name} already{of}", "another name by --name")
+    return card
 
 
 def pinned(folder: Path, path: str) -> SourceFile:

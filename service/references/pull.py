@@ -7,26 +7,24 @@ A card pins the commit and the digests of all files. Pulling the same reference 
 
 from __future__ import annotations
 
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from model_zoo.cards.card import Card
-from model_zoo.catalog import CARDS, Catalog
-from model_zoo.errors import InvalidReference, NotDerivable, SourceUnavailable, StoreUnusable
+from model_zoo.catalog import CARDS
+from model_zoo.errors import NotDerivable, SourceUnavailable, StoreUnusable
 from model_zoo.locking import passing_lock, shared_lock
 from model_zoo.materialised import Materialised
 from model_zoo.network import load_network
 from model_zoo.references.card_plan import CardPlan, Given
 from model_zoo.references.derive import derive
-from model_zoo.references.reference import Reference, shown_reference
+from model_zoo.references.reference import Reference
 from model_zoo.references.transformers.vision.image_text import AUTO_CLASS
 from model_zoo.references.transformers.vision.image_text import TASK as IMAGE_TEXT
 from model_zoo.sources.artifact_source import Progress
 from model_zoo.store import Store
-from model_zoo.versions import Versions
 from service.references.agreement import agreed, zoo_items
 from service.references.footprint import Room, check_room, check_size, footprint, megabytes
 from service.references.library_answers import library_version
@@ -34,7 +32,7 @@ from service.references.library_process import library_answers
 from service.references.library_request import LibraryRequest
 from service.references.onnx.pull import pull_onnx
 from service.references.places import AdaptedPlace, Place, place_of
-from service.references.publishing import Pulled, Say, pinned, publish_card
+from service.references.publishing import Pulled, Say, known_card, model_name, pinned, publish_card
 from service.references.verification_inputs import verification_inputs
 from service.runtime.network import NetworkRuntime
 from service.settings import HOME_LOCK
@@ -78,11 +76,7 @@ def pull_reference(
         InvalidReference: the name is taken by another model, or is none.
         NotDerivable, SourceUnavailable, DigestMismatch, ConversionFailed, NotEqual, StoreUnusable: see `model_zoo.errors`.
     """
-    name = name or reference.model_name
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_]{0,62}", name):
-        raise InvalidReference(
-            reference.shown, f"{name[:80]!r} is no name of a model (a to z, 0 to 9, _); give one by --name"
-        )
+    name = model_name(reference, name)
     try:
         with shared_lock(home / HOME_LOCK), passing_lock(home / CARDS / f".{name}.lock"):
             return _pull(_Request(reference, home, name, given, offline, room, progress, say))
@@ -93,7 +87,7 @@ def pull_reference(
 def _pull(asked: _Request) -> Pulled:
     reference, home, name = asked.reference, asked.home, asked.name
     store = Store(home, keep_downloads=True)
-    known = _known(reference, home, name)
+    known = known_card(reference, home, name)
     if known is not None:
         if asked.given != Given():
             change = "remove its card from the folder cards of ZOO_HOME to pull it in another way"
@@ -142,27 +136,6 @@ def _converted(plan: CardPlan, place: Place, store: Store, asked: _Request) -> P
         store.remove(card)
         raise
     return Pulled(card, made, False)
-
-
-def _known(reference: Reference, home: Path, name: str) -> Card | None:
-    """The card of an earlier pull of this reference. Raises NotDerivable where another model has the name."""
-    if name in Versions(home).listing():
-        raise NotDerivable(reference.shown, f"there is a fine-tuned model {name} already", "another name by --name")
-    catalog = Catalog.of_home(home)
-    if name in catalog.damaged:
-        reason = f"the card of {name} in ZOO_HOME is damaged ({catalog.damaged[name]}); mend or remove it"
-        raise NotDerivable(reference.shown, reason)
-    if name not in catalog:
-        if (home / CARDS / f"{name}.yaml").exists():
-            raise NotDerivable(
-                reference.shown, f"the card {name}.yaml in ZOO_HOME has another name inside; mend or remove it"
-            )
-        return None
-    card = catalog.get(name)
-    if not reference.is_same_as(card.reference):
-        of = f", pulled from {shown_reference(card.reference)}" if card.reference else ""
-        raise NotDerivable(reference.shown, f"there is a model {name} already{of}", "another name by --name")
-    return card
 
 
 def _planned(place: Place, asked: _Request) -> CardPlan:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from model_zoo.errors import InvalidReference, PullRefused
+from model_zoo.errors import InvalidReference, PullRefused, ZooModelError
 from model_zoo.references.reference import parse_reference
 from service.errors import (
     CannotPull,
@@ -21,6 +21,7 @@ from service.errors import (
     ZooError,
 )
 from service.observability.log import logger
+from service.references.publishing import known_card, model_name
 from service.references.pull_messages import PullOrder
 from service.references.pull_process import PulledModel, PullProcess
 
@@ -105,6 +106,10 @@ class RemotePulls:
         )
 
     async def _run(self, order: PullOrder) -> PulledModel:
+        try:
+            await asyncio.to_thread(_check_name, order)
+        except ZooModelError as error:
+            raise _as_zoo_error(order, PullRefused(str(error), type(error).__name__)) from error
         process = PullProcess(order)
         log.info("a pull begins", reference=order.reference)
         work = asyncio.ensure_future(asyncio.to_thread(process.run, _log_line, _ignore))
@@ -120,6 +125,12 @@ class RemotePulls:
             raise _as_zoo_error(order, error) from error
         log.info("a pull has ended", reference=order.reference, model=pulled.name, already=pulled.already)
         return pulled
+
+
+def _check_name(order: PullOrder) -> None:
+    """As the process does it, which takes long to start. Raises ZooModelError for a name that is none or is another model's."""
+    reference = parse_reference(order.reference)
+    known_card(reference, order.home, model_name(reference, order.name))
 
 
 def _check(request: PullRequest) -> None:

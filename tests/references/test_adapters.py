@@ -80,6 +80,12 @@ def test_adapter_gives_the_answers_of_peft(base: Path, adapter: Path, tmp_path: 
     assert card.licence.weights == "adapter: apache-2.0; network: apache-2.0"
 
 
+def test_adapter_with_every_bias_and_a_head_gives_the_answers_of_peft(base: Path, tmp_path: Path) -> None:
+    folder = text_adapter(tmp_path / "biases", base, bias="all")
+    assert any(".modules_to_save.bias" in name for name in load_file(folder / "adapter_model.safetensors"))
+    np.testing.assert_allclose(logits_of(pulled_from(folder, tmp_path / "home")), by_peft(base, folder), atol=1e-4)
+
+
 def test_lost_weights_are_merged_again_from_the_pinned_files(adapter: Path, base: Path, tmp_path: Path) -> None:
     pulled = pulled_from(adapter, tmp_path / "home")
     store = Store(tmp_path / "home")
@@ -140,6 +146,10 @@ def test_adapter_of_a_network_that_writes_text_is_pulled(
         ({"auto_mapping": {"parent_library": "os"}}, "asks for a class by name"),
         ({"megatron_config": {"x": 1}}, "sets megatron_config, which Zoo does not have"),
         ({"use_qalora": True}, "sets use_qalora"),
+        (
+            {"init_lora_weights": "pissa_niter_4"},
+            "changes the weights of its base first .init_lora_weights: 'pissa_niter_4'",
+        ),
         ({"target_modules": "(.*)*(.*)*Z"}, "target_modules in its adapter_config.json is no list of names"),
         ({"exclude_modules": ["(a+)+$"]}, "exclude_modules in its adapter_config.json is no list"),
         ({"rank_pattern": {"(.*)*(.*)*Z": 3}}, "rank_pattern in its adapter_config.json is no list"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
@@ -12,10 +13,12 @@ import pytest
 from model_zoo.catalog import Catalog
 from model_zoo.errors import PullRefused
 from model_zoo.store import Store
+from service.errors import CannotPull, InvalidInput
 from service.references import pull_process, pull_worker
 from service.references.footprint import Footprint
 from service.references.pull_messages import PullOrder
 from service.references.pull_process import PulledModel, PullProcess
+from service.references.remote_pulls import PullRequest, RemotePulls
 from tests.support.references.tiny_repositories import text_classifier
 
 
@@ -161,3 +164,21 @@ def test_bound_of_memory_is_the_prediction_and_a_margin(monkeypatch: pytest.Monk
     pull_worker.limit_memory(Footprint(1, 1, 1, pull_memory=100, memory=100))
     most = 1000 + pull_worker.BESIDE + 130
     assert limits == [(most, most)]
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "words"),
+    [
+        ("silero_vad", CannotPull, "there is a model silero_vad already"),
+        ("tuned", CannotPull, "there is a fine-tuned model tuned already"),
+        ("Bad Name", InvalidInput, "is no name of a model"),
+    ],
+)
+def test_name_that_cannot_be_given_is_refused_without_a_process(
+    name: str, error: type[Exception], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.references.remote_pulls.PullProcess", None)
+    (tmp_path / "versions" / "tuned" / "1").mkdir(parents=True)
+    pulls = RemotePulls(tmp_path, allowed=True, offline=False, memory=1, budget=0)
+    with pytest.raises(error, match=words):
+        asyncio.run(pulls.pull(PullRequest("hf:org/tiny", name)))

@@ -88,7 +88,7 @@ def prompt_recipe(
     tokenizer = tokenizer_of(repository, "tokenizer.json")
     if (
         not continues
-    ):  # the end of a prompt that is continued is kept by Zoo and in the comparison, whatever the files say
+    ):  # of a prompt that is continued the end is kept, by Zoo and in the comparison, whatever the files say
         refuse_left_truncation(repository, config_of(repository, "tokenizer_config.json"), tokenizer)
     vocabulary = positive(repository, config.get("vocab_size"), "vocab_size in config.json")
     stops = token_numbers(generation.get("eos_token_id"))

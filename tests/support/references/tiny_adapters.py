@@ -40,15 +40,16 @@ def text_adapter(
     classes: int = 3,
     changes: Mapping[str, Any] | None = None,
     task: str = "SEQ_CLS",
+    **lora: Any,
 ) -> Path:
     """A LoRA adapter with a head for classes of texts or, for `TOKEN_CLS`, of tokens. `named`: the base in its configuration;
-    `changes`: further fields of it."""
+    `changes`: further fields of it; `lora`: further settings of peft."""
     library: Any = transformers
     auto = (
         library.AutoModelForTokenClassification if task == "TOKEN_CLS" else library.AutoModelForSequenceClassification
     )
     network: Any = auto.from_pretrained(base, num_labels=classes)
-    settings = peft.LoraConfig(task_type=task, r=4, lora_alpha=16, target_modules=["query", "value"])
+    settings = peft.LoraConfig(task_type=task, r=4, lora_alpha=16, target_modules=["query", "value"], **lora)
     return _saved(folder, network, settings, named or str(base), changes)
 
 
@@ -70,7 +71,7 @@ def _saved(folder: Path, network: Any, settings: Any, named: str, changes: Mappi
     adapted: Any = peft.get_peft_model(network, settings)
     torch.manual_seed(12)
     for name, parameter in adapted.named_parameters():
-        if "lora_" in name or "modules_to_save" in name:
+        if "lora_" in name or "modules_to_save" in name or (settings.bias == "all" and name.endswith("bias")):
             torch.nn.init.normal_(parameter, std=0.5)
     adapted.save_pretrained(folder)
     path = folder / "adapter_config.json"
