@@ -45,6 +45,11 @@ class ImageRecipe(CardPart):
     """Length of the shorter side before the crop, pixels."""
     stretch: bool = False
     """Whether the whole image is resized to `size` without keeping its proportions and without a crop."""
+    stretch_to: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None = None
+    """(height, width), pixels, to which the whole image is resized before the crop without keeping its proportions; its shorter
+    side is `resize_shorter`. By default proportions are kept."""
+    crop_rounding: Literal["even", "down"] = "even"
+    """How a corner of the crop that lies between two pixels is rounded."""
     interpolation: Literal["bicubic", "bilinear"]
     mean: Triple
     """Per channel (R, G, B), of values in 0..1."""
@@ -57,6 +62,8 @@ class ImageRecipe(CardPart):
     def _crop_fits(self) -> "ImageRecipe":
         if self.resize_shorter < max(self.size):
             raise ValueError("resize_shorter is less than the crop needs")
+        if self.stretch_to is not None and (self.stretch or min(self.stretch_to) != self.resize_shorter):
+            raise ValueError("stretch_to comes without stretch, and its shorter side is resize_shorter")
         if min(self.std) <= 0:
             raise ValueError("std must be positive")
         return self

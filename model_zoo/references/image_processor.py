@@ -1,13 +1,14 @@
 """``preprocessor_config.json`` of transformers → the recipe of an image.
 
-Where the library's processors do something that the recipe cannot say, the card is refused here; where a field means something
-else than it is taken for, the comparison with the library's own answers shows it.
+Only processors that Zoo knows are taken, each with its own defaults. Where they do something that the recipe cannot say, the card
+is refused here; where a field means something else than it is taken for, the comparison of prepared pictures shows it.
 """
 
 from typing import Any, TypeGuard
 
 from model_zoo.errors import NotDerivable
 from model_zoo.references.repository import Repository, config_of
+from model_zoo.references.transformers.vision.processor_class import CONVNEXT, LEVIT, processor_class, with_defaults
 
 __all__ = ["PROCESSOR", "detection_recipe", "image_recipe", "processor_file"]
 
@@ -18,19 +19,15 @@ _METHODS = {2: "bilinear", 3: "bicubic"}
 """Numbers of Pillow's resampling filters."""
 _FULL_CROP = 384
 """From this size on ConvNeXt's processor takes the whole image, squeezed into a square."""
+_CROP = {"crop_rounding": "down"}
 
 
 def image_recipe(repository: Repository, config: dict[str, Any]) -> dict[str, Any]:
     """The recipe by the repository's processor. Raises NotDerivable."""
     found = _processor(repository)
-    size, shorter, stretch = _geometry(repository, found)
-    return {
-        "kind": "image",
-        "size": size,
-        "resize_shorter": shorter,
-        "stretch": stretch,
-        **_pixel_fields(repository, config, found),
-    }
+    name = processor_class(repository, found, config)
+    found = with_defaults(name, found)
+    return {"kind": "image", **_geometry(repository, found, name), **_pixel_fields(repository, config, found)}
 
 
 def detection_recipe(
@@ -63,14 +60,10 @@ def detection_recipe(
             "multiple_of": multiple_of,
             **_pixel_fields(repository, config, found),
         }
-    sides, shorter, stretch = _geometry(repository, {**found, "size": size})
-    return {
-        "kind": "image",
-        "size": sides,
-        "resize_shorter": shorter,
-        "stretch": stretch,
-        **_pixel_fields(repository, config, found),
-    }
+    geometry = _geometry(repository, {**found, "size": size})
+    if not geometry["stretch"]:
+        raise NotDerivable(repository.name, "its images are cropped, so that a part of the image would have no boxes")
+    return {"kind": "image", **geometry, **_pixel_fields(repository, config, found)}
 
 
 def processor_file(repository: Repository) -> str:
@@ -111,31 +104,42 @@ def _pixel_fields(repository: Repository, config: dict[str, Any], found: dict[st
     return {"interpolation": method, "mean": mean, "std": std}
 
 
-def _geometry(repository: Repository, found: dict[str, Any]) -> tuple[tuple[int, int], int, bool]:
-    """Size of the result, shorter side before the crop, and whether the whole image is squeezed instead."""
+def _geometry(repository: Repository, found: dict[str, Any], name: str = "") -> dict[str, Any]:
+    """Fields of the recipe for its sizes: of the result, of the image before the crop, and whether that keeps its proportions.
+
+    Args:
+        name: of the processor, as `processor_class` gives it.
+    """
     if not found.get("do_resize", True):
         raise NotDerivable(repository.name, "its images are not resized")
-    size, crop = _sides(found.get("size")), _sides(found.get("crop_size"))
-    crops = bool(found.get("do_center_crop", False))
-    if "crop_pct" in found and size is not None and size[0] == size[1]:
-        side, share = size[0], found["crop_pct"] or 224 / 256
-        if side >= _FULL_CROP:
-            return size, side, True
-        return size, int(side / share), False
+    given = found.get("size")
+    size, crop = _sides(given), _sides(found.get("crop_size"))
     if size is None:
         raise NotDerivable(repository.name, f"size in {PROCESSOR} is none that Zoo understands")
-    shortest = isinstance(found.get("size"), dict) and "shortest_edge" in found["size"]
-    if not crops:
+    shortest = "shortest_edge" in given if isinstance(given, dict) else not found.get("default_to_square", True)
+    if name == CONVNEXT:
+        return _share_of_image(repository, size[0] if shortest else 0, found.get("crop_pct"))
+    if not found.get("do_center_crop"):
         if shortest:
             raise NotDerivable(repository.name, "its images keep their proportions, so that they differ in size")
-        return size, max(size), True
+        return {"size": size, "resize_shorter": max(size), "stretch": True}
     if crop is None:
         raise NotDerivable(repository.name, f"crop_size in {PROCESSOR} is none that Zoo understands")
-    if not shortest and size[0] != size[1]:
-        raise NotDerivable(repository.name, "its images are squeezed and then cropped")
+    if name == LEVIT and shortest:
+        size = (int(256 / 224 * size[0]),) * 2
     if max(crop) > min(size):
         raise NotDerivable(repository.name, "its crop is larger than the resized image")
-    return crop, min(size), False
+    squeezed = {} if shortest else {"stretch_to": size}
+    return {"size": crop, "resize_shorter": min(size), "stretch": False, **squeezed, **_CROP}
+
+
+def _share_of_image(repository: Repository, side: int, share: Any) -> dict[str, Any]:
+    """ConvNeXT's sizes, which are none of its crop but a share of the image."""
+    if not side or not isinstance(share, int | float) or not 0 < share <= 1:
+        raise NotDerivable(repository.name, f"size and crop_pct in {PROCESSOR} are none that Zoo understands")
+    if side >= _FULL_CROP:
+        return {"size": (side, side), "resize_shorter": side, "stretch": True}
+    return {"size": (side, side), "resize_shorter": int(side / share), "stretch": False, **_CROP}
 
 
 def _sides(found: Any) -> tuple[int, int] | None:

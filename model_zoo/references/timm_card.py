@@ -1,5 +1,6 @@
 """Repositories of timm: ``config.json`` with an architecture and a ``pretrained_cfg``, and ``model.safetensors``."""
 
+import math
 from typing import Any
 
 import torch
@@ -73,7 +74,8 @@ def _model_arguments(repository: Repository, config: dict[str, Any]) -> dict[str
 
 
 def _recipe(repository: Repository, data: dict[str, Any]) -> dict[str, Any]:
-    """timm's evaluation transform: the shorter side to the crop's size ÷ ``crop_pct``, then the centre."""
+    """timm's evaluation transform: the shorter side, or the whole image squeezed, to the crop's size ÷ ``crop_pct``; then the
+    centre."""
     channels, height, width = data["input_size"]
     mode = data.get("crop_mode", "center")
     if channels != 3:
@@ -83,8 +85,14 @@ def _recipe(repository: Repository, data: dict[str, Any]) -> dict[str, Any]:
             repository.name,
             f"its images are resized by {data['interpolation']} and crop mode {mode}, which Zoo does not have",
         )
-    stretch = mode == "squash" or (height != width and data["crop_pct"] == 1.0)
-    if height != width and not stretch:
+    squeezed = (math.floor(height / data["crop_pct"]), math.floor(width / data["crop_pct"]))
+    if mode == "squash" and min(squeezed) < max(height, width):
+        raise NotDerivable(
+            repository.name, f"its images are squeezed to {squeezed[0]} × {squeezed[1]} pixels, less than its crop"
+        )
+    crops = mode == "squash" and squeezed != (height, width)
+    stretch = not crops and (mode == "squash" or (height != width and data["crop_pct"] == 1.0))
+    if height != width and not (stretch or crops):
         raise NotDerivable(
             repository.name, f"its network takes crops of {height} × {width} pixels, which are not square"
         )
@@ -92,8 +100,9 @@ def _recipe(repository: Repository, data: dict[str, Any]) -> dict[str, Any]:
     return {
         "kind": "image",
         "size": (height, width),
-        "resize_shorter": max(height, width) if stretch else scaled,
+        "resize_shorter": min(squeezed) if crops else max(height, width) if stretch else scaled,
         "stretch": stretch,
+        **({"stretch_to": squeezed} if crops else {}),
         "interpolation": data["interpolation"],
         "mean": tuple(data["mean"]),
         "std": tuple(data["std"]),

@@ -20,6 +20,7 @@ from model_zoo.golden.golden_case import GoldenInput, golden_path
 from service.observability.standard_streams import protect
 from service.processes import end_with_parent
 from service.references import transformers_pipelines
+from service.references.comparison.pictures import decoded_pictures, sampled
 from service.references.library.sounds import EMBEDDING, sound_embeddings
 from service.references.library.torchvision_classes import torchvision_classes
 from service.references.library.writing import SPEECH, transcribed, written
@@ -41,7 +42,7 @@ def library_version(library: str) -> str:
 
 
 def answer(request: LibraryRequest) -> list[Any]:
-    """An answer to each input, of the kind that the comparison of the task reads."""
+    """An answer to each input, of the kind that the comparison of the task reads; then the pictures, if they are asked for."""
     match request.library:
         case "timm":
             return _timm(request)
@@ -60,7 +61,7 @@ def answer(request: LibraryRequest) -> list[Any]:
     return transformers_pipelines.answers(request, _raw(request.inputs))
 
 
-def _timm(request: LibraryRequest) -> list[list[float]]:
+def _timm(request: LibraryRequest) -> list[Any]:
     """By its own transform and network, both from the folder."""
     import timm
     import torch
@@ -74,7 +75,7 @@ def _timm(request: LibraryRequest) -> list[list[float]]:
         for image in _raw(request.inputs):
             output = network(transform(image).unsqueeze(0))[0]
             found.append((torch.softmax(output, dim=-1) if classes else output).tolist())
-    return found
+    return [*found, *(sampled(transform(image)) for image in decoded_pictures() if request.pictures)]
 
 
 def _sentence_transformers(request: LibraryRequest) -> list[list[float]]:

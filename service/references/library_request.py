@@ -32,3 +32,5 @@ class LibraryRequest(BaseModel):
     first_timestamp: int | None = None
     """Of a network that writes timestamps: the token id of the first one."""
     inputs: tuple[GoldenInput, ...]
+    pictures: bool = False
+    """Whether the answers are followed by the pictures of `comparison.pictures`, as the library prepares them."""

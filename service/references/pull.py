@@ -26,6 +26,7 @@ from model_zoo.references.transformers.vision.image_text import TASK as IMAGE_TE
 from model_zoo.sources.artifact_source import Progress
 from model_zoo.store import Store
 from service.references.agreement import agreed, zoo_items
+from service.references.comparison.pictures import check_pictures
 from service.references.footprint import Room, check_room, check_size, footprint, megabytes
 from service.references.library_answers import library_version
 from service.references.library_process import library_answers
@@ -186,9 +187,13 @@ def _verified(card: Card, files: Materialised, plan: CardPlan, place: Place) -> 
         generation=card.architecture.arguments.get("generation"),
         first_timestamp=getattr(getattr(card.recipe, "windows", None), "first_timestamp", None),
         inputs=tuple(inputs),
+        pictures=card.raw_input == "image",
     )
-    theirs = library_answers(shown, request)
+    found = library_answers(shown, request)
+    theirs, prepared = found[: len(inputs)], found[len(inputs) :]
     task, runtime = task_for(card, files), NetworkRuntime(load_network(card, files), "cpu")
+    if request.pictures:
+        check_pictures(task, inputs[0], shown, prepared)
     items = zoo_items(task, inputs, shown)
     ours = alone(task, runtime, items)
     card = agreed(task, shown, library_version(plan.library), inputs, items, ours, theirs)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from service.references.comparison.candidates import COMPARED
+from service.references.comparison.pictures import decoded_pictures, sampled
 from service.references.library_request import LibraryRequest
 
 Answer = Callable[[Any, LibraryRequest, Any], Any]
@@ -13,7 +14,7 @@ Answer = Callable[[Any, LibraryRequest, Any], Any]
 
 
 def answers(request: LibraryRequest, raw: list[Any]) -> list[Any]:
-    """An answer to each raw input."""
+    """An answer to each raw input; then the pictures, if they are asked for."""
     import torch
     import transformers
 
@@ -25,13 +26,21 @@ def answers(request: LibraryRequest, raw: list[Any]) -> list[Any]:
     if request.part:
         pipe = pipeline("zero-shot-image-classification", **given, device="cpu", trust_remote_code=False)
         with torch.inference_mode():
-            return [_part_embedding(pipe, request, one) for one in raw]
+            return [*(_part_embedding(pipe, request, one) for one in raw), *_pictures(pipe, request)]
     pipe = pipeline(request.task, **given, device="cpu", trust_remote_code=False)
     if request.labels:
         pipe.model.config.id2label = dict(enumerate(request.labels))
     answer = ANSWERS[request.task]
     with torch.inference_mode():
-        return [answer(pipe, request, one) for one in raw]
+        return [*(answer(pipe, request, one) for one in raw), *_pictures(pipe, request)]
+
+
+def _pictures(pipe: Any, request: LibraryRequest) -> list[Any]:
+    """The pictures as the pipeline's processor prepares them."""
+    if not request.pictures:
+        return []
+    found = (pipe.image_processor(images=image, return_tensors="pt") for image in decoded_pictures())
+    return [sampled(one["pixel_values"][0]) for one in found]
 
 
 def adapted_network(request: LibraryRequest, auto_class: str) -> Any:

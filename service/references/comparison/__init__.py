@@ -8,6 +8,7 @@ spans     labelled spans of texts
 detections  objects with boxes
 labelled_images  labels of images that a caller names
 masks     classes of pixels
+pictures  pictures as the network gets them, for every task on images
 vectors   probabilities of classes, embeddings
 transcripts  texts of sounds
 writing   generated texts

@@ -11,11 +11,12 @@ from typing import Any
 from unittest import mock
 
 from model_zoo.references.torchvision.published import network_name
+from service.references.comparison.pictures import decoded_pictures, sampled
 from service.references.library_request import LibraryRequest
 
 
-def torchvision_classes(request: LibraryRequest, raw: Sequence[Any]) -> list[list[float]]:
-    """Probabilities of all classes, for each photo."""
+def torchvision_classes(request: LibraryRequest, raw: Sequence[Any]) -> list[Any]:
+    """Probabilities of all classes, for each photo; then the pictures, if they are asked for."""
     import torch
     from torchvision import models
 
@@ -24,7 +25,8 @@ def torchvision_classes(request: LibraryRequest, raw: Sequence[Any]) -> list[lis
         network: Any = models.get_model(network_name(weights), weights=weights).eval()
     transform = weights.transforms()
     with torch.inference_mode():
-        return [torch.softmax(network(transform(image).unsqueeze(0))[0], dim=-1).tolist() for image in raw]
+        found = [torch.softmax(network(transform(image).unsqueeze(0))[0], dim=-1).tolist() for image in raw]
+    return [*found, *(sampled(transform(image)) for image in decoded_pictures() if request.pictures)]
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -157,17 +158,21 @@ def _upright(picture: LoadedImage) -> UprightImage:
 
 def resize_and_crop(decoded: UprightImage, recipe: ImageRecipe) -> Image.Image:
     """Resizes the shorter side to `resize_shorter` and crops the centre to `size`; computes only the pixels inside the crop.
-    A recipe that stretches resizes the whole image to `size`."""
+    A recipe that stretches resizes the whole image to `size`, or to `stretch_to` before the crop."""
     method = Image.Resampling.BICUBIC if recipe.interpolation == "bicubic" else Image.Resampling.BILINEAR
     if recipe.stretch:
         return decoded.image.resize((recipe.size[1], recipe.size[0]), method, box=decoded.extent)
     width, height = decoded.size
-    shorter = min(width, height)
-    # torchvision rounds the longer side down in training; one pixel more would shift the whole crop.
-    resized_w = max(recipe.size[1], width * recipe.resize_shorter // shorter)
-    resized_h = max(recipe.size[0], height * recipe.resize_shorter // shorter)
+    if recipe.stretch_to is not None:
+        resized_h, resized_w = recipe.stretch_to
+    else:
+        shorter = min(width, height)
+        # torchvision rounds the longer side down in training; one pixel more would shift the whole crop.
+        resized_w = max(recipe.size[1], width * recipe.resize_shorter // shorter)
+        resized_h = max(recipe.size[0], height * recipe.resize_shorter // shorter)
     crop_h, crop_w = recipe.size
-    left, top = round((resized_w - crop_w) / 2), round((resized_h - crop_h) / 2)
+    rounded: Callable[[float], int] = math.floor if recipe.crop_rounding == "down" else round
+    left, top = rounded((resized_w - crop_w) / 2), rounded((resized_h - crop_h) / 2)
     x, y = width / decoded.scale / resized_w, height / decoded.scale / resized_h
     x0, y0 = decoded.corner
     right = min(x0 + (left + crop_w) * x, float(decoded.image.width))  # rounding must not carry it past the edge

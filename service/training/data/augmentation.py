@@ -43,8 +43,8 @@ def augmentation(recipe: ImageRecipe, level: str) -> Callable[[Image.Image], NDA
 
 def shrink_for_crops(image: Image.Image, recipe: ImageRecipe) -> Image.Image:
     """The image, no larger than augmentation needs. It has the proportions of serving if the recipe stretches images."""
-    if recipe.stretch:
-        height, width = recipe.size
+    if recipe.stretch or recipe.stretch_to is not None:
+        height, width = recipe.stretch_to or recipe.size
         size = round(CROP_MARGIN * width), round(CROP_MARGIN * height)
         return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
     shorter = round(CROP_MARGIN * recipe.resize_shorter)

@@ -51,6 +51,7 @@ PROCESSOR = {
     "image_mean": [0.1, 0.2, 0.3],
     "image_std": [0.4, 0.5, 0.6],
 }
+CONVNEXT = {"image_processor_type": "ConvNextImageProcessor"}
 IMAGE = {"config.json": VIT, "model.safetensors": b"weights", "preprocessor_config.json": PROCESSOR}
 TIMM = {
     "config.json": {
@@ -469,24 +470,55 @@ def test_image_classifier_takes_its_recipe_from_its_processor() -> None:
 
 
 @pytest.mark.parametrize(
-    ("processor", "size", "shorter", "stretch"),
+    ("processor", "size", "shorter", "stretch", "stretch_to"),
     [
-        ({"size": 40}, (40, 40), 40, True),
+        ({"size": 40}, (40, 40), 40, True, None),
+        ({"size": 40, "do_center_crop": True, "crop_size": 32}, (32, 32), 40, False, (40, 40)),
+        ({"size": {"height": 40, "width": 36}, "do_center_crop": True, "crop_size": 32}, (32, 32), 36, False, (40, 36)),
         (
             {"size": {"shortest_edge": 48}, "do_center_crop": True, "crop_size": {"height": 32, "width": 24}},
             (32, 24),
             48,
             False,
+            None,
         ),
-        ({"size": {"shortest_edge": 64}, "crop_pct": 0.5}, (64, 64), 128, False),
-        ({"size": {"shortest_edge": 384}, "crop_pct": 0.875}, (384, 384), 384, True),
+        ({"image_processor_type": "CLIPImageProcessor", "size": 40, "crop_size": 32}, (32, 32), 40, False, None),
+        ({"image_processor_type": "DeiTImageProcessorFast", "size": None}, (224, 224), 256, False, (256, 256)),
+        ({"feature_extractor_type": "DeiTFeatureExtractor", "size": None}, (224, 224), 256, False, (256, 256)),
+        (
+            {"image_processor_type": "LevitImageProcessor", "size": 56, "crop_size": 56},
+            (56, 56),
+            64,
+            False,
+            None,
+        ),
+        ({**CONVNEXT, "size": {"shortest_edge": 64}, "crop_pct": 0.5}, (64, 64), 128, False, None),
+        ({**CONVNEXT, "size": {"shortest_edge": 384}, "crop_pct": 0.875}, (384, 384), 384, True, None),
+        ({**CONVNEXT, "size": {"shortest_edge": 224}}, (224, 224), 256, False, None),
     ],
 )
 def test_sizes_are_read_as_the_library_means_them(
-    processor: dict[str, Any], size: tuple[int, int], shorter: int, stretch: bool
+    processor: dict[str, Any], size: tuple[int, int], shorter: int, stretch: bool, stretch_to: tuple[int, int] | None
 ) -> None:
     recipe = planned({**IMAGE, "preprocessor_config.json": {**PROCESSOR, **processor}}).fields["recipe"]
     assert (recipe["size"], recipe["resize_shorter"], recipe["stretch"]) == (size, shorter, stretch)
+    assert (recipe.get("stretch_to"), recipe.get("crop_rounding")) == (stretch_to, None if stretch else "down")
+
+
+@pytest.mark.parametrize(
+    ("kind", "interpolation", "std"),
+    [
+        ("ViT", "bilinear", (0.5, 0.5, 0.5)),
+        ("Beit", "bicubic", (0.5, 0.5, 0.5)),
+        ("Segformer", "bilinear", (0.229, 0.224, 0.225)),
+    ],
+)
+def test_fields_that_a_processor_leaves_out_are_those_of_its_class(
+    kind: str, interpolation: str, std: tuple[float, ...]
+) -> None:
+    processor = {"image_processor_type": f"{kind}ImageProcessor", "size": 32}
+    recipe = planned({**IMAGE, "preprocessor_config.json": processor}).fields["recipe"]
+    assert (recipe["interpolation"], recipe["std"]) == (interpolation, std)
 
 
 def test_images_that_are_not_normalised_keep_their_values() -> None:
@@ -497,6 +529,10 @@ def test_images_that_are_not_normalised_keep_their_values() -> None:
 @pytest.mark.parametrize(
     ("processor", "words"),
     [
+        ({"image_processor_type": "EfficientNetImageProcessor"}, "is EfficientNetImageProcessor, which Zoo does not"),
+        ({"image_processor_type": "PerceiverImageProcessor"}, "PerceiverImageProcessor"),
+        ({"feature_extractor_type": "MyFeatureExtractor"}, "MyFeatureExtractor"),
+        ({**CONVNEXT, "size": {"height": 32, "width": 32}}, "crop_pct"),
         ({"do_flip_channel_order": True}, "do_flip_channel_order"),
         ({"do_pad": True}, "do_pad"),
         ({"do_resize": False}, "not resized"),
@@ -529,6 +565,14 @@ def test_timm_network_takes_its_transform_from_its_configuration() -> None:
     assert (plan.library, fields["task"], fields["family"]) == ("timm", "image-classification", "cnn")
     assert fields["class_names"] == ("cat", "cup", "rocket")
     assert (fields["recipe"]["size"], fields["recipe"]["resize_shorter"]) == ((160, 160), 200)
+
+
+def test_timm_network_squeezes_images_before_the_crop_where_its_configuration_says_so() -> None:
+    squeezed = {**TIMM["config.json"]["pretrained_cfg"], "crop_mode": "squash"}  # type: ignore[index]
+    recipe = planned(changed(TIMM, "config.json", pretrained_cfg=squeezed)).fields["recipe"]
+    assert (recipe["size"], recipe["stretch_to"], recipe["stretch"]) == ((160, 160), (200, 200), False)
+    whole = planned(changed(TIMM, "config.json", pretrained_cfg={**squeezed, "crop_pct": 1.0})).fields["recipe"]
+    assert (whole["stretch"], whole.get("stretch_to")) == (True, None)
 
 
 def test_timm_network_without_classes_is_an_encoder() -> None:

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
+from model_zoo.cards.recipes import ImageRecipe
 from model_zoo.catalog import Catalog
 from model_zoo.golden.golden_case import golden_path
 from service.errors import InvalidInput
@@ -441,3 +442,26 @@ def test_cat_is_recognised_in_every_encoding(served: Any, examples: Path) -> Non
         best = real.task.postprocess(row, item, Options()).labels[0]
         assert best.name in ("tiger cat", "Egyptian cat", "tabby, tabby cat")
         assert best.score > 0.25
+
+
+def test_image_may_be_squeezed_before_its_crop() -> None:
+    recipe = CARD.recipe.model_copy(
+        update={"size": (32, 32), "resize_shorter": 40, "stretch_to": (40, 40), "interpolation": "bicubic"}
+    )
+    assert isinstance(recipe, ImageRecipe)
+    image = Image.open(golden_path("cat.jpg")).convert("RGB")
+    found = resize_and_crop(UprightImage(image, image.size), recipe)
+    expected = image.resize((40, 40), Image.Resampling.BICUBIC).crop((4, 4, 36, 36))
+    assert np.abs(np.asarray(found, float) - np.asarray(expected, float)).max() <= 1
+
+
+@pytest.mark.parametrize(("rounding", "left"), [("even", 2), ("down", 1)])
+def test_corner_of_a_crop_between_two_pixels_is_rounded_as_the_recipe_says(rounding: str, left: int) -> None:
+    recipe = CARD.recipe.model_copy(
+        update={"size": (32, 32), "resize_shorter": 35, "crop_rounding": rounding, "interpolation": "bicubic"}
+    )
+    assert isinstance(recipe, ImageRecipe)
+    image = Image.open(golden_path("cat.jpg")).convert("RGB").resize((70, 70))
+    found = resize_and_crop(UprightImage(image, image.size), recipe)
+    expected = image.resize((35, 35), Image.Resampling.BICUBIC).crop((left, left, left + 32, left + 32))
+    assert np.abs(np.asarray(found, float) - np.asarray(expected, float)).max() <= 1

@@ -1,2 +1,3 @@
 """Planners of networks for images: classifiers and encoders (``image``), ``detection``, ``segmentation``, and networks that
-compare images with texts (``image_text``)."""
+compare images with texts (``image_text``).
+``processor_class`` says which processors Zoo has."""
