@@ -11,7 +11,7 @@ from torch import nn
 
 from model_zoo.cards.network_config import config_fault
 
-__all__ = ["AUTO_CLASSES", "build", "config_of", "read"]
+__all__ = ["AUTO_CLASSES", "build", "config_of", "has_several", "read"]
 
 AUTO_CLASSES = (
     "AutoModel",
@@ -39,6 +39,14 @@ def config_of(arguments: Mapping[str, Any]) -> Any:
     config = dict(arguments["config"])
     found: Any = transformers.AutoConfig.for_model(config.pop("model_type"), **config)
     return found
+
+
+def has_several(arguments: Mapping[str, Any]) -> bool:
+    """Whether an automatic class stands for several classes for this type of model, of which ``architectures`` names one, as of
+    DeiT with and without a teacher. Raises ValueError for a type of model that the library does not know."""
+    mapping: Any = _auto_class(arguments)._model_mapping
+    kind = type(config_of(arguments))
+    return kind in mapping and isinstance(mapping[kind], tuple)
 
 
 def build(arguments: Mapping[str, Any]) -> nn.Module:

@@ -73,9 +73,10 @@ Planner = Callable[[NetworkClass], CardPlan]
 def architecture_fields(repository: Repository, auto_class: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The architecture of a card. Raises NotDerivable for a type of model that the library does not know."""
     kept = {name: value for name, value in config.items() if name not in _NOT_NEEDED}
-    arguments = {"auto_class": auto_class, "config": kept}
+    arguments: dict[str, Any] = {"auto_class": auto_class, "config": kept}
     try:
-        auto_classes.config_of(arguments)
+        if auto_classes.has_several(arguments) and config.get("architectures"):
+            kept["architectures"] = config["architectures"]
     except Exception as error:  # its checks of fields raise errors of their own
         kind = str(config.get("model_type"))[:80]
         raise NotDerivable(repository.name, f"transformers cannot read its config.json of the type {kind!r}") from error

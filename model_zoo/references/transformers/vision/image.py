@@ -62,5 +62,9 @@ def outputs_without_memory(network: NetworkClass, built: Any, size: tuple[int, i
         raise network.refuse("transformers cannot run the network on images of the size in its files") from error
 
 
-PLANNERS = {"ForImageClassification": plan_image_classifier, "Model": plan_image_encoder}
+PLANNERS = {
+    "ForImageClassification": plan_image_classifier,
+    "ForImageClassificationWithTeacher": plan_image_classifier,
+    "Model": plan_image_encoder,
+}
 TASKS = ("image-classification", "image-feature-extraction")
