@@ -40,6 +40,9 @@ def file_sources(argument: str, raw_input: str) -> Iterator[InputSource]:
     else:
         if not found:
             refuse_url(argument)
+            if raw_input in _SUFFIXES_BY_INPUT:
+                kind = "pictures" if raw_input == "image" else "recordings"
+                raise UnreadableInput(f"no such file or directory, and the model takes files of {kind}")
         yield InputSource(argument, path)
 
 

@@ -24,6 +24,8 @@ from service.types import DTYPES
 if TYPE_CHECKING:
     from service.client import ModelInfo
 
+_JSON_LINES = (".jsonl", ".ndjson")
+
 
 def tensor_sources(argument: str, model: ModelInfo) -> Iterator[InputSource]:
     """The inputs in one argument. Raises UnreadableInput for one that holds none."""
@@ -42,16 +44,16 @@ def _file_sources(path: Path, argument: str, model: ModelInfo) -> Iterator[Input
     if suffix == ".npz":
         yield from _npz_sources(path, model)
         return
+    if suffix not in (".json", *_JSON_LINES):
+        raise UnreadableInput("the model takes tensors: expected JSON or a file of .json, .jsonl or .npz")
     text = decode_utf8(read_bytes(path))
     if suffix == ".json":
         document = _parsed(text)
         many = isinstance(document, list) and all(isinstance(part, dict) for part in document)
         for i, part in enumerate(document if many else [document]):
             yield _source(f"{path}:{i + 1}" if many else str(path), part, model)
-    elif suffix in (".jsonl", ".ndjson"):
-        yield from _lines(str(path), text.splitlines(), model)
     else:
-        raise UnreadableInput("expected JSON or a file of .json, .jsonl or .npz, to make tensors of")
+        yield from _lines(str(path), text.splitlines(), model)
 
 
 def _npz_sources(path: Path, model: ModelInfo) -> Iterator[InputSource]:

@@ -46,7 +46,10 @@ def text_sources(
             yield _file_text(source.value, source.name)
     elif found == "file":
         source = _file_text(path, argument)
-        print_note(f"{argument!r} is read as one text; for a text a line, give it on stdin: zoo predict MODEL - < FILE")
+        if not source.problem:
+            print_note(
+                f"{argument!r} is read as one text; for a text a line, give it on stdin: zoo predict MODEL - < FILE"
+            )
         yield source
     elif not any(map(str.isspace, argument)) and "://" in argument:
         raise UnreadableInput(f"is a URL, and is not fetched; give the text itself, or a file of it; {_STDIN_HINT}")
@@ -81,7 +84,7 @@ def _file_text(path: Path, name: str) -> InputSource:
     try:
         text = data.decode("utf-16" if has_utf16_mark(data) else "utf-8-sig")
     except UnicodeDecodeError:
-        return InputSource(name, problem="the file is not UTF-8 text")
+        return InputSource(name, problem="the file is not UTF-8 text, and the model takes texts")
     if not text.strip():
         return InputSource(name, problem="the file is empty")
     return InputSource(name, text)

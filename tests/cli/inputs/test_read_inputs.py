@@ -217,7 +217,7 @@ def test_text_file_is_one_text_with_a_note(tmp_path: Path, capsys: pytest.Captur
 @pytest.mark.parametrize("data", [b"\x89PNG\xff\x00", b"", b"  \n"])
 def test_binary_or_empty_text_file_is_rejected(tmp_path: Path, data: bytes) -> None:
     [one] = asked(put(tmp_path, "a.txt", data), text_model())
-    assert one.problem in ("the file is not UTF-8 text", "the file is empty")
+    assert one.problem in ("the file is not UTF-8 text, and the model takes texts", "the file is empty")
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -362,3 +362,13 @@ def test_second_text_is_read_with_each_text_or_from_its_column(tmp_path: Path) -
 def test_query_is_the_first_text_of_each_pair() -> None:
     [typed] = asked("It is 42 m high.", text_model(), query="how high?")
     assert typed.value == {"text": "how high?", "text_pair": "It is 42 m high."}
+
+
+def test_argument_of_another_kind_is_told_what_the_model_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [words] = asked("a text", read_model(pb.Model(name="eyes", raw_input="image")))
+    assert words.problem == "no such file or directory, and the model takes files of pictures"
+    [photo] = asked(put(tmp_path, "a.jpg", picture(1)), text_model())
+    assert photo.problem == "the file is not UTF-8 text, and the model takes texts"
+    assert capsys.readouterr().err == ""
