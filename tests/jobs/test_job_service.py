@@ -34,7 +34,7 @@ SUCCEEDED, CANCELLED = JobState.SUCCEEDED, JobState.CANCELLED
 @pytest.mark.parametrize(
     ("changes", "error", "says"),
     [
-        ({"base": "efficientnet_lite1"}, NotFound, "did you mean 'efficientnet_lite0'"),
+        ({"base": "efficientnet_lite1"}, NotFound, "did you mean .*'efficientnet_lite0'"),
         ({"dataset_id": "photo"}, NotFound, "did you mean 'photos'"),
         ({"model": "efficientnet_lite0"}, InvalidInput, r"spec\.model: .* is a model of the zoo"),
     ],
