@@ -155,7 +155,7 @@ def test_load_with_another_config_than_the_catalogs_is_rejected(stubs: Stubs) ->
 
 def test_model_list_is_paged(stubs: Stubs) -> None:
     names, token = [], ""
-    for _ in range(10):
+    for _ in range(1_000):
         page = stubs.models.ListModels(models_pb2.ListModelsRequest(page_size=1, page_token=token))
         names += [model.name for model in page.models]
         token = page.next_page_token
