@@ -87,7 +87,9 @@ def test_callback_stream_matches_replies_by_id_and_survives_errors(client: trito
         client.async_stream_infer("efficientnet_lite", inputs(image=[CAT]), request_id="bad")
         result, error = replies.get(timeout=WAIT_S)
         assert result is None
-        assert read(error).message == f"unknown model 'efficientnet_lite'; did you mean '{CNN}' or 'efficientnet_lite2'?"
+        assert (
+            read(error).message == f"unknown model 'efficientnet_lite'; did you mean 'efficientnet_lite2' or '{CNN}'?"
+        )
 
         for i in range(30):
             client.async_stream_infer(TRANSFORMER, inputs(text=[f"text {i}".encode()]), request_id=f"text {i}")

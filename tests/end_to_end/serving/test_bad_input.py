@@ -43,7 +43,10 @@ def tensor(name: str, datatype: str, shape: list[int], data: bytes) -> dict[str,
 def test_unknown_model_is_not_found_with_similar_names(stubs: Stubs) -> None:
     refusal = expect_error(lambda: stubs.predict(ask("efficientnet_lite", CAT)))
     assert refusal.code == "NOT_FOUND"
-    assert refusal.message == "unknown model 'efficientnet_lite'; did you mean 'efficientnet_lite0' or 'efficientnet_lite2'?"
+    assert (
+        refusal.message
+        == "unknown model 'efficientnet_lite'; did you mean 'efficientnet_lite2' or 'efficientnet_lite0'?"
+    )
     assert refusal.resource == "model efficientnet_lite"
 
 
