@@ -51,7 +51,7 @@ class Figure(CardPart):
     """A figure on data that the training did not see, beside that of a simple rule on the same data."""
 
     name: str = Field(min_length=1)
-    """What is measured, with its unit."""
+    """Name of the measured quantity, with its unit."""
     value: float
     baseline: str = Field(min_length=1)
     """The simple rule."""

@@ -1,4 +1,4 @@
-"""What a configuration of a network may hold, before a library builds the network: it may come from a stranger."""
+"""Bounds of the configuration of a network, checked before a library builds the network: it may come from a stranger."""
 
 from collections.abc import Mapping
 from typing import Any

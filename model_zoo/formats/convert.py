@@ -36,7 +36,7 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class Read:
-    """What a source file holds.
+    """The content of a source file.
 
     Attributes:
         made: companions that a server reads, made from the source: content of a JSON file by its role.

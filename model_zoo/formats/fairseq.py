@@ -20,7 +20,7 @@ SYMBOLS_ROLE = "symbols"
 """Role of the list of symbols."""
 _UNKNOWN = "<unk>"
 _FIRST = ("<s>", "<pad>", "</s>", _UNKNOWN)
-"""What fairseq puts in front of the listed symbols; the mask comes behind them."""
+"""Symbols that fairseq puts in front of the listed ones; the mask comes behind them."""
 _MOST_SYMBOLS = 1_000
 _RENAMED = (
     ("decoder.lm_head.layer_norm", "lm_head.layer_norm"),

@@ -1,4 +1,4 @@
-"""What a recipe is, and what it makes."""
+"""A recipe, and its results."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -24,7 +24,7 @@ FOLDER = "trained"
 
 @dataclass(frozen=True)
 class Remade:
-    """What a recipe has made."""
+    """The results of a recipe."""
 
     files: Mapping[str, bytes]
     """By name: the weights first."""
@@ -71,7 +71,7 @@ def write(made: Remade, folder: Path) -> None:
 
 
 def differences(made: Remade, card: Card) -> list[str]:
-    """What a card says otherwise, a line each; none for the network that the card describes."""
+    """Differences from the card, a line each; none for the network that the card describes."""
     found = []
     stated = {file.path: file for file in card.source.files.values()}
     for name, content in made.files.items():
