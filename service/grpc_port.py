@@ -108,6 +108,8 @@ class GrpcPort:
 
     async def stop(self, grace_s: float) -> None:
         """Closes the port, and gives open calls some seconds to end."""
+        if self._frontend is not None:
+            self._frontend.close()
         await self._server.stop(grace_s)
         if self._frontend is not None:
             await asyncio.to_thread(self._frontend.stop)

@@ -7,6 +7,7 @@ These classes are what grpcio's own synchronous server is written with, but they
 from __future__ import annotations
 
 import gc
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -47,14 +48,25 @@ class CoreQueue:
         self._server = found[0]
         self._queue = cygrpc.CompletionQueue()
         self._server.register_completion_queue(self._queue)
+        self._requesting = threading.Lock()
+        self._closed = False
 
     def register(self, method: str) -> None:
         """Takes calls of a method away from grpc.aio. `method`: `/package.Service/Method`. Before the server starts."""
         self._server.register_method(method)
 
     def request(self, method: str, tag: Tag) -> None:
-        """Completes with the next call of a method. Raises ValueError once the server stops."""
-        self._server.request_registered_call(self._queue, self._queue, method, tag)
+        """Completes with the next call of a method. Raises ValueError after `close`."""
+        with self._requesting:
+            if self._closed:
+                raise ValueError("the queue is closed")
+            self._server.request_registered_call(self._queue, self._queue, method, tag)
+
+    def close(self) -> None:
+        """Requests no more calls. Call it before the server stops: a request that is under way on another thread while grpc.aio
+        frees the core's server would use freed memory. Returns once none is under way."""
+        with self._requesting:
+            self._closed = True
 
     def next(self, timeout_s: float) -> Event | None:
         """The next completed operation; None after a timeout. With 0 it does not wait."""

@@ -54,8 +54,8 @@ OnRefused = Callable[[str, ZooError, AnyCall], None]
 
 
 class Frontend:
-    """Serves methods of a grpc.aio server. Add the methods before the server starts; then `start`. After the server has
-    stopped, `stop`."""
+    """Serves methods of a grpc.aio server. Add the methods before the server starts; then `start`. Before the server stops,
+    `close`; after it has stopped, `stop`."""
 
     def __init__(
         self,
@@ -121,6 +121,10 @@ class Frontend:
     def running(self) -> bool:
         """Whether its thread runs."""
         return self._thread.is_alive()
+
+    def close(self) -> None:
+        """Accepts no more calls. See `CoreQueue.close`."""
+        self._queue.close()
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """Ends the thread once every call is over. Blocks; the server must have been stopped, and the event loop must run."""

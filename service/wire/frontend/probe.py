@@ -163,6 +163,7 @@ async def probe() -> None:
         await _step("a refusal before the message", _refusal(channel))
         await _step("a message above the limit", _too_large(channel))
         await _step("a deadline", _deadline(channel, left))
+    frontend.close()
     await server.stop(0.0)
     await asyncio.to_thread(frontend.stop, TIMEOUT_S / 3)
     _expect(not frontend.running, "the frontend does not end")

@@ -57,6 +57,8 @@ async def served_port(
     try:
         yield Port(number, frontend, server)
     finally:
+        if frontend is not None:
+            frontend.close()
         await server.stop(None)
         if frontend is not None:
             await asyncio.to_thread(frontend.stop)

@@ -1,5 +1,7 @@
 """The parts of grpcio's core do what the frontend builds on."""
 
+import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -35,16 +37,41 @@ async def test_queue_gives_nothing_after_its_timeout() -> None:
     queue.shutdown()
 
 
-async def test_request_after_the_stop_raises() -> None:
+async def test_request_after_the_close_raises() -> None:
     server = aio.server()
     queue = CoreQueue(server)
     queue.register("/a.B/C")
     server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    await server.stop(None)
-    with pytest.raises(ValueError, match="server"):
+    queue.close()
+    with pytest.raises(ValueError, match="closed"):
         queue.request("/a.B/C", lambda _: None)
+    await server.stop(None)
     queue.shutdown()
+
+
+class SlowServer:
+    """A core server in which a request takes until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.entered, self.go_on = threading.Event(), threading.Event()
+
+    def request_registered_call(self, *_: object) -> None:
+        self.entered.set()
+        assert self.go_on.wait(60)
+
+
+async def test_close_returns_once_no_request_is_under_way() -> None:
+    queue = CoreQueue(aio.server())
+    slow = SlowServer()
+    queue._server = slow
+    request = asyncio.ensure_future(asyncio.to_thread(queue.request, "/a.B/C", lambda _: None))
+    await asyncio.to_thread(slow.entered.wait, 60)
+    close = asyncio.ensure_future(asyncio.to_thread(queue.close))
+    done, _ = await asyncio.wait([close], timeout=0.05)
+    assert not done
+    slow.go_on.set()
+    await asyncio.gather(request, close)
 
 
 async def test_call_knows_its_peer_metadata_and_deadline() -> None:

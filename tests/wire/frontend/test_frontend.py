@@ -348,6 +348,7 @@ async def test_calls_in_flight_are_answered_within_the_grace_of_a_stop() -> None
     async with served(Methods(kept)) as s:
         waiting = asyncio.gather(*(s.call(b"%d" % i) for i in range(20)))
         await kept.come(20)
+        s.frontend.close()
         stopped = asyncio.ensure_future(s.port.server.stop(30.0))
         await asyncio.sleep(0)
         for call in kept.calls:
@@ -368,6 +369,7 @@ async def test_stop_under_a_flood_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
         floods = [asyncio.create_task(flood()) for _ in range(4)]
         await s.call(b"x")
+        s.frontend.close()
         await s.port.server.stop(None)
         await asyncio.to_thread(s.frontend.stop)
         assert not s.frontend.running

@@ -79,6 +79,7 @@ async def test_refusal_by_metadata_is_counted_and_logged_with_its_reason(tmp_pat
                 assert await code(refused) is grpc.StatusCode.RESOURCE_EXHAUSTED
                 await until(lambda: lines)  # the caller may be told first
     finally:
+        frontend.close()
         await server.stop(None)
         frontend.stop()
     labels = {"model": "", "version": "", "method": "Unary", "code": "RESOURCE_EXHAUSTED"}
