@@ -82,3 +82,24 @@ class GroupScheduling(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         return group_of(nodeid)
+
+    def remove_node(self, node: Any) -> str | None:
+        """Takes the work of a process that died back; returns the test in which it died, which is not run again.
+
+        pytest-xdist queues all that the process ever had. A finished group is then given to another process, which has nothing
+        to run, reports nothing, and never gets more: the run hangs.
+        """
+        unfinished = {group: tests for group, tests in self.assigned_work.pop(node).items() if not all(tests.values())}
+        if not unfinished:
+            return None
+        tests = next(iter(unfinished.values()))
+        crashed = next(test for test, done in tests.items() if not done)
+        tests[crashed] = True
+        self.workqueue.update({group: tests for group, tests in unfinished.items() if not all(tests.values())})
+        for other in self.nodes:
+            self._reschedule(other)
+        return crashed
+
+    def _reschedule(self, node: Any) -> None:
+        if node in self.registered_collections:  # else it is a new process that has not collected the tests yet
+            super()._reschedule(node)
