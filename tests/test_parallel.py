@@ -55,7 +55,7 @@ def test_test_that_ends_its_process_fails_once_and_all_others_run(scheduling: Gr
     scheduling.schedule()
     done = _run(scheduling, first, 4)
     crashed = first.given[0]
-    assert scheduling.remove_node(first) == TESTS[crashed]  # type: ignore[arg-type]
+    assert scheduling.remove_node(first) == TESTS[crashed]
     done += _run(scheduling, second)
     third = _added(scheduling, "third")
     scheduling.schedule()
@@ -67,7 +67,7 @@ def test_new_process_gets_no_test_before_it_has_collected(scheduling: GroupSched
     first, second = _added(scheduling, "first"), _added(scheduling, "second")
     scheduling.schedule()
     third: Any = Process("third")
-    scheduling.remove_node(first)  # type: ignore[arg-type]
+    scheduling.remove_node(first)
     scheduling.add_node(third)
     scheduling.schedule()
     assert not third.given
@@ -81,4 +81,4 @@ def test_process_that_ends_with_all_its_tests_done_leaves_none(scheduling: Group
     scheduling.schedule()
     _run(scheduling, first)
     _run(scheduling, second)
-    assert scheduling.remove_node(first) is None  # type: ignore[arg-type]
+    assert scheduling.remove_node(first) is None
