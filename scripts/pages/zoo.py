@@ -9,6 +9,7 @@ from model_zoo.inventory.hub_catalog import HubEntry, hub_catalog
 from model_zoo.references.card_plan import TASKS
 from service.cli.rendering.formatting import format_count
 
+from .examples import examples
 from .source import one_line, table
 
 HEAD = """\
@@ -24,6 +25,9 @@ REFERENCE` gets one, `zoo search WORDS` finds one, `zoo show NAME` has its card 
 licence and preprocessing from the repository, pins its commit and digests, and compares the answers with those of the
 makers' library; it refuses what it cannot do by name ([references.md](references.md)). Any other repository of a
 known layout can be pulled in the same way.
+
+Below the models of a task are golden cases from their cards, which `zoo verify` runs: what a model is given, and what
+it answers.
 
 Models with a figure after "Held out" were trained by Zoo; `zoo train NAME` makes them again ([trained.md](trained.md)).
 
@@ -45,6 +49,8 @@ def _section(task: str, cards: list[Card], entries: tuple[HubEntry, ...]) -> str
     parts = [f"## {task}\n"]
     if models:
         parts.append(table(("model", "family", "parameters", "licence of the weights", ""), *models))
+    if shown := [example for card in cards if card.task == task for example in examples(card)]:
+        parts.append(table(("model", "given", "answers"), *shown))
     if references:
         parts.append(table(("reference", ""), *references))
         if task not in TASKS:
