@@ -174,6 +174,8 @@ class Options:
     """The sum of products of a kernel is divided by it (image filter)."""
     kernel_offset: float | None = None
     """Added after that, in grey levels (image filter)."""
+    attribute: bool | None = None
+    """Whether to say which parts of the input the best label follows from (classification of images and texts)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -516,12 +518,49 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class WordWeight:
+    """A part of a text, in Unicode code points, and the probability that a label loses without it."""
+
+    start: int
+    end: int
+    text: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeatMap:
+    """The probability that a label loses where cells of an image are hidden."""
+
+    weights: NDArray[np.float32]
+    """`[rows, columns]`, from the upper left corner of the area."""
+    xmin: float
+    """The area that the network sees, in pixels of the upright image."""
+    ymin: float
+    xmax: float
+    ymax: float
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """From which parts of its input a label follows."""
+
+    label: Label
+    """The best one."""
+    words: tuple[WordWeight, ...] = ()
+    """Of a text, in its order."""
+    heat_map: HeatMap | None = None
+    """Of an image."""
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """The answer to one instance: its output tensors, and the answer for people unless the caller wants tensors only."""
 
     tensors: Tensors
     answer: Answer | None = None
     notes: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    attribution: Attribution | None = None
+    """Where `Options.attribute` asked for it."""
 
 
 @dataclass(frozen=True, slots=True)

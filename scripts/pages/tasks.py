@@ -10,6 +10,8 @@ from typing import Any, get_args, get_type_hints
 from model_zoo.cards.recipes import RAW_OF
 from model_zoo.references.card_plan import TASKS as PULLED
 from service import types
+from service.tasks.classification import LabelAnswers
+from service.tasks.composed import ATTRIBUTE
 from service.tasks.table import TASKS
 
 from .source import field_texts, first_sentence, one_line, table
@@ -38,7 +40,7 @@ def tasks_page() -> str:
         parts = list(_parts(factory))
         kind = _kind_of(recipe)
         answer = next((found for part in parts if (found := _answer_of(part)) is not None), None)
-        options = sorted({name for part in parts for name in _options_of(part)}, key=_order)
+        options = sorted({name for part in parts for name in _options_of(part)} | _attribute(parts), key=_order)
         recipes[kind] = recipe
         if answer is not None:
             answers[answer.__name__] = answer
@@ -95,6 +97,12 @@ def _answer_of(part: Any) -> Any:
 def _options_of(part: Any) -> frozenset[str]:
     options: Any = getattr(part, "options", None)
     return options if isinstance(options, frozenset) else frozenset()
+
+
+def _attribute(parts: list[Any]) -> frozenset[str]:
+    """The option that a task has by both of its codecs."""
+    occludable = any(hasattr(part, "occlusions") for part in parts)
+    return ATTRIBUTE if occludable and LabelAnswers in parts else frozenset()
 
 
 def _order(name: str) -> int:

@@ -80,9 +80,11 @@ from service.client.results import (
 from service.client.security import Tls
 from service.client.versions import FineTuned, Lineage, ModelVersion, RolledBack, VersionReport, Versions
 from service.types import (
+    Attribution,
     Box,
     DetectedObject,
     Entity,
+    HeatMap,
     Label,
     RankedDocument,
     SamplesInstance,
@@ -91,11 +93,13 @@ from service.types import (
     Timing,
     TokenCandidate,
     TranscriptChunk,
+    WordWeight,
 )
 
 __all__ = [
     "DEFAULT_TARGET",
     "AsyncClient",
+    "Attribution",
     "BadInput",
     "Box",
     "Checkpoint",
@@ -116,6 +120,7 @@ __all__ = [
     "FineTuned",
     "Forecast",
     "GeneratedText",
+    "HeatMap",
     "Identity",
     "IllegalMove",
     "InvalidRequest",
@@ -170,5 +175,6 @@ __all__ = [
     "VersionReport",
     "Versions",
     "Violation",
+    "WordWeight",
     "ZooClientError",
 ]

@@ -49,6 +49,8 @@ class Classification(Result):
     """Labels, best first."""
 
     labels: tuple[Label, ...]
+    attribution: types.Attribution | None = None
+    """From which parts of the input the best label follows, if `attribute` was set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -196,6 +198,17 @@ def raise_if_all_failed(outcomes: Sequence[Outcome]) -> None:
         raise first
 
 
+def _attribution(message: pb.Attribution) -> types.Attribution:
+    label, cells = message.label, message.heat_map
+    best = Label(label.index, label.name, label.score)
+    words = tuple(types.WordWeight(word.start, word.end, word.text, word.weight) for word in message.words)
+    if not message.HasField("heat_map"):
+        return types.Attribution(best, words)
+    weights = np.array(cells.weights, np.float32).reshape(cells.rows, cells.columns)
+    area = (cells.area.xmin, cells.area.ymin, cells.area.xmax, cells.area.ymax)
+    return types.Attribution(best, words, types.HeatMap(weights, *area))
+
+
 def _outcome(message: pb.PredictionResult, response: pb.PredictResponse, timing: Timing, index: int) -> Outcome:
     kind = message.WhichOneof("result")
     model, version, notes = response.model, response.version, struct_dict(message.notes)
@@ -205,8 +218,15 @@ def _outcome(message: pb.PredictionResult, response: pb.PredictResponse, timing:
             return prediction_error(message.error, index)
         case "classification":
             labels = tuple(Label(x.index, x.name, x.score) for x in message.classification.labels)
+            found = _attribution(message.attribution) if message.HasField("attribution") else None
             return Classification(
-                model=model, version=version, timing=timing, notes=notes, outputs=outputs, labels=labels
+                model=model,
+                version=version,
+                timing=timing,
+                notes=notes,
+                outputs=outputs,
+                labels=labels,
+                attribution=found,
             )
         case "embedding":
             vector = np.array(message.embedding.values, np.float32)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 from service.engine.loaded_model import Arrival, LoadedModel, LoadedModels
 from service.errors import DeadlineExceeded, Draining, InvalidInput, MemoryFull, NotReady, ZooError
+from service.inference.attribution import attributed, check_attribution
 from service.inference.expansion import expanded, joined
 from service.inference.preprocess_batcher import PreparedItems, PreprocessBatcher
 from service.inference.request_scope import InFlight, RequestScope
@@ -81,6 +83,16 @@ class Inference:
         if not request.instances:
             raise InvalidInput("instances", "expected at least one, got none")
         model.task.check(request.options)
+        if request.options.attribute:
+            check_attribution(request)
+            known = model
+
+            def infer(part: InferRequest, with_answers: bool) -> Awaitable[InferReply]:
+                return self.infer(replace(part, deadline=deadline), answers=with_answers, model=known)
+
+            reply = await attributed(infer, self._pool, model, request)
+            _note_timing(len(request.instances), reply.timing)
+            return reply
         expansion = expanded(model, request) if model.task.expands else None
         if expansion is not None:
             request = expansion.request

@@ -392,6 +392,7 @@ class PredictOptions(_message.Message):
     KERNEL_FIELD_NUMBER: _builtins.int
     KERNEL_SCALE_FIELD_NUMBER: _builtins.int
     KERNEL_OFFSET_FIELD_NUMBER: _builtins.int
+    ATTRIBUTE_FIELD_NUMBER: _builtins.int
     top_k: _builtins.int
     """Classification: how many labels, best first. Masks: how many tokens for each, at most 100. Unset: 5.
     Zero-shot classification, ranking: unset: all.
@@ -428,6 +429,10 @@ class PredictOptions(_message.Message):
     """
     kernel_offset: _builtins.float
     """Image filter: added after that, in grey levels. Unset: that of the named kernel, or 0."""
+    attribute: _builtins.bool
+    """Classification of images and single texts: say which parts of the input the best label follows from. Costs up to 100 further
+    rows an instance, of the last priority; at most 8 instances.
+    """
     @_builtins.property
     def candidate_labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Zero-shot classification of texts and images: the labels to choose from, at most 100."""
@@ -448,10 +453,11 @@ class PredictOptions(_message.Message):
         kernel: _builtins.str | None = ...,
         kernel_scale: _builtins.float | None = ...,
         kernel_offset: _builtins.float | None = ...,
+        attribute: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_hypothesis_template", b"_hypothesis_template", "_kernel", b"_kernel", "_kernel_offset", b"_kernel_offset", "_kernel_scale", b"_kernel_scale", "_max_new_tokens", b"_max_new_tokens", "_multi_label", b"_multi_label", "_seed", b"_seed", "_temperature", b"_temperature", "_threshold", b"_threshold", "_top_k", b"_top_k", "hypothesis_template", b"hypothesis_template", "kernel", b"kernel", "kernel_offset", b"kernel_offset", "kernel_scale", b"kernel_scale", "max_new_tokens", b"max_new_tokens", "multi_label", b"multi_label", "seed", b"seed", "temperature", b"temperature", "threshold", b"threshold", "top_k", b"top_k"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hypothesis_template", b"_hypothesis_template", "_kernel", b"_kernel", "_kernel_offset", b"_kernel_offset", "_kernel_scale", b"_kernel_scale", "_max_new_tokens", b"_max_new_tokens", "_multi_label", b"_multi_label", "_seed", b"_seed", "_temperature", b"_temperature", "_threshold", b"_threshold", "_top_k", b"_top_k", "candidate_labels", b"candidate_labels", "hypothesis_template", b"hypothesis_template", "include_tensors", b"include_tensors", "kernel", b"kernel", "kernel_offset", b"kernel_offset", "kernel_scale", b"kernel_scale", "max_new_tokens", b"max_new_tokens", "multi_label", b"multi_label", "priority", b"priority", "seed", b"seed", "temperature", b"temperature", "threshold", b"threshold", "top_k", b"top_k"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hypothesis_template", b"_hypothesis_template", "_kernel", b"_kernel", "_kernel_offset", b"_kernel_offset", "_kernel_scale", b"_kernel_scale", "_max_new_tokens", b"_max_new_tokens", "_multi_label", b"_multi_label", "_seed", b"_seed", "_temperature", b"_temperature", "_threshold", b"_threshold", "_top_k", b"_top_k", "attribute", b"attribute", "candidate_labels", b"candidate_labels", "hypothesis_template", b"hypothesis_template", "include_tensors", b"include_tensors", "kernel", b"kernel", "kernel_offset", b"kernel_offset", "kernel_scale", b"kernel_scale", "max_new_tokens", b"max_new_tokens", "multi_label", b"multi_label", "priority", b"priority", "seed", b"seed", "temperature", b"temperature", "threshold", b"threshold", "top_k", b"top_k"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__hypothesis_template: _TypeAlias = _typing.Literal["hypothesis_template"]  # noqa: Y015
     _WhichOneofArgType__hypothesis_template: _TypeAlias = _typing.Literal["_hypothesis_template", b"_hypothesis_template"]  # noqa: Y015
@@ -559,6 +565,7 @@ class PredictionResult(_message.Message):
     SEGMENTATION_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
     TRANSCRIPT_FIELD_NUMBER: _builtins.int
+    ATTRIBUTION_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
     @_builtins.property
@@ -622,6 +629,10 @@ class PredictionResult(_message.Message):
         """What was said."""
 
     @_builtins.property
+    def attribution(self) -> Global___Attribution:
+        """From which parts of the input the best label follows, where `attribute` asked for it."""
+
+    @_builtins.property
     def outputs(self) -> Global___TensorMap:
         """The network's outputs beside the answer, where `include_tensors` asked for them."""
 
@@ -647,12 +658,13 @@ class PredictionResult(_message.Message):
         segmentation: Global___Segmentation | None = ...,
         image: Global___TransformedImage | None = ...,
         transcript: Global___Transcript | None = ...,
+        attribution: Global___Attribution | None = ...,
         outputs: Global___TensorMap | None = ...,
         notes: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "detections", b"detections", "embedding", b"embedding", "entities", b"entities", "error", b"error", "filled_masks", b"filled_masks", "forecast", b"forecast", "image", b"image", "notes", b"notes", "outputs", b"outputs", "ranking", b"ranking", "regression", b"regression", "result", b"result", "segmentation", b"segmentation", "segments", b"segments", "tensors", b"tensors", "text", b"text", "transcript", b"transcript"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "classification", b"classification", "detections", b"detections", "embedding", b"embedding", "entities", b"entities", "error", b"error", "filled_masks", b"filled_masks", "forecast", b"forecast", "image", b"image", "notes", b"notes", "outputs", b"outputs", "ranking", b"ranking", "regression", b"regression", "result", b"result", "segmentation", b"segmentation", "segments", b"segments", "tensors", b"tensors", "text", b"text", "transcript", b"transcript"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "detections", b"detections", "embedding", b"embedding", "entities", b"entities", "error", b"error", "filled_masks", b"filled_masks", "forecast", b"forecast", "image", b"image", "notes", b"notes", "outputs", b"outputs", "ranking", b"ranking", "regression", b"regression", "result", b"result", "segmentation", b"segmentation", "segments", b"segments", "tensors", b"tensors", "text", b"text", "transcript", b"transcript"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "classification", b"classification", "detections", b"detections", "embedding", b"embedding", "entities", b"entities", "error", b"error", "filled_masks", b"filled_masks", "forecast", b"forecast", "image", b"image", "notes", b"notes", "outputs", b"outputs", "ranking", b"ranking", "regression", b"regression", "result", b"result", "segmentation", b"segmentation", "segments", b"segments", "tensors", b"tensors", "text", b"text", "transcript", b"transcript"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["classification", "embedding", "segments", "tensors", "error", "text", "regression", "forecast", "entities", "filled_masks", "ranking", "detections", "segmentation", "image", "transcript"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
@@ -713,6 +725,114 @@ class Label(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Label: _TypeAlias = Label  # noqa: Y015
+
+@_typing.final
+class Attribution(_message.Message):
+    """What a label loses where parts of the input are left out, in probability. Negative: the part speaks against the label."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABEL_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    HEAT_MAP_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def label(self) -> Global___Label:
+        """The best label."""
+
+    @_builtins.property
+    def words(self) -> _containers.RepeatedCompositeFieldContainer[Global___WordWeight]:
+        """Of a text: its words, in their order; of a text of more than 100 words, groups of neighbouring words."""
+
+    @_builtins.property
+    def heat_map(self) -> Global___HeatMap:
+        """Of an image."""
+
+    def __init__(
+        self,
+        *,
+        label: Global___Label | None = ...,
+        words: _abc.Iterable[Global___WordWeight] | None = ...,
+        heat_map: Global___HeatMap | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["heat_map", b"heat_map", "label", b"label"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heat_map", b"heat_map", "label", b"label", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Attribution: _TypeAlias = Attribution  # noqa: Y015
+
+@_typing.final
+class WordWeight(_message.Message):
+    """A word of a text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    start: _builtins.int
+    """Its first character, counted in Unicode code points from 0."""
+    end: _builtins.int
+    """One past its last character."""
+    text: _builtins.str
+    """The word itself."""
+    weight: _builtins.float
+    """The probability that is lost without it."""
+    def __init__(
+        self,
+        *,
+        start: _builtins.int = ...,
+        end: _builtins.int = ...,
+        text: _builtins.str = ...,
+        weight: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start", "text", b"text", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WordWeight: _TypeAlias = WordWeight  # noqa: Y015
+
+@_typing.final
+class HeatMap(_message.Message):
+    """An image in cells of equal size."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    WEIGHTS_FIELD_NUMBER: _builtins.int
+    AREA_FIELD_NUMBER: _builtins.int
+    rows: _builtins.int
+    """Cells from top to bottom."""
+    columns: _builtins.int
+    """Cells from left to right."""
+    @_builtins.property
+    def weights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The probability that is lost where a cell is hidden, row by row: the mean over the windows of 3 × 3 cells that cover it."""
+
+    @_builtins.property
+    def area(self) -> Global___Box:
+        """The area of the image that the network sees, and the cells divide, in pixels."""
+
+    def __init__(
+        self,
+        *,
+        rows: _builtins.int = ...,
+        columns: _builtins.int = ...,
+        weights: _abc.Iterable[_builtins.float] | None = ...,
+        area: Global___Box | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["area", b"area"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area", b"area", "columns", b"columns", "rows", b"rows", "weights", b"weights"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeatMap: _TypeAlias = HeatMap  # noqa: Y015
 
 @_typing.final
 class Embedding(_message.Message):

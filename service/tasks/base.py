@@ -14,6 +14,7 @@ from model_zoo.cards.signature import FEATURES
 from model_zoo.golden.golden_case import Expectation, GoldenInput
 from service.errors import InvalidInput, ZooError
 from service.tasks.image.pixels import PIXELS, pixels_input
+from service.tasks.occlusion import Attributable
 from service.types import DTYPES, Answer, Array, Instance, Item, Options, TensorInstance, Tensors, TextInstance
 
 MAX_NEW_TOKENS = 2000
@@ -47,6 +48,9 @@ class Task(ABC):
 
     raw_types: tuple[type, ...] = ()
     """Kinds of raw instance that the task accepts."""
+
+    attributable: Attributable | None = None
+    """By what attributions are made; None for a task without them."""
 
     def __init__(self, card: Card, labels: Sequence[str] = (), files: Mapping[str, Path] = NO_FILES) -> None:
         """`labels` in the order of the logits; `files`: those that the recipe names, by role."""

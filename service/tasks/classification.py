@@ -32,6 +32,10 @@ class LabelAnswers:
         alone."""
         return best_labels(row[self._output], self._labels, options, self._independent)
 
+    def probability(self, row: Tensors, index: int) -> float:
+        """Of a class, from a row of logits."""
+        return float(_probabilities(row[self._output], self._independent)[index])
+
     def golden_texts(self, expect: Expectation) -> Sequence[str]:
         """None."""
         return ()
@@ -52,10 +56,7 @@ def best_labels(logits: Array, labels: Sequence[str], options: Options, independ
 
     `independent`: whether each class is decided alone, so that the probabilities do not add up to 1.
     """
-    x = np.asarray(logits, np.float64)
-    scores = sigmoid(x) if independent else np.exp(x - x.max())
-    if not independent:
-        scores /= scores.sum()
+    scores = _probabilities(logits, independent)
     count = min(options.top_k or DEFAULT_TOP_K, len(scores))
     best = np.argpartition(-scores, count - 1)[:count]
     best = best[np.argsort(-scores[best], kind="stable")]
@@ -63,6 +64,15 @@ def best_labels(logits: Array, labels: Sequence[str], options: Options, independ
     names = [labels[i] if i < len(labels) else str(i) for i in best]
     pairs = zip(best.tolist(), names, strict=True)
     return Classification(tuple(Label(i, name, float(scores[i])) for i, name in pairs if not scores[i] < least))
+
+
+def _probabilities(logits: Array, independent: bool) -> NDArray[np.float64]:
+    x = np.asarray(logits, np.float64)
+    if independent:
+        return sigmoid(x)
+    scores: NDArray[np.float64] = np.exp(x - x.max())
+    scores /= scores.sum()
+    return scores
 
 
 def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:

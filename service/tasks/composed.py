@@ -9,8 +9,19 @@ from model_zoo.cards.card import Card
 from model_zoo.golden.golden_case import Expectation, GoldenInput
 from service.errors import ZooError
 from service.tasks.base import NO_FILES, Task
+from service.tasks.classification import LabelAnswers
 from service.tasks.codecs import AnswerCodec, InputCodec, SequenceCodec, SeveralRows
+from service.tasks.occlusion import Attributable, Occludable
 from service.types import Answer, Array, Instance, Item, Options, TensorInstance, Tensors
+
+ATTRIBUTE, NONE = frozenset({"attribute"}), frozenset[str]()
+
+
+def attributable(inputs: InputCodec, answers: AnswerCodec) -> Attributable | None:
+    """What attributions need, where inputs have parts and answers are of classes."""
+    if isinstance(inputs, Occludable) and isinstance(answers, LabelAnswers):
+        return Attributable(inputs, answers)
+    return None
 
 
 class ComposedTask(Task):
@@ -29,6 +40,8 @@ class ComposedTask(Task):
         self.inputs, self.answers = inputs(card, files), answers(card, self.labels)
         self.raw_types, self.chunk = self.inputs.raw_types, self.inputs.chunk
         self.options, self.light_rows = self.answers.options, self.answers.light_rows
+        self.attributable = attributable(self.inputs, self.answers)
+        self.options |= ATTRIBUTE if self.attributable else NONE
 
     def preprocess(self, instances: Sequence[Instance], paths: Sequence[str]) -> list[Item | ZooError]:
         """As the input codec reads them."""
@@ -67,6 +80,8 @@ class SequenceTask(Task):
         self.inputs, self.answers = inputs(card, files), answers(card, self.labels)
         self.raw_types, self.chunk = self.inputs.raw_types, self.inputs.chunk
         self.options, self.light_rows = self.answers.options, self.answers.light_rows
+        self.attributable = attributable(self.inputs, self.answers)
+        self.options |= ATTRIBUTE if self.attributable else NONE
         self._several = self.answers if isinstance(self.answers, SeveralRows) else None
         self.expands = self._several is not None
 

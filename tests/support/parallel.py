@@ -9,16 +9,17 @@ from typing import Any
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
 SERVING, TUNING = "tests/end_to_end/serving", "tests/end_to_end/fine_tuning"
-OPERATIONS = "tests/end_to_end/operations"
+OPERATIONS, IMAGES = "tests/end_to_end/operations", "tests/end_to_end/images"
 GROUPS = {
     # Modules that share a server of the session.
     **dict.fromkeys(
         [
+            f"{IMAGES}/test_attributions.py",
             f"{SERVING}/test_bad_input.py",
             f"{SERVING}/test_burst.py",
             f"{SERVING}/test_deadlines.py",
             f"{SERVING}/test_models_at_run_time.py",
-            f"{SERVING}/test_pixels.py",
+            f"{IMAGES}/test_pixels.py",
             f"{OPERATIONS}/test_first_run.py",
             f"{OPERATIONS}/test_photos.py",
             f"{OPERATIONS}/test_shell_tools.py",

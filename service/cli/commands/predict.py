@@ -84,6 +84,12 @@ def predict(
     kernel_offset: Annotated[
         float | None, typer.Option("--kernel-offset", metavar="O", help="Add O grey levels after that.")
     ] = None,
+    attribute: Annotated[
+        bool,
+        typer.Option(
+            "--attribute", help="Say which words, or which parts of a photo, the best label follows from (see --draw)."
+        ),
+    ] = False,
     priority: Annotated[
         int, typer.Option(metavar="N", help="Order among waiting requests: 1 first, 9 last; 0 is the default.")
     ] = 0,
@@ -110,11 +116,12 @@ def predict(
     options |= {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
     options |= {"candidate_labels": label or (), "hypothesis_template": hypothesis_template, "multi_label": multi_label}
     options |= {"kernel": kernel, "kernel_scale": kernel_scale, "kernel_offset": kernel_offset}
+    options |= {"attribute": attribute}
     outcomes: list[NamedOutcome] = []
     failed = False
     with connect(server) as client:
         info = client.model(model)
-        drawing = None if draw is None else _drawing(draw, info)
+        drawing = None if draw is None else _drawing(draw, info, attribute)
         sources: Iterable[InputSource] = input_sources(inputs, info, version, text, text_pair, query)
         if not (info.raw_input == "text" and STDIN in inputs):  # lines of stdin are answered as they come
             sources = _list_if_few(sources)
@@ -138,11 +145,11 @@ def predict(
         raise typer.Exit(1)
 
 
-def _drawing(folder: Path, info: ModelInfo) -> Drawing:
+def _drawing(folder: Path, info: ModelInfo, attribute: bool) -> Drawing:
     """What draws into the folder. Exits for a model whose answers cannot be drawn, and for a folder that cannot be made."""
-    from service.cli.rendering.drawing import DRAWN_TASKS, CannotDraw, Drawing
+    from service.cli.rendering.drawing import ATTRIBUTED_TASK, DRAWN_TASKS, CannotDraw, Drawing
 
-    if info.task not in DRAWN_TASKS:
+    if info.task not in DRAWN_TASKS and not (attribute and info.task == ATTRIBUTED_TASK):
         raise typer.BadParameter(
             f"answers of {info.name} ({info.task}) cannot be drawn; those of {', '.join(DRAWN_TASKS)} can",
             param_hint="--draw",

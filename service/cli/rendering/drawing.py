@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from service.cli.inputs.input_source import STDIN
-from service.client import Detections, PredictionError, Segmentation, TransformedImage
+from service.cli.rendering.attributions import with_heat_map
+from service.client import Classification, Detections, PredictionError, Segmentation, TransformedImage
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 DRAWN_TASKS = ("image-segmentation", "image-to-image", "object-detection")
 """Tasks whose answers can be drawn."""
+
+ATTRIBUTED_TASK = "image-classification"
+"""Its attributions can be drawn."""
 
 MOST_COPIES = 1000
 """Of one name in a folder."""
@@ -70,6 +74,8 @@ class Drawing:
             return None
         if isinstance(outcome, TransformedImage):
             return self._finished(f"{_stem(name)}-{outcome.model}", outcome.image)
+        if isinstance(outcome, Classification):
+            return self._heat_map(name, picture, outcome)
         if not isinstance(outcome, Detections | Segmentation):
             raise CannotDraw(f"an answer of the kind {type(outcome).__name__} cannot be drawn")
         image = _upright(picture)
@@ -79,9 +85,22 @@ class Drawing:
             _draw_objects(image, outcome)
         else:
             image = _with_mask(image, outcome)
+        return self._saved(f"{_stem(name)}-drawn", image)
+
+    def _heat_map(self, name: str, picture: Path | bytes, outcome: Classification) -> Path | None:
+        """The picture under the heat map of its best label; None where no label reached the threshold."""
+        found = outcome.attribution
+        if found is None or found.heat_map is None:
+            return None
+        image, area = _upright(picture), found.heat_map
+        if area.xmax > image.width + 1 or area.ymax > image.height + 1:
+            raise CannotDraw(f"{name} is not the picture that was sent: it has {image.width} × {image.height} pixels")
+        return self._saved(f"{_stem(name)}-attribution", with_heat_map(image, area))
+
+    def _saved(self, stem: str, image: Image.Image) -> Path:
         encoded = io.BytesIO()
         image.save(encoded, "PNG")
-        return self._finished(f"{_stem(name)}-drawn", encoded.getvalue())
+        return self._finished(stem, encoded.getvalue())
 
     def _finished(self, stem: str, content: bytes) -> Path:
         """The path of a new file with this content. Raises CannotDraw."""

@@ -12,6 +12,8 @@ import numpy as np
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
+from service.cli.rendering import attributions
+from service.cli.rendering.attributions import attribution_lines
 from service.cli.rendering.console import (
     escaped,
     new_table,
@@ -72,6 +74,8 @@ def as_json(name: str, outcome: Outcome, timing: bool) -> dict[str, Any]:
     match outcome:
         case Classification():
             line["labels"] = [asdict(label) for label in outcome.labels]
+            if outcome.attribution is not None:
+                line["attribution"] = attributions.as_json(outcome.attribution)
         case Embedding():
             line["embedding"] = outcome.values.tolist()
         case Segments():
@@ -162,7 +166,10 @@ def _answer_lines(outcome: Outcome) -> list[tuple[Text, float | None]]:
         case Classification(labels=()):
             return [(Text("no label reaches the threshold", style="dim"), None)]
         case Classification():
-            return [(Text(escaped(label.name)), label.score) for label in outcome.labels]
+            lines: list[tuple[Text, float | None]] = [(Text(escaped(x.name)), x.score) for x in outcome.labels]
+            if outcome.attribution is not None:
+                lines[1:1] = [(Text(f"  {x}", style="dim"), None) for x in attribution_lines(outcome.attribution)]
+            return lines
         case Segments(segments=()):
             return [(Text(f"nothing found in {outcome.duration_s:.2f} s", style="dim"), None)]
         case Segments():

@@ -98,6 +98,7 @@ class AsyncClient:
         kernel: KernelInput | None = None,
         kernel_scale: float | None = None,
         kernel_offset: float | None = None,
+        attribute: bool = False,
         include_tensors: bool = False,
         priority: int = 0,
         timeout: float | None = CALL_TIMEOUT_S,
@@ -109,6 +110,7 @@ class AsyncClient:
         `max_new_tokens`; a larger `temperature` gives more random texts, and the same `seed` the same text.
         `candidate_labels`, `hypothesis_template` and `multi_label` are for zero-shot classification. `kernel` of an image
         filter is a name, or nine numbers row by row; sums are divided by `kernel_scale`, and `kernel_offset` is added.
+        `attribute` asks classifiers of images and texts from which parts of an input the best label follows.
         """
         options = PredictOptions(
             top_k=top_k,
@@ -124,6 +126,7 @@ class AsyncClient:
             kernel=kernel,
             kernel_scale=kernel_scale,
             kernel_offset=kernel_offset,
+            attribute=attribute,
         )
         return await self._predictions.predict(model, inputs, version, options, timeout)
 
@@ -144,6 +147,7 @@ class AsyncClient:
         kernel: KernelInput | None = None,
         kernel_scale: float | None = None,
         kernel_offset: float | None = None,
+        attribute: bool = False,
         include_tensors: bool = False,
         priority: int = 0,
         timeout: float | None = None,
@@ -171,6 +175,7 @@ class AsyncClient:
             kernel=kernel,
             kernel_scale=kernel_scale,
             kernel_offset=kernel_offset,
+            attribute=attribute,
         )
         return self._predictions.stream(model, inputs, version, options, timeout, in_flight)
 

@@ -99,6 +99,7 @@ class Client:
         kernel: KernelInput | None = None,
         kernel_scale: float | None = None,
         kernel_offset: float | None = None,
+        attribute: bool = False,
         include_tensors: bool = False,
         priority: int = 0,
         timeout: float | None = CALL_TIMEOUT_S,
@@ -110,6 +111,7 @@ class Client:
         `max_new_tokens`; a larger `temperature` gives more random texts, and the same `seed` the same text.
         `candidate_labels`, `hypothesis_template` and `multi_label` are for zero-shot classification. `kernel` of an image
         filter is a name, or nine numbers row by row; sums are divided by `kernel_scale`, and `kernel_offset` is added.
+        `attribute` asks classifiers of images and texts from which parts of an input the best label follows.
         """
         options = PredictOptions(
             top_k=top_k,
@@ -125,6 +127,7 @@ class Client:
             kernel=kernel,
             kernel_scale=kernel_scale,
             kernel_offset=kernel_offset,
+            attribute=attribute,
         )
         return self._predictions.predict(model, inputs, version, options, timeout)
 
@@ -145,6 +148,7 @@ class Client:
         kernel: KernelInput | None = None,
         kernel_scale: float | None = None,
         kernel_offset: float | None = None,
+        attribute: bool = False,
         include_tensors: bool = False,
         priority: int = 0,
         timeout: float | None = None,
@@ -172,6 +176,7 @@ class Client:
             kernel=kernel,
             kernel_scale=kernel_scale,
             kernel_offset=kernel_offset,
+            attribute=attribute,
         )
         return self._predictions.stream(model, inputs, version, options, timeout, in_flight)
 

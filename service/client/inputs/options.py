@@ -33,6 +33,7 @@ class PredictOptions:
     kernel: KernelInput | None = None
     kernel_scale: float | None = None
     kernel_offset: float | None = None
+    attribute: bool = False
 
     def message(self) -> pb.PredictOptions:
         """The options as a message. Raises BadInput for labels that are one text, and for a kernel that is no array of
@@ -53,6 +54,7 @@ class PredictOptions:
             kernel=None if self.kernel is None else _kernel_text(self.kernel),
             kernel_scale=self.kernel_scale,
             kernel_offset=self.kernel_offset,
+            attribute=self.attribute,
         )
 
 

@@ -28,7 +28,8 @@ from service.errors import InvalidInput, ZooError
 from service.tasks.base import NO_FILES
 from service.tasks.image.pixels import normalisation
 from service.tasks.instances import reject_kind
-from service.types import ImageInstance, Instance, Item
+from service.tasks.occlusion import Occlusions, hidden, mean_by_cell, windows
+from service.types import HeatMap, ImageInstance, Instance, Item, TensorInstance
 
 OVERSAMPLING = 2
 """A JPEG much larger than the network's input is decoded at a smaller scale that keeps this many times the pixels of each side.
@@ -91,6 +92,19 @@ class ImageInput:
             return Item({self._input: self.reader.pixels_of(decoded)}, image_size=decoded.size)
         except InvalidInput as error:
             return error
+
+    def occlusions(self, instance: Instance, path: str) -> Occlusions:
+        """The image with each window of cells hidden (the protocol `Occludable`). Raises InvalidInput for what is no image."""
+        if not isinstance(instance, ImageInstance):
+            raise InvalidInput("options.attribute", "expected images: attributions of tensors do not exist")
+        decoded = self.reader.decode(instance.data, path)
+        pixels, covers = self.reader.pixels_of(decoded), windows()
+        area = seen_area(decoded.size, self.reader.recipe)
+        return Occlusions(
+            len(covers),
+            lambda i: TensorInstance({self._input: hidden(pixels, covers[i])}),
+            lambda lost: HeatMap(mean_by_cell(lost), *area),
+        )
 
     def golden_instance(self, given: GoldenInput) -> Instance:
         """The photo of a golden case."""
@@ -163,6 +177,30 @@ def resize_and_crop(decoded: UprightImage, recipe: ImageRecipe) -> Image.Image:
     if recipe.stretch:
         return decoded.image.resize((recipe.size[1], recipe.size[0]), method, box=decoded.extent)
     width, height = decoded.size
+    crop_h, crop_w = recipe.size
+    resized_w, resized_h, left, top = _crop(decoded.size, recipe)
+    x, y = width / decoded.scale / resized_w, height / decoded.scale / resized_h
+    x0, y0 = decoded.corner
+    right = min(x0 + (left + crop_w) * x, float(decoded.image.width))  # rounding must not carry it past the edge
+    bottom = min(y0 + (top + crop_h) * y, float(decoded.image.height))
+    box = (x0 + left * x, y0 + top * y, right, bottom)
+    return decoded.image.resize((crop_w, crop_h), method, box=box)
+
+
+def seen_area(size: tuple[int, int], recipe: ImageRecipe) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of what `resize_and_crop` keeps of an image of `size` (width, height), in its pixels."""
+    width, height = size
+    if recipe.stretch:
+        return 0.0, 0.0, float(width), float(height)
+    crop_h, crop_w = recipe.size
+    resized_w, resized_h, left, top = _crop(size, recipe)
+    x, y = width / resized_w, height / resized_h
+    return left * x, top * y, min((left + crop_w) * x, float(width)), min((top + crop_h) * y, float(height))
+
+
+def _crop(size: tuple[int, int], recipe: ImageRecipe) -> tuple[int, int, int, int]:
+    """Width and height of the whole resized image, and the left and top edge of the crop in it."""
+    width, height = size
     if recipe.stretch_to is not None:
         resized_h, resized_w = recipe.stretch_to
     else:
@@ -172,10 +210,4 @@ def resize_and_crop(decoded: UprightImage, recipe: ImageRecipe) -> Image.Image:
         resized_h = max(recipe.size[0], height * recipe.resize_shorter // shorter)
     crop_h, crop_w = recipe.size
     rounded: Callable[[float], int] = math.floor if recipe.crop_rounding == "down" else round
-    left, top = rounded((resized_w - crop_w) / 2), rounded((resized_h - crop_h) / 2)
-    x, y = width / decoded.scale / resized_w, height / decoded.scale / resized_h
-    x0, y0 = decoded.corner
-    right = min(x0 + (left + crop_w) * x, float(decoded.image.width))  # rounding must not carry it past the edge
-    bottom = min(y0 + (top + crop_h) * y, float(decoded.image.height))
-    box = (x0 + left * x, y0 + top * y, right, bottom)
-    return decoded.image.resize((crop_w, crop_h), method, box=box)
+    return resized_w, resized_h, rounded((resized_w - crop_w) / 2), rounded((resized_h - crop_h) / 2)

@@ -17,6 +17,8 @@ from service.errors import InvalidInput, ZooError
 from service.tasks.base import NO_FILES
 from service.tasks.instances import decode_text, golden_text, read_each
 from service.tasks.masked_sequence import MaskedSequence
+from service.tasks.occlusion import Occlusions
+from service.tasks.text.word_occlusion import word_occlusions
 from service.types import Instance, Item, TextInstance
 
 BORDER = "<s>"
@@ -75,6 +77,10 @@ class CharacterInput:
         if not len(ids):
             raise InvalidInput(path, "has no character that the model knows")
         return self.sequence.item(ids, {"truncated": True, "characters": len(text)} if len(text) > most else None)
+
+    def occlusions(self, instance: Instance, path: str) -> Occlusions:
+        """Texts without each of their words (the protocol `Occludable`)."""
+        return word_occlusions(instance, path)
 
     def golden_instance(self, given: GoldenInput) -> Instance:
         """The text of a golden case."""

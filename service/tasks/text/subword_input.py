@@ -23,6 +23,8 @@ from service.errors import InvalidInput, ZooError
 from service.tasks.base import NO_FILES
 from service.tasks.instances import decode_text, golden_text, read_each
 from service.tasks.masked_sequence import MaskedSequence
+from service.tasks.occlusion import Occlusions
+from service.tasks.text.word_occlusion import word_occlusions
 from service.types import Instance, Item, TextInstance
 
 _SEPARATORS = re.compile(r"[ \n\r\t\v\f\0]+")
@@ -121,6 +123,10 @@ class SubwordInput:
         most = self._card.batching.max_length
         cut = len(text) > self._recipe.max_characters or (most is not None and len(ids) > most)
         return self.sequence.item(ids[:most], {"truncated": True, "characters": len(text)} if cut else None)
+
+    def occlusions(self, instance: Instance, path: str) -> Occlusions:
+        """Texts without each of their words (the protocol `Occludable`)."""
+        return word_occlusions(instance, path)
 
     def golden_instance(self, given: GoldenInput) -> Instance:
         """The text of a golden case."""

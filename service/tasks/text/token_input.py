@@ -16,8 +16,10 @@ from service.errors import InvalidInput, ZooError
 from service.tasks.base import NO_FILES
 from service.tasks.instances import decode_text, decode_utf8, golden_text
 from service.tasks.masked_sequence import MaskedSequence
+from service.tasks.occlusion import Occlusions
 from service.tasks.text.shared_tokenizer import shared_tokenizer
 from service.tasks.text.symbol_sequence import symbol_sequence
+from service.tasks.text.word_occlusion import word_occlusions
 from service.types import Instance, Item, TextInstance, TextPairInstance
 
 
@@ -106,6 +108,10 @@ class TokenInput:
         notes = {"truncated": True, "tokens": len(ids), "characters": sum(map(len, texts))} if cut else None
         types = np.array(encoding.type_ids, np.int64) if self.sequence.types is not None else None
         return self.sequence.item(ids, notes, types)
+
+    def occlusions(self, instance: Instance, path: str) -> Occlusions:
+        """Texts without each of their words (the protocol `Occludable`)."""
+        return word_occlusions(instance, path)
 
     def golden_instance(self, given: GoldenInput) -> Instance:
         """The text or pair of a golden case."""

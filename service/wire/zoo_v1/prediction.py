@@ -8,6 +8,7 @@ from service.inference import Inference, current_call
 from service.observability.recorder import CallContext, Recorder
 from service.pb import prediction_pb2 as pb
 from service.pb import prediction_pb2_grpc
+from service.tasks.occlusion import MOST_PARTS
 from service.types import Prediction
 from service.wire.access.guard import Guard
 from service.wire.calls import Context, CountedCall, deadline_of, principal_of, readable
@@ -109,7 +110,8 @@ class PredictionServicer(prediction_pb2_grpc.PredictionServicer):
     ) -> pb.PredictResponse:
         current_call.get().request_id = request.request_id
         principal.require_model(request.model)
-        principal.take_rows(len(request.instances))
+        rows_each = 1 + MOST_PARTS if request.options.attribute else 1
+        principal.take_rows(len(request.instances) * rows_each)
         reply = await self._inference.infer(read_request(request, deadline))
         predictions = reply.predictions
         if not any(isinstance(prediction, Prediction) for prediction in predictions):

@@ -17,6 +17,7 @@ from service.types import (
     DTYPES,
     Answer,
     Array,
+    Attribution,
     AudioInstance,
     Classification,
     Detections,
@@ -86,6 +87,7 @@ def read_request(request: pb.PredictRequest, deadline: float | None) -> InferReq
             kernel=options.kernel if options.HasField("kernel") else None,
             kernel_scale=options.kernel_scale if options.HasField("kernel_scale") else None,
             kernel_offset=options.kernel_offset if options.HasField("kernel_offset") else None,
+            attribute=options.attribute or None,
         ),
         deadline=deadline,
         priority=_priority(options),
@@ -189,11 +191,26 @@ def _write_result(prediction: Prediction | ZooError, include_tensors: bool) -> p
         result.tensors.CopyFrom(_write_tensors(prediction.tensors))
     else:
         _WRITERS[type(prediction.answer)](prediction.answer, result)
+    if prediction.attribution is not None:
+        _write_attribution(prediction.attribution, result.attribution)
     if include_tensors:
         result.outputs.CopyFrom(_write_tensors(prediction.tensors))
     if prediction.notes:
         result.notes.update(dict(prediction.notes))
     return result
+
+
+def _write_attribution(attribution: Attribution, message: pb.Attribution) -> None:
+    label, heat_map = attribution.label, attribution.heat_map
+    message.label.CopyFrom(pb.Label(index=label.index, name=label.name, score=label.score))
+    message.words.extend(
+        pb.WordWeight(start=w.start, end=w.end, text=w.text, weight=w.weight) for w in attribution.words
+    )
+    if heat_map is not None:
+        rows, columns = heat_map.weights.shape
+        area = pb.Box(xmin=heat_map.xmin, ymin=heat_map.ymin, xmax=heat_map.xmax, ymax=heat_map.ymax)
+        cells = heat_map.weights.ravel().tolist()
+        message.heat_map.CopyFrom(pb.HeatMap(rows=rows, columns=columns, weights=cells, area=area))
 
 
 def _write_classification(answer: Classification, result: pb.PredictionResult) -> None:

@@ -1,9 +1,11 @@
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from typer.testing import Result
 
 from tests.support.fake_zoo.server import FakeZoo
@@ -247,3 +249,18 @@ def test_drawing_is_refused_by_name_for_a_task_without_anything_to_draw(run: Run
     assert "object-detection" in done.stderr
     assert not (album / "drawn").exists()
     assert not zoo.calls["Predict"]
+
+
+def test_attribution_is_printed_as_json_and_drawn(run: Run, zoo: FakeZoo, tmp_path: Path) -> None:
+    encoded = io.BytesIO()
+    Image.new("RGB", (8, 6), (128, 128, 128)).save(encoded, "PNG")
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(encoded.getvalue())
+    words = ("predict", PHOTOS, str(photo), "--attribute", "--server", zoo.target)
+    drawn = tmp_path / "drawn"
+    [line] = _lines(run(*words, "--json", "--draw", str(drawn)))
+    assert line["attribution"]["heat_map"] == {"weights": [[0.5, -0.25]], "area": [0.0, 0.0, 8.0, 6.0]}
+    assert Path(line["drawn"]) == drawn / "photo-attribution.png"
+    with Image.open(line["drawn"]) as picture:
+        assert picture.size == (8, 6)
+    assert "+0.500 from (0, 0) to (4, 6)" in run(*words).stdout

@@ -131,9 +131,15 @@ def _result(
         status = status_of("INVALID_ARGUMENT", f"this is no {kind}", reason="INVALID_INPUT", field=path)
         result.error.CopyFrom(status)
     elif kind == "image":
-        names = [raw.decode(), "a dog", "a mug"][: options.top_k if options.HasField("top_k") else 2]
+        names = [raw.decode(errors="replace"), "a dog", "a mug"][: options.top_k if options.HasField("top_k") else 2]
         for i, name in enumerate(names):
             result.classification.labels.add(index=i, name=name, score=0.9 - 0.4 * i)
+        if options.attribute:
+            result.attribution.label.CopyFrom(result.classification.labels[0])
+            area = prediction_pb2.Box(xmax=8, ymax=6)
+            result.attribution.heat_map.CopyFrom(
+                prediction_pb2.HeatMap(rows=1, columns=2, weights=[0.5, -0.25], area=area)
+            )
     elif kind == "text_pair":
         result.embedding.values[:] = [0.6, 0.8]
     elif kind == "text":

@@ -19,7 +19,7 @@ from service.errors import InvalidInput
 from service.tasks.classification import LabelAnswers
 from service.tasks.composed import ComposedTask
 from service.tasks.image import image_input
-from service.tasks.image.image_input import ImageInput, UprightImage, decode_image, resize_and_crop
+from service.tasks.image.image_input import ImageInput, UprightImage, decode_image, resize_and_crop, seen_area
 from service.types import AudioInstance, ImageInstance, Item, Options, TensorInstance, TextInstance
 from tests.support.tasks.pictures import (
     encoded,
@@ -465,3 +465,27 @@ def test_corner_of_a_crop_between_two_pixels_is_rounded_as_the_recipe_says(round
     found = resize_and_crop(UprightImage(image, image.size), recipe)
     expected = image.resize((35, 35), Image.Resampling.BICUBIC).crop((left, left, left + 32, left + 32))
     assert np.abs(np.asarray(found, float) - np.asarray(expected, float)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("size", "changes", "area"),
+    [
+        ((600, 400), {}, (125.0, 25.0, 475.0, 375.0)),
+        ((400, 600), {}, (25.0, 125.0, 375.0, 475.0)),
+        ((600, 400), {"stretch": True}, (0.0, 0.0, 600.0, 400.0)),
+        ((600, 400), {"stretch_to": (256, 256)}, (37.5, 25.0, 562.5, 375.0)),
+    ],
+)
+def test_area_that_the_network_sees_is_in_pixels_of_the_photo(
+    size: tuple[int, int], changes: dict[str, Any], area: tuple[float, ...]
+) -> None:
+    recipe = ImageRecipe(
+        kind="image",
+        size=(224, 224),
+        resize_shorter=256,
+        interpolation="bicubic",
+        mean=(0, 0, 0),
+        std=(1, 1, 1),
+        **changes,
+    )
+    assert seen_area(size, recipe) == pytest.approx(area)
