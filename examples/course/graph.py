@@ -1,7 +1,7 @@
 """Draws a network of linear layers as a graph, with its weights: `python examples/course/graph.py MODEL FILE.svg`.
 
-The server names the inputs; the weights are those of the file that ships with Zoo. Blue edges have positive weights, red ones negative
-weights; a wider edge has a larger weight.
+The server names the inputs; the weights are those of the file that ships with Zoo. Blue edges have positive weights, red ones
+negative weights; a wider edge has a larger weight.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ def drawing(inputs: list[str], network: list[tuple[Any, Any]]) -> str:
         texts.append(f'<text x="{x - 14:.0f}" y="{y + 4:.0f}" text-anchor="end">{name}</text>')
     x, y = columns[-1][0]
     texts.append(f'<text x="{x + RADIUS + 8:.0f}" y="{y + 4:.0f}">price</text>')
-    width = x + RADIUS + 60
+    size = f'width="{x + RADIUS + 60:.0f}" height="{height}"'
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" font-family="sans-serif" font-size="13">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="13">',
             '<rect width="100%" height="100%" fill="white"/>',
             '<g fill="none">',
             *edges,

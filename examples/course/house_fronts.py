@@ -1,6 +1,7 @@
 """Makes pictures of house fronts with a table: `python examples/course/house_fronts.py FILE.zip`.
 
-The prices are constructed. A front has one to four storeys, which only the picture shows; the area of a storey is only in the table:
+The prices are constructed. A front has one to four storeys, which only the picture shows; the area of a storey is only in the
+table:
 
     price = 20,000 + 60,000 × storeys + 900 × area + noise
 """

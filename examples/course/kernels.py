@@ -1,4 +1,5 @@
-"""Draws the sixteen kernels that `fashion_cnn` has learned, and prints three of them: `python examples/course/kernels.py FILE.svg`."""
+"""Draws the sixteen kernels that `fashion_cnn` has learned, and prints three of them:
+`python examples/course/kernels.py FILE.svg`."""
 
 from __future__ import annotations
 
@@ -23,10 +24,10 @@ def main(file: Path) -> None:
                 grey = round(127.5 * (1 + float(kernel[row, column])))
                 x, y = left + column * CELL, top + row * CELL
                 cells.append(f'<rect x="{x}" y="{y}" width="{CELL}" height="{CELL}" fill="rgb({grey},{grey},{grey})"/>')
-    size = f"{GAP + IN_A_ROW * step} {GAP + len(kernels) // IN_A_ROW * step}"
+    size = f'width="{GAP + IN_A_ROW * step}" height="{GAP + len(kernels) // IN_A_ROW * step}"'
     ground = '<rect width="100%" height="100%" fill="#93c5fd"/>'
     file.parent.mkdir(parents=True, exist_ok=True)
-    svg = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size}">', ground, *cells, "</svg>\n"]
+    svg = [f'<svg xmlns="http://www.w3.org/2000/svg" {size}>', ground, *cells, "</svg>\n"]
     file.write_text("\n".join(svg), encoding="utf-8")
     for number, kernel in enumerate(kernels[:PRINTED], start=1):
         print(f"kernel {number}: {','.join(f'{value:.2f}' for value in kernel.ravel())}")

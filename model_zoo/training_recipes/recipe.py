@@ -58,4 +58,4 @@ class Recipe:
     target: str = ""
     """The column of that CSV with what is to be predicted."""
     observed: Callable[[Mapping[str, bytes], StepRecorder], None] | None = None
-    """Begins the same training, whose steps are recorded; None for a training that has no steps, or has far too many numbers to print."""
+    """Begins the same training, whose steps are recorded; None for one without steps, or with too many numbers to print."""

@@ -1,4 +1,4 @@
-"""Steps of a training, recorded by hooks of torch on the network and on the optimizer: the training loop is not changed for it."""
+"""Steps of a training, recorded by hooks of torch on the network and on the optimizer, which do not change the training."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,8 +1,9 @@
 """Pages of documentation with commands and what they print, in blocks of ```console.
 
-    $ zoo predict MODEL INPUT        a command
-    input   answer                   its output: words are compared as they are, numbers with a tolerance
-    ...                              any number of lines; within a line, any text
+$ zoo predict MODEL INPUT        a command
+input   answer                   what it prints on stdout: words are compared as they are, numbers with a tolerance; nothing is compared
+                                 where nothing is shown
+...                              any number of lines; within a line, any text
 """
 
 from __future__ import annotations

@@ -75,9 +75,7 @@ def _explain(recipe: Recipe, steps: int, table: bytes | None) -> None:
     settings = load_settings()
     done: list[Step] = []
     with progress_bar(recipe.data.package) as progress:
-        first_steps(
-            recipe, settings.home, steps, done.append, table=table, offline=settings.offline, progress=progress
-        )
+        first_steps(recipe, settings.home, steps, done.append, table=table, offline=settings.offline, progress=progress)
     for step in done:
         print_step(step, recipe.columns)
         print_line("")
@@ -110,7 +108,9 @@ def _print_made(name: str, made: Remade, different: list[str]) -> None:
         print_line(f"{file}: {format_size(len(content))}")
     print_line(f"sha256 {made.sha256}")
     if different:
-        print_line(f"it is not the {name} that ships with Zoo, as another processor, another torch or other data may make it:")
+        print_line(
+            f"it is not the {name} that ships with Zoo, as another processor, another torch or other data may make it:"
+        )
         for line in different:
             print_line(f"  {line}")
     else:

@@ -21,7 +21,6 @@ def print_step(step: Step, inputs: Sequence[str]) -> None:
     print_line("")
     print_line(f"forward, the first of the {rows} rows:")
     print_table(_forward(step, inputs))
-    print_line(f"target {_shown(step.targets[0, 0])}")
     print_line("")
     print_line(f"loss, the mean of the {rows} rows: {step.loss:.4f}")
     print_line("")
@@ -30,16 +29,18 @@ def print_step(step: Step, inputs: Sequence[str]) -> None:
 
 
 def _forward(step: Step, inputs: Sequence[str]) -> Table:
-    """A row for the inputs, then for each layer its weighted sums and, of a hidden one, its activations."""
+    """A row for the inputs, then for each layer its weighted sums, and of a hidden one its activations."""
     width = max(layer.inputs.shape[1] for layer in step.layers)
     numbers = tuple(str(unit) for unit in range(1, width + 1))
     table = new_table("layer", "", *numbers, right=numbers)
     table.add_row("input", "", *(escaped(name) for name in inputs))
     table.add_row("", "standardised", *map(_shown, step.layers[0].inputs[0]))
     for layer, following in zip(step.layers, [*step.layers[1:], None], strict=True):
-        table.add_row(escaped(layer.name), "weighted sums", *map(_shown, layer.outputs[0]))
+        kind = "output" if following is None else "weighted sums"
+        table.add_row(escaped(layer.name), kind, *map(_shown, layer.outputs[0]))
         if following is not None:
             table.add_row("", "activations", *map(_shown, following.inputs[0]))
+    table.add_row("", "target", *map(_shown, step.targets[0]))
     return table
 
 

@@ -121,7 +121,9 @@ HEADER = "living_area,basement_area,year_built,garage_cars,price,note"
 
 
 def csv_of(*lines: str, rows: int = 100) -> bytes:
-    known = [f"{1000 + 7 * (i % 40)},{900 + i},{1950 + i % 60},{i % 3},{100000 + 900 * (i % 40)},x" for i in range(rows)]
+    known = [
+        f"{1000 + 7 * (i % 40)},{900 + i},{1950 + i % 60},{i % 3},{100000 + 900 * (i % 40)},x" for i in range(rows)
+    ]
     return "\n".join([HEADER, *known, *lines]).encode()
 
 
