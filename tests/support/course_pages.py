@@ -1,9 +1,10 @@
 """Pages of documentation with commands and what they print, in blocks of ```console.
 
-$ zoo predict MODEL INPUT        a command
-input   answer                   what it prints on stdout: words are compared as they are, numbers with a tolerance; nothing is compared
-                                 where nothing is shown
-...                              any number of lines; within a line, any text
+    $ zoo predict MODEL INPUT        a command
+    input   answer                   what it prints on stdout; nothing is compared where nothing is shown
+    ...                              any number of lines; within a line, any text
+
+Words are compared as they are, numbers with a tolerance.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NUMBER = r"[-+]?\d[\d,]*(?:\.\d+)?"
 _PARTS = re.compile(rf"\.\.\.|\s+|{_NUMBER}|[^\s.\d+-]+|.")
 ANYTHING = "..."
-RELATIVE = 0.02
+RELATIVE = 0.01
 """Of a number: other processors add in another order, and decoders of JPEG differ by a grey level."""
 
 

@@ -77,8 +77,9 @@ def _explain(recipe: Recipe, steps: int, table: bytes | None) -> None:
     with progress_bar(recipe.data.package) as progress:
         first_steps(recipe, settings.home, steps, done.append, table=table, offline=settings.offline, progress=progress)
     for step in done:
+        if step.number > 1:
+            print_line("")
         print_step(step, recipe.columns)
-        print_line("")
 
 
 def _train(recipe: Recipe, out: Path | None, table: bytes | None) -> None:
