@@ -16,7 +16,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-FRONTS, SIDE, NOISE = 120, 96, 8_000
+FRONTS, SIDE, NOISE = 80, 96, 8_000
 
 
 def front(storeys: int, dice: random.Random) -> bytes:
