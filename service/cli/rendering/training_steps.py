@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsFloat
 
 from service.cli.rendering.console import escaped, new_table, print_line, print_table
 
 if TYPE_CHECKING:
     from rich.table import Table
-    from torch import Tensor
 
     from model_zoo.training_recipes.steps import Step
 
@@ -65,5 +64,5 @@ def _units(step: Step) -> Iterator[tuple[str, int]]:
             yield layer.name, unit
 
 
-def _shown(number: Tensor) -> str:
+def _shown(number: SupportsFloat) -> str:
     return f"{float(number):+.4f}"
