@@ -6,6 +6,7 @@
     ├── InvalidCard          a card breaks the rules of ``card.Card``, or two cards share a name
     ├── UnknownCard          no card has that name; ``near`` holds similar names
     ├── UnknownRecipe        Zoo has not trained a model of that name itself
+    ├── UnusableTable        a table that a recipe is to learn from lacks a column, or numbers in it
     ├── InvalidReference     the text is not a reference to a network
     ├── NotDerivable         a repository does not say all that a card needs, or needs what Zoo does not have
     ├── InvalidLock          a lock file cannot be read, or a field of it is wrong
@@ -69,6 +70,13 @@ class UnknownRecipe(ZooModelError):
     def __init__(self, name: str, known: Sequence[str]) -> None:
         shown = name if len(name) <= 64 else f"{name[:63]}…"
         super().__init__(f"Zoo has no recipe for {shown!r}; it has {', '.join(known)}")
+
+
+class UnusableTable(ZooModelError):
+    """A recipe cannot learn from a table."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the table cannot be learned from: {reason}")
 
 
 class InvalidReference(ZooModelError):

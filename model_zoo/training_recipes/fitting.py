@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from model_zoo.training_recipes.recipe import Report
+from model_zoo.training_recipes.steps import StepRecorder
 
 __all__ = ["Plan", "fit"]
 
@@ -35,6 +36,7 @@ def fit(
     plan: Plan,
     validate: Callable[[], float],
     report: Report,
+    recorder: StepRecorder | None = None,
 ) -> float:
     """Trains a network in place, and leaves it in evaluation mode in the state after the epoch with the least
     `validate()`.
@@ -43,6 +45,7 @@ def fit(
         inputs: by the names of the network's arguments; the first axis counts rows, as that of `targets`.
         loss: outputs and targets of a batch → a number.
         validate: measures the network on rows that it does not learn from, in evaluation mode.
+        recorder: records the steps; it may end the training by ``EnoughSteps``.
 
     Returns:
         The least value of `validate`.
@@ -51,6 +54,8 @@ def fit(
     steps = max(1, rows // plan.batch)
     optimizer = torch.optim.AdamW(network.parameters(), plan.rate, weight_decay=plan.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, plan.epochs * steps)
+    if recorder is not None:
+        loss = recorder.attached(network, optimizer, loss)
     generator = torch.Generator().manual_seed(plan.seed)
     best, kept = float("inf"), copy.deepcopy(network.state_dict())
     for epoch in range(plan.epochs):

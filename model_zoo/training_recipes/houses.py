@@ -17,9 +17,12 @@ from torch.nn import functional
 
 from model_zoo.architectures.feed_forward import FeedForward
 from model_zoo.cards.card import Figure
+from model_zoo.errors import UnusableTable
+from model_zoo.training_recipes.data.csv_columns import read_columns
 from model_zoo.training_recipes.data.model_data import MODEL_DATA, model_data
 from model_zoo.training_recipes.fitting import Plan, fit
 from model_zoo.training_recipes.recipe import Recipe, Report, Trained
+from model_zoo.training_recipes.steps import StepRecorder
 
 __all__ = ["COLUMNS", "RECIPES", "Houses", "prepared", "train_linear", "train_network"]
 
@@ -31,6 +34,7 @@ COLUMNS = {
 }
 """Column of the card → column of the table. Areas are in square feet."""
 TARGET = "Sale_Price"
+TARGET_OF_CSV = "price"
 HIDDEN = (3, 3)
 STARTS = 5
 """Random starts of the network: so small a one may get stuck, and the validation rows choose the best."""
@@ -56,13 +60,20 @@ class Houses:
 
 
 def prepared(table: Mapping[str, Any], seed: int = 0) -> Houses:
-    """Splits a table with the columns of ``COLUMNS`` and ``TARGET``, and standardises it by its training rows."""
+    """Splits a table with the columns of ``COLUMNS`` and ``TARGET``, and standardises it by its training rows.
+
+    Raises:
+        UnusableTable: there is nothing to learn from a column.
+    """
     values = np.stack([np.asarray(table[column], np.float64) for column in COLUMNS.values()], axis=1)
     prices = np.asarray(table[TARGET], np.float64)
     order = np.random.default_rng(seed).permutation(len(prices))
     ends = [len(order) * 3 // 5, len(order) * 4 // 5]
     parts = dict(zip(("train", "validation", "test"), np.split(order, ends), strict=True))
     train = values[parts["train"]]
+    for name, known in (*zip(COLUMNS, train.T, strict=True), (TARGET_OF_CSV, prices[parts["train"]])):
+        if len(np.unique(known[~np.isnan(known)])) < 2:
+            raise UnusableTable(f"column {name!r} has the same number in every row of the training part, or none")
     mean, std, fill = np.nanmean(train, axis=0), np.nanstd(train, axis=0), np.nanmedian(train, axis=0)
     mean, std, fill = (np.round(numbers, 6) for numbers in (mean, std, fill))
     filled = np.where(np.isnan(values), fill, values)
@@ -96,7 +107,9 @@ def train_linear(houses: Houses, report: Report) -> FeedForward:
     return network.eval()
 
 
-def train_network(houses: Houses, report: Report, plan: Plan = PLAN, starts: int = STARTS) -> FeedForward:
+def train_network(
+    houses: Houses, report: Report, plan: Plan = PLAN, starts: int = STARTS, recorder: StepRecorder | None = None
+) -> FeedForward:
     """A network of 4-3-3-1 with tanh, trained by gradients; the best of several random starts on the validation
     rows."""
     inputs = {"numbers": torch.from_numpy(houses.numbers["train"]).float()}
@@ -109,7 +122,7 @@ def train_network(houses: Houses, report: Report, plan: Plan = PLAN, starts: int
         def validate(network: FeedForward = network) -> float:
             return mean_error(houses, network, "validation")
 
-        error = fit(network, inputs, targets, functional.smooth_l1_loss, plan, validate, lambda line: None)
+        error = fit(network, inputs, targets, functional.smooth_l1_loss, plan, validate, lambda line: None, recorder)
         report(f"start {start + 1} of {starts}: off by ${error:,.0f} on the validation rows")
         if best is None or error < best[0]:
             best = error, network
@@ -153,11 +166,28 @@ def _whole(column: Mapping[str, Any]) -> dict[str, Any]:
     return {**column, "decimal": ".", "grouping": "", "unit": ""}
 
 
-def _recipe(name: str, train: Callable[[Houses, Report], Trained], seconds: int) -> Recipe:
-    def run(files: Mapping[str, bytes], report: Report) -> Trained:
-        return train(prepared(model_data(files, "ames")), report)
+def read_houses(files: Mapping[str, bytes]) -> Houses:
+    """The houses of the package, or of a CSV of the role ``table`` with the columns of the card and ``price``.
 
-    return Recipe(name, MODEL_DATA, run, seconds)
+    Raises:
+        UnusableTable: the CSV cannot be learned from.
+    """
+    if "table" not in files:
+        return prepared(model_data(files, "ames"))
+    columns = read_columns(files["table"], tuple(COLUMNS), TARGET_OF_CSV)
+    return prepared({COLUMNS.get(name, TARGET): values for name, values in columns.items()})
+
+
+def _recipe(
+    name: str,
+    train: Callable[[Houses, Report], Trained],
+    seconds: int,
+    observed: Callable[[Mapping[str, bytes], StepRecorder], None] | None = None,
+) -> Recipe:
+    def run(files: Mapping[str, bytes], report: Report) -> Trained:
+        return train(read_houses(files), report)
+
+    return Recipe(name, MODEL_DATA, run, seconds, tuple(COLUMNS), TARGET_OF_CSV, observed)
 
 
 def _linear(houses: Houses, report: Report) -> Trained:
@@ -169,4 +199,8 @@ def _network(houses: Houses, report: Report) -> Trained:
     return described(houses, train_network(houses, report), (("house_linear", linear),))
 
 
-RECIPES = (_recipe("house_linear", _linear, 1), _recipe("house_mlp", _network, 60))
+def _observed_network(files: Mapping[str, bytes], recorder: StepRecorder) -> None:
+    train_network(read_houses(files), lambda line: None, recorder=recorder)
+
+
+RECIPES = (_recipe("house_linear", _linear, 1), _recipe("house_mlp", _network, 60, _observed_network))

@@ -1,6 +1,6 @@
 """A recipe, and its results."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from model_zoo.cards.card import Figure
 from model_zoo.cards.weight_source import SourceFile
+from model_zoo.training_recipes.steps import StepRecorder
 
 __all__ = ["DataPackage", "Recipe", "Report", "Trained"]
 
@@ -52,3 +53,9 @@ class Recipe:
     """Files by role → network. Seeds its own generators; runs in one thread, with deterministic algorithms."""
     seconds: int
     """How long it takes on one core, about."""
+    columns: Sequence[str] = ()
+    """Inputs of a CSV that may take the place of the package, as the file of the role ``table``. Empty: none may."""
+    target: str = ""
+    """The column of that CSV with what is to be predicted."""
+    observed: Callable[[Mapping[str, bytes], StepRecorder], None] | None = None
+    """Begins the same training, whose steps are recorded; None for one without steps, or with too many numbers to print."""

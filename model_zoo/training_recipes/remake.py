@@ -1,6 +1,7 @@
 """A recipe, run: its data are fetched, the network is trained, and what comes of it is compared with the card."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from model_zoo.sources.debian import debian_package
 from model_zoo.sources.digest import sha256_of_bytes
 from model_zoo.training_recipes.determinism import repeatable
 from model_zoo.training_recipes.recipe import DataPackage, Recipe, Report, Trained
+from model_zoo.training_recipes.steps import EnoughSteps, Step, StepRecorder
 
-__all__ = ["FOLDER", "Remade", "data_files", "differences", "packed", "remake", "write"]
+__all__ = ["FOLDER", "Remade", "data_files", "differences", "first_steps", "packed", "remake", "write"]
 
 FOLDER = "trained"
 """Of the package ``model_zoo``, where the files lie that ship with Zoo."""
@@ -39,17 +41,53 @@ class Remade:
 
 
 def remake(
-    recipe: Recipe, home: Path, report: Report, *, offline: bool = False, progress: Progress | None = None
+    recipe: Recipe,
+    home: Path,
+    report: Report,
+    *,
+    table: bytes | None = None,
+    offline: bool = False,
+    progress: Progress | None = None,
 ) -> Remade:
     """Trains the network of a recipe. Its data are kept in the folder ``downloads`` of the home.
+
+    Args:
+        table: a CSV to learn from in place of the package, for a recipe with ``columns``.
 
     Raises:
         SourceUnavailable, DigestMismatch: the data cannot be fetched, or are other ones.
         StoreUnusable: the home cannot be written.
+        UnusableTable: the CSV cannot be learned from.
     """
-    contents = data_files(recipe.data, home, offline=offline, progress=progress)
+    contents = _contents(recipe, home, table, offline, progress)
     with repeatable():
         return packed(recipe, recipe.train(contents, report))
+
+
+def first_steps(
+    recipe: Recipe,
+    home: Path,
+    steps: int,
+    report: Callable[[Step], None],
+    *,
+    table: bytes | None = None,
+    offline: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Begins the training of a recipe with ``observed``, reports its first steps, and ends it. Arguments and errors are
+    those of ``remake``."""
+    assert recipe.observed is not None
+    contents = _contents(recipe, home, table, offline, progress)
+    with repeatable(), suppress(EnoughSteps):
+        recipe.observed(contents, StepRecorder(steps, report))
+
+
+def _contents(
+    recipe: Recipe, home: Path, table: bytes | None, offline: bool, progress: Progress | None
+) -> dict[str, bytes]:
+    if table is not None:
+        return {"table": table}
+    return data_files(recipe.data, home, offline=offline, progress=progress)
 
 
 def packed(recipe: Recipe, trained: Trained) -> Remade:

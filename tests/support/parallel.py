@@ -45,6 +45,7 @@ LONGEST_FIRST = (
     f"{TUNING}/test_reduced_precision.py",
     f"{OPERATIONS}/test_environment.py",
     "the default models on a server",
+    "tests/end_to_end/course/test_pages.py",
     f"{OPERATIONS}/test_log_output.py",
     "tests/cli/test_command_lines.py",
     "tests/training/test_worker.py",

@@ -54,6 +54,33 @@ def test_other_file_is_said_to_be_another(
     assert "and the card says" in done.stdout
 
 
+def test_steps_are_printed_with_every_weight(run: Run, tmp_path: Path) -> None:
+    rows = [f"{1000 + 7 * i},{900 + i},{1950 + i},{i % 3},{100000 + 900 * i}" for i in range(40)]
+    table = tmp_path / "houses.csv"
+    table.write_text("\n".join(["living_area,basement_area,year_built,garage_cars,price", *rows]))
+    done = run("train", "house_mlp", "--explain", "1", "--data", str(table), env={"ZOO_HOME": str(tmp_path / "home")})
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert lines[0] == "step 1: 24 rows, learning rate 0.02"
+    assert [len(line.split()) for line in lines if " before " in line] == [9, 9, 9, 8, 8, 8, 8]
+    assert [line.split()[0] for line in lines if line.startswith(" ")][-14:] == ["gradient", "after"] * 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("fashion_cnn", "--explain", "1"), "the steps of fashion_cnn cannot be shown; those of house_mlp can"),
+        (("house_linear", "--explain", "1"), "the steps of house_linear cannot be shown"),
+        (("mood_gru", "--data", "x.csv"), "mood_gru does not learn from a table"),
+        (("house_mlp", "--explain", "1", "--out", "made"), "the training ends before"),
+    ],
+)
+def test_options_that_do_not_fit_are_errors(run: Run, arguments: tuple[str, ...], problem: str) -> None:
+    done = run("train", *arguments)
+    assert done.exit_code == 2
+    assert problem in " ".join(done.stderr.split())
+
+
 def test_unknown_name_and_no_name_are_errors(run: Run, tmp_path: Path) -> None:
     unknown = run("train", "efficientnet_lite0", env={"ZOO_HOME": str(tmp_path)})
     assert (unknown.exit_code, "no recipe for 'efficientnet_lite0'" in unknown.stderr) == (1, True)

@@ -12,7 +12,7 @@ import pytest
 from safetensors.torch import load
 
 from model_zoo.catalog import Catalog
-from model_zoo.errors import SourceUnavailable, StoreUnusable, UnknownRecipe
+from model_zoo.errors import SourceUnavailable, StoreUnusable, UnknownRecipe, UnusableTable
 from model_zoo.network import build_network
 from model_zoo.sources.bundled import PACKAGE
 from model_zoo.training_recipes import houses
@@ -20,7 +20,8 @@ from model_zoo.training_recipes.determinism import repeatable
 from model_zoo.training_recipes.fitting import Plan
 from model_zoo.training_recipes.recipe import Trained
 from model_zoo.training_recipes.recipe_table import RECIPES, recipe_for
-from model_zoo.training_recipes.remake import data_files, differences, packed, remake, write
+from model_zoo.training_recipes.remake import data_files, differences, first_steps, packed, remake, write
+from model_zoo.training_recipes.steps import Step
 
 MOST_BYTES = 1_000_000
 
@@ -114,6 +115,45 @@ def test_remade_files_are_written_where_asked(tmp_path: Path, monkeypatch: pytes
     assert hashlib.sha256(file.read_bytes()).hexdigest() == made.sha256
     with pytest.raises(StoreUnusable):
         write(made, file)
+
+
+HEADER = "living_area,basement_area,year_built,garage_cars,price,note"
+
+
+def csv_of(*lines: str, rows: int = 100) -> bytes:
+    known = [
+        f"{1000 + 7 * (i % 40)},{900 + i},{1950 + i % 60},{i % 3},{100000 + 900 * (i % 40)},x" for i in range(rows)
+    ]
+    return "\n".join([HEADER, *known, *lines]).encode()
+
+
+def test_table_of_ones_own_takes_the_place_of_the_package(tmp_path: Path) -> None:
+    table = csv_of("1500,,1995,2,190000,an empty cell")
+    made = remake(recipe_for("house_linear"), tmp_path, print, table=table, offline=True)
+    assert made.figures[0].value < made.figures[0].baseline_value
+    steps: list[Step] = []
+    first_steps(recipe_for("house_mlp"), tmp_path, 2, steps.append, table=table, offline=True)
+    assert [step.number for step in steps] == [1, 2]
+    assert len(steps[0].gradients) == 6
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        (b"living_area,price\n1,2\n", "no column 'basement_area'; expected living_area"),
+        (csv_of("1500,a,1995,2,190000,"), "line 102, column 'basement_area': expected a number, got 'a'"),
+        (csv_of("1500,1,1995,2,,"), "column 'price': expected a number, got ''"),
+        (csv_of("1500,1,1995,2,1e999,"), "expected a number, got '1e999'"),
+        (csv_of(rows=3), "it has 3 rows; expected at least 20"),
+        (csv_of().replace(b",x", b",\xff"), "not a text in UTF-8"),
+        (b"", "no column 'living_area'"),
+        ((HEADER + "\n1,2,3,4,5,\n" * 30).encode(), "column 'living_area' has the same number in every row"),
+    ],
+)
+def test_table_that_cannot_be_learned_from_is_an_error(table: bytes, problem: str, tmp_path: Path) -> None:
+    with pytest.raises(UnusableTable, match=problem):
+        remake(recipe_for("house_linear"), tmp_path, print, table=table)
 
 
 def test_offline_without_the_data_fetches_nothing(tmp_path: Path) -> None:
