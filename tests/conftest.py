@@ -1,7 +1,8 @@
 """Shared by all tests: the home of the real weights, the real models on their runtime, and which tests run in one process."""
 
+import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,18 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def _is_slow(path: str) -> bool:
     """Whether all tests below a path are slow."""
     return bool(SLOW_FOLDERS & {*path.split("/")}) or path.startswith(SLOW_MODULES)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collects without the garbage collector: it takes a quarter of the time, and finds hardly anything. What is collected lives
+    until the end, so later collections pass over it."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
