@@ -44,7 +44,10 @@ SLOW_FOLDERS = {"end_to_end", "recorded", "deploy"}
 """All tests in them start servers."""
 SLOW_MARKERS = ("weights", "component")
 SLOW_MODULES = (
+    "tests/benchmarks/gpu/test_requirements.py",
+    "tests/benchmarks/library/test_networks.py",
     "tests/benchmarks/simulation/",
+    "tests/cli/commands/inventory/test_lock.py",
     "tests/cli/test_command_lines.py",
     "tests/cli/test_command_process.py",
     "tests/client/_async/test_prediction_stream.py",
@@ -78,6 +81,7 @@ SLOW_MODULES = (
     "tests/verification/test_probes.py",
     "tests/wire/test_generated_code.py",
     "tests/wire/test_keepalive.py",
+    "tests/wire/test_prometheus_scrape.py",
     "tests/wire/zoo_v1/test_models.py",
     "tests/wire/zoo_v1/test_versions.py",
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,10 +16,9 @@ WORDS = {"efficientnet_lite0": "cat", "all_minilm_l6_v2": "", "silero_vad": ""}
 """A word of each model's answer."""
 
 
-@pytest.fixture(scope="module")
-def target() -> Iterator[str]:
-    with ServerProcess() as server:
-        yield server.ready().target
+@pytest.fixture
+def target(server: ServerProcess) -> str:
+    return server.target
 
 
 @pytest.fixture
