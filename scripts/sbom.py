@@ -20,7 +20,6 @@ from typing import Any
 
 import yaml
 from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -138,6 +137,8 @@ def bill_of_materials(python: Path, pyproject: Path, cards: Path, *, whole: bool
 
 def validated(bill: Mapping[str, Any]) -> str:
     """A bill as JSON text. Exits with a message if it violates CycloneDX's schema."""
+    from cyclonedx.validation.json import JsonStrictValidator  # takes more than a second
+
     text = json.dumps(bill, indent=2, sort_keys=True) + "\n"
     problem = JsonStrictValidator(SCHEMA).validate_str(text)
     if problem is not None:

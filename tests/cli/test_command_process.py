@@ -112,8 +112,18 @@ def test_expected_error_prints_its_own_sentence_and_logs_nothing(
     assert sandbox.log == ""
 
 
-@pytest.mark.parametrize("status", [status for status in grpc.StatusCode if status is not grpc.StatusCode.OK])
-@pytest.mark.parametrize("details", ["", "of an older server", "\x1b[31m"])
+STATUSES = [status for status in grpc.StatusCode if status is not grpc.StatusCode.OK]
+BARE_ERRORS = [
+    *((status, "of an older server") for status in STATUSES),
+    (grpc.StatusCode.INTERNAL, ""),
+    (grpc.StatusCode.INTERNAL, "\x1b[31m"),
+    (grpc.StatusCode.UNAVAILABLE, ""),
+    (grpc.StatusCode.UNAVAILABLE, "\x1b[31m"),
+]
+"""A status that is retried waits for seconds, so the texts vary with one of each kind."""
+
+
+@pytest.mark.parametrize(("status", "details"), BARE_ERRORS)
 def test_any_grpc_status_prints_one_sentence(sandbox: Sandbox, status: grpc.StatusCode, details: str) -> None:
     """The client retries, so several answers are ready."""
     sandbox.zoo.call_control.to_fail_bare["GetJob"].extend([(status, details)] * 6)

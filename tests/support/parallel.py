@@ -20,6 +20,7 @@ GROUPS = {
             f"{SERVING}/test_deadlines.py",
             f"{SERVING}/test_models_at_run_time.py",
             f"{IMAGES}/test_pixels.py",
+            f"{OPERATIONS}/test_commands.py",
             f"{OPERATIONS}/test_first_run.py",
             f"{OPERATIONS}/test_photos.py",
             f"{OPERATIONS}/test_shell_tools.py",

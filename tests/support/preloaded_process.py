@@ -12,6 +12,7 @@ Imports only the standard library, since the environment of the stock clients ha
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
 import runpy
@@ -145,6 +146,7 @@ def main() -> None:
     """Forks for each order. Returns, in the fork, with the end of its program."""
     for name in IMPORTED:
         __import__(name)
+    gc.freeze()  # a collection in a fork neither visits nor copies what all forks share
     orders = socket.socket(fileno=os.dup(0))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers are reaped by the kernel
     while True:

@@ -5,22 +5,21 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from model_zoo.catalog import Catalog
-from tests.support.end_to_end.server_process import EXAMPLES, ServerProcess, run_zoo
+from tests.support.end_to_end.preloaded import run_preloaded
+from tests.support.end_to_end.server_process import EXAMPLES, ServerProcess
 
 WORDS = {"efficientnet_lite0": "cat", "all_minilm_l6_v2": "", "silero_vad": ""}
 """A word of each model's answer."""
 
 
-@pytest.fixture(scope="module")
-def target() -> Iterator[str]:
-    with ServerProcess() as server:
-        yield server.ready().target
+@pytest.fixture
+def target(server: ServerProcess) -> str:
+    return server.target
 
 
 @pytest.fixture
@@ -35,11 +34,11 @@ def folder(tmp_path: Path) -> Path:
 def test_shown_call_works_as_it_is(
     model: str, target: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shown = run_zoo("show", model, "--json", "--server", target)
+    shown = run_preloaded("show", model, "--json", "--server", target)
     assert shown.returncode == 0, shown.stderr
     calls = json.loads(shown.stdout)["calls"]
     zoo, *arguments = shlex.split(calls["cli"])
-    done = run_zoo(*arguments, cwd=folder)
+    done = run_preloaded(*arguments, cwd=folder)
     assert (zoo, done.returncode) == ("zoo", 0), done.stderr
     assert WORDS[model] in done.stdout
     monkeypatch.chdir(folder)
@@ -48,7 +47,7 @@ def test_shown_call_works_as_it_is(
 
 
 def test_verify_runs_every_golden_case_of_the_served_models(target: str) -> None:
-    done = run_zoo("verify", "--json", "--server", target)
+    done = run_preloaded("verify", "--json", "--server", target)
     assert done.returncode == 0, done.stdout + done.stderr
     document = json.loads(done.stdout)
     assert document["passed"]
@@ -57,11 +56,11 @@ def test_verify_runs_every_golden_case_of_the_served_models(target: str) -> None
     for name, model in found.items():
         assert len(model["cases"]) == len(Catalog.from_package().get(name).golden)
         assert all(case["passed"] and case["figures"] for case in model["cases"])
-    shown = run_zoo("verify", "efficientnet_lite0", "--server", target)
+    shown = run_preloaded("verify", "efficientnet_lite0", "--server", target)
     assert "at least" in shown.stdout
 
 
 def test_verify_of_another_home_says_what_is_missing(target: str, tmp_path: Path) -> None:
-    done = run_zoo("verify", "silero_vad", "--server", target, ZOO_HOME=str(tmp_path))
+    done = run_preloaded("verify", "silero_vad", "--server", target, ZOO_HOME=str(tmp_path))
     assert done.returncode == 1
     assert "its files are not on this machine" in done.stderr

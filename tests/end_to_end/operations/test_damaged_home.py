@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from service.client import Client, ZooClientError
-from tests.support.end_to_end.server_process import ServerProcess, run_zoo
+from tests.support.end_to_end.preloaded import run_preloaded
+from tests.support.end_to_end.server_process import ServerProcess
 from tests.support.paths import DATASET_FILES
 from tests.support.registry.damaged_home import (
     HURT,
@@ -64,7 +65,7 @@ def damage(home: Path) -> None:
 
 
 def zoo(server: ServerProcess, home: Path, *arguments: str) -> Any:
-    done = run_zoo(*arguments, "--server", f"127.0.0.1:{server.port}", "--json", ZOO_HOME=str(home))
+    done = run_preloaded(*arguments, "--server", f"127.0.0.1:{server.port}", "--json", ZOO_HOME=str(home))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -74,7 +75,7 @@ def test_server_on_a_damaged_home_serves_intact_items_and_deletes_damaged_ones(h
         server.live()
         assert not any(one["damaged"] for one in zoo(server, home, "datasets")["datasets"])
     damage(home)
-    assert run_zoo("doctor", ZOO_HOME=str(home)).returncode == 1
+    assert run_preloaded("doctor", ZOO_HOME=str(home)).returncode == 1
     with ServerProcess("--model", "char_lstm", ZOO_HOME=str(home), ZOO_JOBS_PER_DEVICE="0") as server:
         server.live()
         datasets = {one["id"]: one["damaged"] for one in zoo(server, home, "datasets")["datasets"]}
@@ -88,7 +89,7 @@ def test_server_on_a_damaged_home_serves_intact_items_and_deletes_damaged_ones(h
         assert versions[1]
         assert versions[2] == ""
         assert MODEL in [one["name"] for one in zoo(server, home, "models")["models"]]
-        plain = run_zoo("datasets", "--server", f"127.0.0.1:{server.port}", ZOO_HOME=str(home)).stdout
+        plain = run_preloaded("datasets", "--server", f"127.0.0.1:{server.port}", ZOO_HOME=str(home)).stdout
         assert "damaged: its dataset.json" in plain
         assert str(home) not in plain
 
@@ -107,7 +108,7 @@ def test_server_on_a_damaged_home_serves_intact_items_and_deletes_damaged_ones(h
             assert len(list(client.jobs())) == 2
             assert [one.number for one in client.versions(MODEL).versions] == [2]
         assert not [event for event in server.events if event.get("event") == "unexpected error"]
-        assert "a server or a pull works on" in run_zoo("doctor", "--quarantine", ZOO_HOME=str(home)).stderr
-    done = run_zoo("doctor", "--quarantine", "--json", ZOO_HOME=str(home))
+        assert "a server or a pull works on" in run_preloaded("doctor", "--quarantine", ZOO_HOME=str(home)).stderr
+    done = run_preloaded("doctor", "--quarantine", "--json", ZOO_HOME=str(home))
     assert done.returncode == 0, done.stdout
     assert [one["kind"] for one in json.loads(done.stdout)["quarantined"]] == ["upload"], "the server removed the rest"

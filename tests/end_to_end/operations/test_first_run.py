@@ -13,13 +13,13 @@ import pytest
 
 from service.client import Client
 from tests.support.end_to_end import samples
+from tests.support.end_to_end.preloaded import run_preloaded
 from tests.support.end_to_end.server_process import (
     EXAMPLES,
     REPOSITORY,
     TIMEOUT_S,
     ServerProcess,
     environment,
-    run_zoo,
 )
 from tests.support.end_to_end.stubs import CNN, RNN, TRANSFORMER
 
@@ -28,7 +28,7 @@ CATS = {"tabby, tabby cat", "tiger cat", "Egyptian cat", "Persian cat", "Siamese
 
 def zoo_json(*arguments: str | Path, server: ServerProcess) -> list[dict]:
     """What `zoo … --json` prints, line by line."""
-    ended = run_zoo(*arguments, "--json", "--server", server.target)
+    ended = run_preloaded(*arguments, "--json", "--server", server.target)
     assert ended.returncode == 0, ended.stderr
     return [json.loads(line) for line in ended.stdout.splitlines()]
 
@@ -54,7 +54,7 @@ def test_start_prints_addresses_and_models(server: ServerProcess) -> None:
 
 
 def test_predict_of_a_cat_photo_prints_cat_first(server: ServerProcess) -> None:
-    ended = run_zoo("predict", CNN, EXAMPLES / "cat.jpg", "--server", server.target)
+    ended = run_preloaded("predict", CNN, EXAMPLES / "cat.jpg", "--server", server.target)
     assert ended.returncode == 0, ended.stderr
     best = ended.stdout.splitlines()[1]
     assert any(cat in best for cat in CATS), ended.stdout
@@ -102,7 +102,7 @@ def test_bad_file_of_many_fails_alone(server: ServerProcess, tmp_path: Path) -> 
     (tmp_path / "a.jpg").write_bytes((EXAMPLES / "cat.jpg").read_bytes())
     (tmp_path / "b.jpg").write_bytes(b"not an image")
     (tmp_path / "c.jpg").write_bytes((EXAMPLES / "coffee.jpg").read_bytes())
-    ended = run_zoo("predict", CNN, tmp_path, "--json", "--server", server.target)
+    ended = run_preloaded("predict", CNN, tmp_path, "--json", "--server", server.target)
     first, bad, last = map(json.loads, ended.stdout.splitlines())
     assert ended.returncode == 1
     assert first["labels"][0]["name"] in CATS
@@ -111,7 +111,7 @@ def test_bad_file_of_many_fails_alone(server: ServerProcess, tmp_path: Path) -> 
 
 
 def test_status_command_lists_the_loaded_models(server: ServerProcess) -> None:
-    people = run_zoo("status", "--server", server.target)
+    people = run_preloaded("status", "--server", server.target)
     assert people.returncode == 0
     assert f"{server.target} is live and ready" in people.stdout
     for model in (CNN, RNN, TRANSFORMER):
@@ -135,7 +135,7 @@ def test_models_and_show_commands_describe_a_model(server: ServerProcess) -> Non
     assert model["licence"] == "Apache-2.0"
     assert model["aliases"] == {"stable": 1}
     assert model["memory_bytes"] > 4 * 4_600_000
-    people = run_zoo("show", CNN, "--server", server.target)
+    people = run_preloaded("show", CNN, "--server", server.target)
     assert "pixel_values FP32 [-1, 3, 224, 224]" in people.stdout
     assert f"zoo predict --server {server.target} {CNN}" in people.stdout
 

@@ -14,7 +14,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from service.pb import models_pb2, open_inference_pb2
-from tests.support.end_to_end.preloaded import refuses_to_start, sentence_of
+from tests.support.end_to_end.preloaded import refuses_to_start, run_preloaded, sentence_of
 from tests.support.end_to_end.server_process import (
     BEYOND_LOOPBACK,
     TIMEOUT_S,
@@ -75,7 +75,7 @@ def test_server_is_live_while_loading_and_ready_when_loaded(tmp_path: Path) -> N
         for name in ("", RNN, CNN, "zoo.v1.Prediction", "inference.GRPCInferenceService"):
             assert not stubs.serving(name)
         assert json.loads(server.get("/healthz")) == {"live": True, "ready": False}
-        status = run_zoo("status", "--server", server.target)
+        status = run_preloaded("status", "--server", server.target)
         assert status.returncode == 1
         assert "is live and not ready" in status.stdout
         loading = models_pb2.ListModelsRequest(state=models_pb2.MODEL_STATE_LOADING)
@@ -149,7 +149,7 @@ def test_models_with_unusable_weights_are_unavailable_while_others_serve(tmp_pat
                 RNN: "READY",
                 TRANSFORMER: "UNAVAILABLE",
             }.items()
-        status = run_zoo("status", "--server", server.target)
+        status = run_preloaded("status", "--server", server.target)
         assert status.returncode == 0
         assert "not on this machine" in status.stdout
         said = "".join(server.out)

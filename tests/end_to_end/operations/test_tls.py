@@ -17,8 +17,8 @@ import pytest
 from service.client import Client, Embedding, ServerUnreachable, Tls
 from tests.support.certificates import DAY, Authority, Issued, write_key
 from tests.support.end_to_end.components import find_command
-from tests.support.end_to_end.preloaded import refuses_to_start
-from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess, run_zoo, until
+from tests.support.end_to_end.preloaded import refuses_to_start, run_preloaded
+from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess, until
 from tests.support.end_to_end.stubs import TRANSFORMER
 
 CA, STRANGER = Authority(), Authority("Another CA")
@@ -95,14 +95,14 @@ def test_sdk_and_commands_call_over_mutual_tls(secured: Secured) -> None:
         assert client.status().ready
         assert isinstance(client.predict(TRANSFORMER, "hello")[0], Embedding)
         assert [isinstance(one, Embedding) for one in client.stream_predict(TRANSFORMER, ["a", "b"])] == [True, True]
-    done = run_zoo("status", "--server", secured.process.target, **secured.variables)
+    done = run_preloaded("status", "--server", secured.process.target, **secured.variables)
     assert done.returncode == 0, done.stderr
 
 
 def test_clients_without_tls_or_without_a_certificate_are_told_what_is_missing(secured: Secured) -> None:
     with Client(secured.process.target) as client, pytest.raises(ServerUnreachable, match="speaks TLS"):
         client.ready()
-    done = run_zoo("models", "--server", secured.process.target, ZOO_TLS_CA_FILE=str(secured.folder / "ca.crt"))
+    done = run_preloaded("models", "--server", secured.process.target, ZOO_TLS_CA_FILE=str(secured.folder / "ca.crt"))
     assert "client certificate" in done.stdout + done.stderr
 
 

@@ -19,6 +19,7 @@ from service.access.scopes import Scope
 from service.access.tokens import new_secret
 from service.pb import access_pb2, fine_tuning_pb2, models_pb2, open_inference_pb2, prediction_pb2
 from service.wire.access.method_scopes import SCOPES
+from tests.support.end_to_end.preloaded import run_preloaded
 from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess, home_with, run_zoo, until
 from tests.support.end_to_end.stubs import TRANSFORMER, stubs_of
 
@@ -47,7 +48,7 @@ class TokenServer:
 
     def zoo(self, *arguments: str, token: str = "") -> Any:
         """The JSON that a command prints."""
-        done = run_zoo(*arguments, "--json", **self.settings, ZOO_TOKEN=token, ZOO_SERVER=self.process.target)
+        done = run_preloaded(*arguments, "--json", **self.settings, ZOO_TOKEN=token, ZOO_SERVER=self.process.target)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

@@ -16,14 +16,13 @@ import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from service.client import AsyncClient, Client, Embedding
-from tests.support.end_to_end.preloaded import refuses_to_start
+from tests.support.end_to_end.preloaded import refuses_to_start, run_preloaded
 from tests.support.end_to_end.server_process import (
     BEYOND_LOOPBACK,
     REPOSITORY,
     TIMEOUT_S,
     ServerProcess,
     environment,
-    run_zoo,
 )
 from tests.support.end_to_end.stubs import TRANSFORMER, stubs_of
 
@@ -87,11 +86,11 @@ def test_printed_command_works_as_it_is_pasted(server: ServerProcess, path: Path
 
 
 def test_commands_take_the_socket_by_option_and_by_environment(server: ServerProcess, path: Path) -> None:
-    done = run_zoo("status", "--server", f"unix:{path.name}", cwd=path.parent)
+    done = run_preloaded("status", "--server", f"unix:{path.name}", cwd=path.parent)
     assert done.returncode == 0, done.stderr
     assert f"unix:{path} is live and ready" in done.stdout
-    assert run_zoo("status", ZOO_SERVER=server.target).returncode == 0
-    absent = run_zoo("status", "--server", f"unix:{path}.none")
+    assert run_preloaded("status", ZOO_SERVER=server.target).returncode == 0
+    absent = run_preloaded("status", "--server", f"unix:{path}.none")
     assert absent.returncode == 2
     assert f"no server answers at unix:{path}.none" in absent.stdout + absent.stderr
 
