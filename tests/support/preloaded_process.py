@@ -6,22 +6,31 @@ The keeper waits for its program and sends its exit code back. `python -m tests.
 process; there is one for each process of tests. Tests that depend on how an interpreter starts (its environment, its locale,
 closed streams), or on memory, start it cold.
 
+The processes in which programs pull networks are forks as well (`forked_worker.py`): each would import torch and the makers'
+library, which takes ten seconds. `tests/references/test_pull_process.py` starts them cold.
+
 Imports only the standard library, since the environment of the stock clients has nothing of Zoo.
 """
 
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
 import runpy
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
@@ -38,6 +47,10 @@ IMPORTED = (
     "transformers.models.bert.modeling_bert",
 )
 """The modules of the preloaded process. Those that run as `-m` are not among them: they run as a new module."""
+IMPORTED_TO_PULL = ("service.references.pull", "sentence_transformers", "peft", "transformers.pipelines")
+"""Further modules, imported before the first pull."""
+PULLING = ("service.references.pull_process", "service.references.library_process")
+"""Modules whose `WORKER` is the command line of a process that takes part in a pull."""
 
 
 class PreloadedProcess:
@@ -144,15 +157,20 @@ def _orders() -> socket.socket:
 def main() -> None:
     """Forks for each order. Returns, in the fork, with the end of its program."""
     for name in IMPORTED:
-        __import__(name)
+        import_module(name)
+    _settle()
     orders = socket.socket(fileno=os.dup(0))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers are reaped by the kernel
+    folder = Path(tempfile.mkdtemp(prefix="zoo-tests-"))
+    workers = _listen(folder / "workers")
     while True:
-        data, fds, _, _ = socket.recv_fds(orders, ORDER_BYTES, 4)
+        data, fds = _next_order(orders, workers)
         if not data:
+            shutil.rmtree(folder)
             return
         if os.fork() == 0:
             orders.close()
+            workers.close()
             break
         for fd in fds:
             os.close(fd)
@@ -162,12 +180,63 @@ def main() -> None:
     if pid:
         _keep(pid, status)
     os.close(status)
-    _run(json.loads(data), streams)
+    try:
+        _run(json.loads(data), streams)
+    except SystemExit as ended:
+        _exit(ended.code)
+    _exit(0)
+
+
+def _settle() -> None:
+    """Sets what was imported apart from garbage collection, which would copy its memory into each fork: half a second of work."""
+    gc.collect()
+    gc.freeze()
+
+
+def _exit(code: object) -> None:
+    """Ends as the interpreter does, but leaves the modules to the kernel: to take them down would take over a second."""
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for the threads
+    atexit._run_exitfuncs()
+    if isinstance(code, str):
+        sys.stderr.write(f"{code}\n")
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code if isinstance(code, int) else int(bool(code)))
+
+
+def _listen(path: Path) -> socket.socket:
+    """A socket for the orders of `forked_worker.py`, which stands in place of the interpreter of a pull from now on."""
+    workers = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    workers.bind(str(path))
+    workers.listen(64)
+    for name in PULLING:
+        module: Any = import_module(name)
+        _, _, run = module.WORKER
+        module.WORKER = (str(PYTHON), "-I", "-S", str(Path(__file__).with_name("forked_worker.py")), str(path), run)
+    return workers
+
+
+def _next_order(orders: socket.socket, workers: socket.socket) -> tuple[bytes, list[int]]:
+    """An order and the descriptors of its program. Empty once the process of the tests has ended."""
+    ready, _, _ = select.select([orders, workers], [], [])
+    if orders in ready:
+        return socket.recv_fds(orders, ORDER_BYTES, 4)[:2]
+    if not set(IMPORTED_TO_PULL) <= sys.modules.keys():
+        for name in IMPORTED_TO_PULL:
+            import_module(name)
+        _settle()
+    worker, _ = workers.accept()
+    with worker:
+        return socket.recv_fds(worker, ORDER_BYTES, 4)[:2]
 
 
 def _keep(pid: int, status: int) -> None:
     """Sends the id of the program, waits for it and sends its exit code. Holds no other descriptor. Does not return."""
-    os.write(status, f"{pid}\n".encode())
+    try:
+        os.write(status, f"{pid}\n".encode())
+    except BrokenPipeError:  # whoever asked for it was killed
+        os.kill(pid, signal.SIGKILL)
     ours = os.dup2(status, 3)
     os.closerange(0, 3)
     os.closerange(4, 4096)
@@ -182,6 +251,8 @@ def _keep(pid: int, status: int) -> None:
 
 def _run(order: dict[str, Any], streams: list[int]) -> None:
     """Becomes the program: its streams, its environment, its folder and its arguments."""
+    if order.get("session"):
+        os.setsid()
     for number, fd in enumerate(streams):
         os.dup2(fd, number)
         os.close(fd)
