@@ -73,7 +73,7 @@ class PreloadedProcess:
         status, status_end = os.pipe()
         variables = dict(os.environ if env is None else env)
         order = {"command": [*map(str, command)], "cwd": str(cwd or Path.cwd()), "environment": variables}
-        socket.send_fds(_orders(), [json.dumps(order).encode()], [*given, status_end])
+        socket.send_fds(_preloaded()[0], [json.dumps(order).encode()], [*given, status_end])
         for fd in (*given, status_end):
             os.close(fd)
         self._status = os.fdopen(status, "r", encoding="ascii")
@@ -137,18 +137,36 @@ def _stream(wanted: int | IO[Any], reads: bool) -> tuple[int, int | None]:
     return os.dup(wanted if isinstance(wanted, int) else wanted.fileno()), None
 
 
+def forked_worker(module: str) -> tuple[str, ...]:
+    """The command line of a process that runs a module in a fork: see `forked_worker.py`."""
+    return _worker(_preloaded()[1], module)
+
+
+def _worker(address: Path, module: str) -> tuple[str, ...]:
+    return (str(PYTHON), "-I", "-S", str(Path(__file__).with_name("forked_worker.py")), str(address), module)
+
+
 @cache
-def _orders() -> socket.socket:
-    """The socket of the preloaded process, which ends when this one does."""
+def _preloaded() -> tuple[socket.socket, Path]:
+    """The sockets of the preloaded process, for orders of this process and for those of workers. It ends when this one does."""
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    folder = Path(tempfile.mkdtemp(prefix="zoo-tests-"))
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ZOO_")}
-    process = subprocess.Popen(
-        [PYTHON, "-m", __name__], cwd=REPOSITORY, stdin=its, env=inherited | {"ZOO_OFFLINE": "1"}
-    )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as workers:
+        workers.bind(str(folder / "workers"))
+        workers.listen(64)
+        process = subprocess.Popen(
+            [PYTHON, "-m", __name__, folder / "workers", str(workers.fileno())],
+            cwd=REPOSITORY,
+            stdin=its,
+            env=inherited | {"ZOO_OFFLINE": "1"},
+            pass_fds=[workers.fileno()],
+        )
     its.close()
+    atexit.register(shutil.rmtree, folder)
     atexit.register(process.wait)
     atexit.register(ours.close)
-    return ours
+    return ours, folder / "workers"
 
 
 # ── the preloaded process ─────────────────────────────────────────────────────────────────────────────────────────
@@ -161,12 +179,13 @@ def main() -> None:
     _settle()
     orders = socket.socket(fileno=os.dup(0))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers are reaped by the kernel
-    folder = Path(tempfile.mkdtemp(prefix="zoo-tests-"))
-    workers = _listen(folder / "workers")
+    workers = socket.socket(fileno=int(sys.argv[2]))
+    for name in PULLING:
+        module: Any = import_module(name)
+        module.WORKER = _worker(Path(sys.argv[1]), module.WORKER[-1])
     while True:
         data, fds = _next_order(orders, workers)
         if not data:
-            shutil.rmtree(folder)
             return
         if os.fork() == 0:
             orders.close()
@@ -203,18 +222,6 @@ def _exit(code: object) -> None:
         with suppress(OSError, ValueError):
             stream.flush()
     os._exit(code if isinstance(code, int) else int(bool(code)))
-
-
-def _listen(path: Path) -> socket.socket:
-    """A socket for the orders of `forked_worker.py`, which stands in place of the interpreter of a pull from now on."""
-    workers = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    workers.bind(str(path))
-    workers.listen(64)
-    for name in PULLING:
-        module: Any = import_module(name)
-        _, _, run = module.WORKER
-        module.WORKER = (str(PYTHON), "-I", "-S", str(Path(__file__).with_name("forked_worker.py")), str(path), run)
-    return workers
 
 
 def _next_order(orders: socket.socket, workers: socket.socket) -> tuple[bytes, list[int]]:

@@ -11,11 +11,11 @@ from tests.support.paths import REPOSITORY
 from tests.support.preloaded_process import PreloadedProcess
 
 
-def run_preloaded(*arguments: str | Path, **settings: str) -> subprocess.CompletedProcess[str]:
+def run_preloaded(*arguments: str | Path, cwd: Path = REPOSITORY, **settings: str) -> subprocess.CompletedProcess[str]:
     """As `run_zoo`, in a fork."""
     command = ["zoo", *map(str, arguments)]
     with tempfile.TemporaryFile("w+", encoding="utf-8") as out, tempfile.TemporaryFile("w+", encoding="utf-8") as err:
-        process = PreloadedProcess(command, cwd=REPOSITORY, env=environment(**settings), stdout=out, stderr=err)
+        process = PreloadedProcess(command, cwd=cwd, env=environment(**settings), stdout=out, stderr=err)
         code = process.wait(TIMEOUT_S)
         out.seek(0)
         err.seek(0)
