@@ -216,6 +216,7 @@ def _exit(code: object) -> None:
     """Ends as the interpreter does, but leaves the modules to the kernel: to take them down would take over a second."""
     threading._shutdown()  # type: ignore[attr-defined]  # waits for the threads
     atexit._run_exitfuncs()
+    gc.collect()  # warns of coroutines and files that the program has left
     if isinstance(code, str):
         sys.stderr.write(f"{code}\n")
     for stream in (sys.stdout, sys.stderr):
