@@ -19,6 +19,7 @@ from model_zoo.references.local import LocalRepository
 from model_zoo.references.reference import parse_reference
 from model_zoo.references.repository import MOST_CONFIG_BYTES, config_of
 from model_zoo.store import Store
+from service.references.library_answers import answer
 from service.references.pull import Pulled, pull_reference
 from service.references.verification_inputs import TEXTS
 from service.runtime.network import NetworkRuntime
@@ -31,6 +32,13 @@ from tests.support.references.tiny_generation import gpt2, llama
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # peft calls what transformers has renamed
 LABELS = ("bad", "fair", "good")
 GIVEN = Given(labels=LABELS)
+
+
+@pytest.fixture(autouse=True)
+def library_in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library's own process takes ten seconds to import it. One test keeps it."""
+    if request.function is not test_adapter_on_a_hub_is_pinned_with_its_network:
+        monkeypatch.setattr("service.references.pull.library_answers", lambda _, asked: answer(asked))
 
 
 @pytest.fixture
@@ -100,6 +108,7 @@ def test_lost_weights_are_merged_again_from_the_pinned_files(adapter: Path, base
 def test_adapter_on_a_hub_is_pinned_with_its_network(
     adapter: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The library answers in its own process, as at a user's."""
     hosted = text_adapter(tmp_path / "hosted", base, named="org/base")
     with stand_in_hub() as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
@@ -114,6 +123,7 @@ def test_adapter_on_a_hub_is_pinned_with_its_network(
         np.testing.assert_allclose(logits_of(pulled), by_peft(base, adapter), atol=1e-4)
         assert not list((home / "downloads").glob("[!.]*"))
         # An adapter of this machine for a network on the hub.
+        monkeypatch.setattr("service.references.pull.library_answers", lambda _, asked: answer(asked))
         mixed = pull_reference(parse_reference(f"local:{hosted}"), home, name="mixed", given=GIVEN)
         assert mixed.files.digest == pulled.files.digest
 

@@ -13,6 +13,7 @@ from model_zoo.references.local import LocalRepository
 from model_zoo.references.reference import parse_reference
 from model_zoo.store import Store
 from service.references.footprint import FP32_BYTES, Footprint, Room, footprint, megabytes
+from service.references.library_answers import answer
 from service.references.pull import pull_reference
 from service.runtime.network import NetworkRuntime
 from tests.support.model_zoo.real_models import or_skip
@@ -32,7 +33,10 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_disk_and_memory_of_a_pulled_network_are_as_predicted(layout: str, tmp_path: Path) -> None:
+def test_disk_and_memory_of_a_pulled_network_are_as_predicted(
+    layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.references.pull.library_answers", lambda _, asked: answer(asked))
     (tmp_path / "tiny").mkdir()
     folder = LAYOUTS[layout](tmp_path / "tiny")
     seen: list[Footprint] = []

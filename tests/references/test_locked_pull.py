@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,28 +28,46 @@ def library_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.references.pull.library_answers", lambda _, asked: answer(asked))
 
 
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInHub]:
+@contextmanager
+def hub_of(folder: Path) -> Iterator[StandInHub]:
+    """A hub with the repositories `text` and `photo` of a folder."""
+    with pytest.MonkeyPatch.context() as patch, stand_in_hub() as found:
+        patch.setenv("HF_ENDPOINT", found.url)
+        found.repositories["org/tiny"] = HostedRepository(folder / "text")
+        found.repositories["timm/test_resnet.x"] = HostedRepository(folder / "photo")
+        yield found
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Pulled]]:
+    """A folder with two repositories, their models in the home `first`, and both locked in `zoo.lock`. Tests have copies."""
+    folder = tmp_path_factory.mktemp("made")
     for name in ("text", "photo"):
-        (tmp_path / name).mkdir()
-    with stand_in_hub() as found:
-        monkeypatch.setenv("HF_ENDPOINT", found.url)
-        found.repositories["org/tiny"] = HostedRepository(text_classifier(tmp_path / "text"))
-        found.repositories["timm/test_resnet.x"] = HostedRepository(timm_repository(tmp_path / "photo", classes=4))
+        (folder / name).mkdir()
+    text_classifier(folder / "text")
+    timm_repository(folder / "photo", classes=4)
+    home, given = folder / "first", Given(labels=("cat", "cup", "rocket", "boat"))
+    with hub_of(folder), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("service.references.pull.library_answers", lambda _, asked: answer(asked))
+        found = [
+            pull_reference(parse_reference("hf:org/tiny"), home, name="mine"),
+            pull_reference(parse_reference("timm:test_resnet.x"), home, given=given),
+        ]
+    (folder / "zoo.lock").write_text(text_of_lock(one.card for one in found), encoding="utf-8")
+    return folder, found
+
+
+@pytest.fixture
+def hub(made: tuple[Path, list[Pulled]], tmp_path: Path) -> Iterator[StandInHub]:
+    shutil.copytree(made[0], tmp_path, dirs_exist_ok=True)
+    with hub_of(tmp_path) as found:
         yield found
 
 
 @pytest.fixture
-def pulled(hub: StandInHub, tmp_path: Path) -> list[Pulled]:
-    """Two models of the home `first`, one with names of classes that its user gave, both locked in `zoo.lock`."""
-    home = tmp_path / "first"
-    given = Given(labels=("cat", "cup", "rocket", "boat"))
-    made = [
-        pull_reference(parse_reference("hf:org/tiny"), home, name="mine"),
-        pull_reference(parse_reference("timm:test_resnet.x"), home, given=given),
-    ]
-    (tmp_path / "zoo.lock").write_text(text_of_lock(one.card for one in made), encoding="utf-8")
-    return made
+def pulled(made: tuple[Path, list[Pulled]], hub: StandInHub) -> list[Pulled]:
+    """The two models of the home `first`, one with names of classes that its user gave."""
+    return made[1]
 
 
 def leftovers(home: Path) -> list[str]:

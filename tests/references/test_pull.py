@@ -26,6 +26,7 @@ from model_zoo.network import load_network
 from model_zoo.references.card_plan import Given
 from model_zoo.references.reference import parse_reference
 from model_zoo.store import Store
+from service.references import library_process
 from service.references.footprint import Room
 from service.references.library_answers import answer
 from service.references.pull import Pulled, pull_reference
@@ -34,6 +35,7 @@ from service.runtime.network import NetworkRuntime
 from service.tasks.table import read_labels, task_for
 from service.types import Item
 from tests.support.model_zoo.pulled_cards import add_card, pulled_card
+from tests.support.preloaded_process import forked_worker
 from tests.support.references.stand_in_hub import HostedRepository, stand_in_hub
 from tests.support.references.tiny_repositories import (
     image_classifier,
@@ -59,8 +61,10 @@ LAYOUTS: dict[str, Callable[[Path], Path]] = {
 
 @pytest.fixture(autouse=True)
 def library_here(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """The library answers in this process: its own takes ten seconds to import it. Marked tests have the real one."""
-    if "own_process" not in request.node.name:
+    """The library answers in this process, and in tests of its own process in a fork."""
+    if "own_process" in request.node.name:
+        monkeypatch.setattr(library_process, "WORKER", forked_worker("service.references.library_answers"))
+    else:
         monkeypatch.setattr("service.references.pull.library_answers", lambda _, asked: answer(asked))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from model_zoo.store import Store
 from service.errors import CannotPull, InvalidInput
 from service.references import pull_process, pull_worker
 from service.references.footprint import Footprint
-from service.references.pull_messages import PullOrder
+from service.references.pull_messages import PullOrder, PullReport
 from service.references.pull_process import PulledModel, PullProcess
 from service.references.remote_pulls import PullRequest, RemotePulls
+from tests.support.preloaded_process import forked_worker
 from tests.support.references.tiny_repositories import text_classifier
 
 
@@ -26,6 +28,13 @@ from tests.support.references.tiny_repositories import text_classifier
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "tiny").mkdir()
     return text_classifier(tmp_path / "tiny")
+
+
+@pytest.fixture(autouse=True)
+def forked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes of a pull are forks, unless a test depends on an interpreter of its own."""
+    if "cold" not in request.node.name:
+        monkeypatch.setattr(pull_process, "WORKER", forked_worker("service.references.pull_worker"))
 
 
 def order(folder: Path, home: Path, **changes: object) -> PullOrder:
@@ -41,13 +50,16 @@ def leftovers(home: Path) -> list[Path]:
     return [path for path in home.rglob("*") if path.is_file() and not path.name.endswith(".lock")]
 
 
-def test_model_is_pulled_with_its_lines_and_the_second_time_found(folder: Path, tmp_path: Path) -> None:
+def test_model_is_pulled_by_a_cold_process_with_its_lines_and_the_second_time_found(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lines: list[str] = []
     home = tmp_path / "home"
     assert run(order(folder, home), lines) == PulledModel("tiny", already=False)
     assert [line.partition(":")[0] for line in lines] == ["tiny"] * 3
     assert "on disk" in lines[0]
     assert Store(home).find(Catalog.of_home(home).get("tiny")) is not None
+    monkeypatch.setattr(pull_process, "WORKER", forked_worker("service.references.pull_worker"))
     assert run(order(folder, home)) == PulledModel("tiny", already=True)
 
 
@@ -89,7 +101,12 @@ def test_end_of_the_caller_ends_the_pull_and_leaves_nothing(folder: Path, tmp_pa
     assert leftovers(tmp_path / "home") == []
 
 
-def test_death_of_the_process_is_an_error(folder: Path, tmp_path: Path) -> None:
+def test_death_of_the_process_is_an_error(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process in place of the worker says a line and then reads for ever."""
+    program = (
+        f"import sys; print({PullReport(kind='line', text='a line').model_dump_json()!r}, flush=True); sys.stdin.read()"
+    )
+    monkeypatch.setattr(pull_process, "WORKER", (sys.executable, "-I", "-S", "-c", program))
     asked = PullProcess(order(folder, tmp_path / "home"))
 
     def say(text: str) -> None:
@@ -126,7 +143,6 @@ def test_only_a_pull_from_a_bucket_has_the_keys_of_the_bucket(reference: str, ne
 def test_memory_beyond_the_prediction_is_refused(folder: Path, tmp_path: Path) -> None:
     """The bound is put below what the libraries need, in a process that then pulls."""
     import subprocess
-    import sys
 
     program = (
         "import sys; from service.references import pull_worker as w; "

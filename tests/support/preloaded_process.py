@@ -6,6 +6,9 @@ The keeper waits for its program and sends its exit code back. `python -m tests.
 process; there is one for each process of tests. Tests that depend on how an interpreter starts (its environment, its locale,
 closed streams), or on memory, start it cold.
 
+The processes in which programs pull networks are forks as well (`forked_worker.py`): each would import torch and the makers'
+library, which takes ten seconds. `tests/references/test_pull_process.py` starts them cold.
+
 Imports only the standard library, since the environment of the stock clients has nothing of Zoo.
 """
 
@@ -17,12 +20,17 @@ import json
 import os
 import runpy
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
@@ -39,6 +47,10 @@ IMPORTED = (
     "transformers.models.bert.modeling_bert",
 )
 """The modules of the preloaded process. Those that run as `-m` are not among them: they run as a new module."""
+IMPORTED_TO_PULL = ("service.references.pull", "sentence_transformers", "peft", "transformers.pipelines")
+"""Further modules, imported before the first pull."""
+PULLING = ("service.references.pull_process", "service.references.library_process")
+"""Modules whose `WORKER` is the command line of a process that takes part in a pull."""
 
 
 class PreloadedProcess:
@@ -61,7 +73,7 @@ class PreloadedProcess:
         status, status_end = os.pipe()
         variables = dict(os.environ if env is None else env)
         order = {"command": [*map(str, command)], "cwd": str(cwd or Path.cwd()), "environment": variables}
-        socket.send_fds(_orders(), [json.dumps(order).encode()], [*given, status_end])
+        socket.send_fds(_preloaded()[0], [json.dumps(order).encode()], [*given, status_end])
         for fd in (*given, status_end):
             os.close(fd)
         self._status = os.fdopen(status, "r", encoding="ascii")
@@ -125,18 +137,36 @@ def _stream(wanted: int | IO[Any], reads: bool) -> tuple[int, int | None]:
     return os.dup(wanted if isinstance(wanted, int) else wanted.fileno()), None
 
 
+def forked_worker(module: str) -> tuple[str, ...]:
+    """The command line of a process that runs a module in a fork: see `forked_worker.py`."""
+    return _worker(_preloaded()[1], module)
+
+
+def _worker(address: Path, module: str) -> tuple[str, ...]:
+    return (str(PYTHON), "-I", "-S", str(Path(__file__).with_name("forked_worker.py")), str(address), module)
+
+
 @cache
-def _orders() -> socket.socket:
-    """The socket of the preloaded process, which ends when this one does."""
+def _preloaded() -> tuple[socket.socket, Path]:
+    """The sockets of the preloaded process, for orders of this process and for those of workers. It ends when this one does."""
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    folder = Path(tempfile.mkdtemp(prefix="zoo-tests-"))
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ZOO_")}
-    process = subprocess.Popen(
-        [PYTHON, "-m", __name__], cwd=REPOSITORY, stdin=its, env=inherited | {"ZOO_OFFLINE": "1"}
-    )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as workers:
+        workers.bind(str(folder / "workers"))
+        workers.listen(64)
+        process = subprocess.Popen(
+            [PYTHON, "-m", __name__, folder / "workers", str(workers.fileno())],
+            cwd=REPOSITORY,
+            stdin=its,
+            env=inherited | {"ZOO_OFFLINE": "1"},
+            pass_fds=[workers.fileno()],
+        )
     its.close()
+    atexit.register(shutil.rmtree, folder)
     atexit.register(process.wait)
     atexit.register(ours.close)
-    return ours
+    return ours, folder / "workers"
 
 
 # ── the preloaded process ─────────────────────────────────────────────────────────────────────────────────────────
@@ -145,16 +175,21 @@ def _orders() -> socket.socket:
 def main() -> None:
     """Forks for each order. Returns, in the fork, with the end of its program."""
     for name in IMPORTED:
-        __import__(name)
-    gc.freeze()  # a collection in a fork neither visits nor copies what all forks share
+        import_module(name)
+    _settle()
     orders = socket.socket(fileno=os.dup(0))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers are reaped by the kernel
+    workers = socket.socket(fileno=int(sys.argv[2]))
+    for name in PULLING:
+        module: Any = import_module(name)
+        module.WORKER = _worker(Path(sys.argv[1]), module.WORKER[-1])
     while True:
-        data, fds, _, _ = socket.recv_fds(orders, ORDER_BYTES, 4)
+        data, fds = _next_order(orders, workers)
         if not data:
             return
         if os.fork() == 0:
             orders.close()
+            workers.close()
             break
         for fd in fds:
             os.close(fd)
@@ -164,12 +199,52 @@ def main() -> None:
     if pid:
         _keep(pid, status)
     os.close(status)
-    _run(json.loads(data), streams)
+    try:
+        _run(json.loads(data), streams)
+    except SystemExit as ended:
+        _exit(ended.code)
+    _exit(0)
+
+
+def _settle() -> None:
+    """Sets what was imported apart from garbage collection, which would copy its memory into each fork: half a second of work."""
+    gc.collect()
+    gc.freeze()
+
+
+def _exit(code: object) -> None:
+    """Ends as the interpreter does, but leaves the modules to the kernel: to take them down would take over a second."""
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for the threads
+    atexit._run_exitfuncs()
+    gc.collect()  # warns of coroutines and files that the program has left
+    if isinstance(code, str):
+        sys.stderr.write(f"{code}\n")
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code if isinstance(code, int) else int(bool(code)))
+
+
+def _next_order(orders: socket.socket, workers: socket.socket) -> tuple[bytes, list[int]]:
+    """An order and the descriptors of its program. Empty once the process of the tests has ended."""
+    ready, _, _ = select.select([orders, workers], [], [])
+    if orders in ready:
+        return socket.recv_fds(orders, ORDER_BYTES, 4)[:2]
+    if not set(IMPORTED_TO_PULL) <= sys.modules.keys():
+        for name in IMPORTED_TO_PULL:
+            import_module(name)
+        _settle()
+    worker, _ = workers.accept()
+    with worker:
+        return socket.recv_fds(worker, ORDER_BYTES, 4)[:2]
 
 
 def _keep(pid: int, status: int) -> None:
     """Sends the id of the program, waits for it and sends its exit code. Holds no other descriptor. Does not return."""
-    os.write(status, f"{pid}\n".encode())
+    try:
+        os.write(status, f"{pid}\n".encode())
+    except BrokenPipeError:  # whoever asked for it was killed
+        os.kill(pid, signal.SIGKILL)
     ours = os.dup2(status, 3)
     os.closerange(0, 3)
     os.closerange(4, 4096)
@@ -184,6 +259,8 @@ def _keep(pid: int, status: int) -> None:
 
 def _run(order: dict[str, Any], streams: list[int]) -> None:
     """Becomes the program: its streams, its environment, its folder and its arguments."""
+    if order.get("session"):
+        os.setsid()
     for number, fd in enumerate(streams):
         os.dup2(fd, number)
         os.close(fd)

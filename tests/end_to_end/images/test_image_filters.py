@@ -14,7 +14,8 @@ from PIL import Image, ImageFilter
 
 from service.client import Client, TransformedImage
 from service.pb import models_pb2
-from tests.support.end_to_end.server_process import EXAMPLES, TIMEOUT_S, ServerProcess, run_zoo
+from tests.support.end_to_end.preloaded import run_preloaded
+from tests.support.end_to_end.server_process import EXAMPLES, TIMEOUT_S, ServerProcess
 from tests.support.end_to_end.stubs import Stubs, ask, expect_error, infer, outputs, tensors
 
 NAME = "image_filter"
@@ -117,7 +118,7 @@ def test_bad_image_fails_alone(stubs: Stubs, photo: bytes) -> None:
 
 def test_command_writes_the_picture(server: ServerProcess, photo: bytes, tmp_path: Path) -> None:
     (tmp_path / "photo.png").write_bytes(photo)
-    ended = run_zoo(
+    ended = run_preloaded(
         *("predict", NAME, str(tmp_path / "photo.png"), "--kernel", "-1,0,1,-2,0,2,-1,0,1", "--kernel-offset", "128"),
         *("--draw", str(tmp_path / "out"), "--server", server.target),
     )
@@ -126,5 +127,5 @@ def test_command_writes_the_picture(server: ServerProcess, photo: bytes, tmp_pat
 
 
 def test_model_passes_its_golden_cases_over_the_wire(server: ServerProcess) -> None:
-    ended = run_zoo("verify", NAME, "--server", server.target)
+    ended = run_preloaded("verify", NAME, "--server", server.target)
     assert ended.returncode == 0, ended.stdout + ended.stderr

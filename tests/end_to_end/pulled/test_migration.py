@@ -17,7 +17,8 @@ import pytest
 
 from model_zoo import strict_json
 from model_zoo.golden.golden_case import golden_path
-from tests.support.end_to_end.server_process import TIMEOUT_S, ZOO, ServerProcess, environment
+from tests.support.end_to_end.preloaded import run_preloaded
+from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess, environment
 from tests.support.end_to_end.stubs import infer, outputs, stubs_of
 from tests.support.paths import REPOSITORY
 from tests.support.references.onnx_files import cnn_file
@@ -49,16 +50,18 @@ class Shell:
 
     def run(self, line: str) -> str:
         program, *arguments = shlex.split(line)
-        path = str(ZOO) if program == "zoo" else sys.executable
-        done = subprocess.run(
-            [path, *arguments],
-            cwd=self.folder,
-            env=environment(**self.settings),
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
+        if program == "zoo":
+            done = run_preloaded(*arguments, cwd=self.folder, **self.settings)
+        else:
+            done = subprocess.run(
+                [sys.executable, *arguments],
+                cwd=self.folder,
+                env=environment(**self.settings),
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_S,
+                check=False,
+            )
         assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
         return done.stdout
 

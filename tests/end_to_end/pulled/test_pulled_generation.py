@@ -15,7 +15,8 @@ import transformers
 
 from service.client import Client, GeneratedText
 from service.references.verification_inputs import TEXTS
-from tests.support.end_to_end.server_process import ServerProcess, run_zoo
+from tests.support.end_to_end.preloaded import run_preloaded
+from tests.support.end_to_end.server_process import ServerProcess
 from tests.support.end_to_end.stubs import Stubs, ask, expect_error, infer, outputs, stubs_of, tensors
 from tests.support.references.tiny_generation import gpt2, t5
 
@@ -98,7 +99,7 @@ def test_sdk_and_command_show_the_text(server: ServerProcess, pulled: Stubs) -> 
     with Client(server.target) as client:
         (found,) = client.predict("tiny_rewriter", PROMPTS[0], max_new_tokens=6)
     assert isinstance(found, GeneratedText)
-    shown = run_zoo(
+    shown = run_preloaded(
         "predict", "tiny_rewriter", PROMPTS[0], "--max-new-tokens", "6", "--json", "--server", server.target
     )
     assert shown.returncode == 0, shown.stderr

@@ -21,7 +21,8 @@ from service.client import Client, Transcript
 from service.pb import prediction_pb2
 from service.references.library_answers import answer
 from service.references.pull import pull_reference
-from tests.support.end_to_end.server_process import ServerProcess, run_zoo
+from tests.support.end_to_end.preloaded import run_preloaded
+from tests.support.end_to_end.server_process import ServerProcess
 from tests.support.end_to_end.stubs import Stubs, ask, expect_error, infer, outputs, stubs_of, tensors
 from tests.support.references.tiny_sounds import ctc, wav2vec2, whisper
 
@@ -138,7 +139,7 @@ def test_sdk_and_command_show_the_transcript(server: ServerProcess, tmp_path: Pa
         (found,) = client.predict("tiny_listener", file)
     assert isinstance(found, Transcript)
     assert found.chunks[0].end_s > found.chunks[0].start_s >= 0.0
-    shown = run_zoo("predict", "tiny_listener", str(file), "--json", "--server", server.target)
+    shown = run_preloaded("predict", "tiny_listener", str(file), "--json", "--server", server.target)
     assert shown.returncode == 0, shown.stderr
     line = json.loads(shown.stdout)
     assert line["text"] == found.text
@@ -147,7 +148,7 @@ def test_sdk_and_command_show_the_transcript(server: ServerProcess, tmp_path: Pa
         "start_s": found.chunks[0].start_s,
         "end_s": found.chunks[0].end_s,
     }
-    table = run_zoo("predict", "tiny_listener", str(file), "--server", server.target)
+    table = run_preloaded("predict", "tiny_listener", str(file), "--server", server.target)
     assert found.chunks[0].text[:6] in table.stdout
 
 

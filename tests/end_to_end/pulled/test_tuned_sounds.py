@@ -16,7 +16,7 @@ from service.client import Classification, Client, InvalidRequest, Job, NotFound
 from service.pb import prediction_pb2 as pb
 from service.references.library_answers import answer
 from service.references.pull import pull_reference
-from tests.support.end_to_end.server_process import run_zoo
+from tests.support.end_to_end.preloaded import run_preloaded
 from tests.support.end_to_end.stubs import Stubs, ask, expect_error, infer, outputs, samples, stubs_of
 from tests.support.end_to_end.workshop import RestartableServer
 from tests.support.references.tiny_sounds import wav2vec2, whisper_classifier
@@ -64,7 +64,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tuned]:
         data = client.upload_dataset(root / "long.zip")
         job = client.create_job("window", data.id, "windows", method="lora", hyperparameters={"epochs": 2})
         target = workshop.server.target
-        done = run_zoo("finetune", "ears", folder, "--name", "pitches", "--detach", "--server", target)
+        done = run_preloaded("finetune", "ears", folder, "--name", "pitches", "--detach", "--server", target)
         assert done.returncode == 0, done.stdout + done.stderr
         (other,) = [one for one in client.jobs() if one.model == "pitches"]
         workshop.succeeded(other)
@@ -177,5 +177,5 @@ def test_restarted_server_answers_as_before_and_tunes_the_next_version(tuned: Tu
     tuned.workshop.succeeded(job)
     second = tuned.client.report("pitches", 2).report
     assert second["rival"]["version"] == 1, "versions on the same data are compared"
-    shown = run_zoo("predict", "pitches", files[0], "--json", "--server", tuned.workshop.server.target)
+    shown = run_preloaded("predict", "pitches", files[0], "--json", "--server", tuned.workshop.server.target)
     assert json.loads(shown.stdout)["labels"][0]["name"] in PITCHES

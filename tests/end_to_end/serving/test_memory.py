@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from service.pb import models_pb2
-from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess, run_zoo
+from tests.support.end_to_end.preloaded import run_preloaded
+from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess
 from tests.support.end_to_end.stubs import (
     CNN,
     RNN,
@@ -68,25 +69,27 @@ def test_evicted_model_is_loaded_again_by_a_request(small: ServerProcess, calls:
 def test_model_unloaded_by_a_user_stays_unloaded_and_freed_memory_is_printed(
     small: ServerProcess, calls: Stubs
 ) -> None:
-    assert run_zoo("load", CNN, "--server", small.target).returncode == 0
-    ended = run_zoo("unload", CNN, "--server", small.target)
+    assert run_preloaded("load", CNN, "--server", small.target).returncode == 0
+    ended = run_preloaded("unload", CNN, "--server", small.target)
     assert ended.returncode == 0, ended.stderr
     assert f"{CNN} is UNAVAILABLE: unloaded\nfreed " in ended.stdout
     assert (
         expect_error(lambda: calls.infer(infer(CNN, pixel_values=np.zeros((1, 3, 224, 224), np.float32)))).code
         == "UNAVAILABLE"
     )
-    assert run_zoo("load", CNN, "--server", small.target).returncode == 0
+    assert run_preloaded("load", CNN, "--server", small.target).returncode == 0
 
 
 def test_pinned_model_is_not_evicted_after_an_option_change(small: ServerProcess, calls: Stubs) -> None:
-    assert run_zoo("load", CNN, "--server", small.target).returncode == 0
-    ended = run_zoo("set", CNN, "pinned=true", "max_batch_size=2", "--server", small.target)
+    assert run_preloaded("load", CNN, "--server", small.target).returncode == 0
+    ended = run_preloaded("set", CNN, "pinned=true", "max_batch_size=2", "--server", small.target)
     assert ended.stdout == f"{CNN}: pinned is true\n{CNN}: max_batch_size is 2\n", ended.stderr
     refusal = expect_error(lambda: calls.predict(ask(TRANSFORMER, SENTENCE)))
     assert (refusal.code, refusal.reason, refusal.retry_s) == ("RESOURCE_EXHAUSTED", "MEMORY_FULL", None)
     assert f"(pinned: {CNN}, {RNN})" in refusal.message
-    wrong = run_zoo("set", CNN, "weight=0", "--server", small.target)
+    wrong = run_preloaded("set", CNN, "weight=0", "--server", small.target)
     assert (wrong.returncode, wrong.stderr) == (1, "options.weight: expected a number greater than 0, got 0.0\n")
-    assert run_zoo("set", CNN, "pinned=default", "max_batch_size=default", "--server", small.target).returncode == 0
+    assert (
+        run_preloaded("set", CNN, "pinned=default", "max_batch_size=default", "--server", small.target).returncode == 0
+    )
     assert calls.predict(ask(TRANSFORMER, SENTENCE)).version == 1

@@ -9,10 +9,10 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from service.pb import models_pb2, open_inference_pb2
+from tests.support.end_to_end.preloaded import run_preloaded
 from tests.support.end_to_end.server_process import (
     TIMEOUT_S,
     ServerProcess,
-    run_zoo,
     until,
 )
 from tests.support.end_to_end.stubs import (
@@ -74,7 +74,7 @@ def by_kserve(stubs: Stubs, server: ServerProcess, verb: str) -> None:
 
 
 def by_command(stubs: Stubs, server: ServerProcess, verb: str) -> None:
-    ended = run_zoo(verb, RNN, "--server", server.target)
+    ended = run_preloaded(verb, RNN, "--server", server.target)
     assert ended.returncode == 0, ended.stderr
     assert f"{RNN} is {'READY' if verb == 'load' else 'UNAVAILABLE'}" in ended.stdout
 

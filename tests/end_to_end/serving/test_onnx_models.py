@@ -14,7 +14,8 @@ import torch
 from model_zoo.golden.golden_case import golden_path
 from service.client import Client, Tensors
 from service.pb import open_inference_pb2
-from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess, run_zoo, until
+from tests.support.end_to_end.preloaded import run_preloaded
+from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess, until
 from tests.support.end_to_end.stubs import Stubs, ask, expect_error, infer, outputs, read_tensors, stubs_of, tensors
 from tests.support.references.onnx_files import (
     LONGEST,
@@ -53,14 +54,16 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(files: Path, home: Path) -> Iterator[ServerProcess]:
     """A server that was started with references to files. One of them needed an option, and so was pulled before."""
-    pulled = run_zoo("pull", f"onnx:{files}/tiny_tokens.onnx", "--set", f"max_length={LONGEST}", ZOO_HOME=str(home))
+    pulled = run_preloaded(
+        "pull", f"onnx:{files}/tiny_tokens.onnx", "--set", f"max_length={LONGEST}", ZOO_HOME=str(home)
+    )
     assert pulled.returncode == 0, pulled.stderr
     assert "a batch has one row" not in pulled.stdout
     (files / "labels.txt").write_text("".join(f"{name}\n" for name in LABELS))
     stated = ("size=16", "resize_shorter=16", "interpolation=bilinear", "mean=0.5,0.5,0.5", "std=0.5,0.5,0.5")
     options = [word for one in stated for word in ("--set", one)]
     options += ["--task", "image-classification", "--labels", f"{files}/labels.txt", "--name", "tiny_photo"]
-    pulled = run_zoo("pull", f"onnx:{files}/tiny_cnn.onnx", *options, ZOO_HOME=str(home))
+    pulled = run_preloaded("pull", f"onnx:{files}/tiny_cnn.onnx", *options, ZOO_HOME=str(home))
     assert pulled.returncode == 0, pulled.stderr
     wanted = [f"onnx:{files}/{name}.onnx" for name in ("tiny_cnn", "tiny_mlp", "tiny_single")] + [
         "tiny_tokens",
@@ -166,7 +169,9 @@ def test_command_sends_rows_of_tensors(server: ServerProcess, tmp_path: Path, ho
     np.savez(tmp_path / "rows.npz", x=ROWS[:2])
     (tmp_path / "row.json").write_text(json.dumps({"x": ROWS[2].tolist()}))
     inputs = [f"{tmp_path}/rows.npz", f"{tmp_path}/row.json", json.dumps(ROWS[3].tolist()), '{"x": ["a"]}', "{"]
-    said = run_zoo("predict", "tiny_mlp", *inputs, "--json", "--server", server.ready().target, ZOO_HOME=str(home))
+    said = run_preloaded(
+        "predict", "tiny_mlp", *inputs, "--json", "--server", server.ready().target, ZOO_HOME=str(home)
+    )
     lines = [json.loads(line) for line in said.stdout.splitlines()]
     found = [line["tensors"]["logits"] for line in lines[:4]]
     np.testing.assert_allclose(found, answers(mlp(), ROWS[:4]), atol=1e-4)
@@ -210,17 +215,17 @@ def test_raw_input_is_refused(stubs: Stubs) -> None:
 
 
 def test_model_is_shown_with_what_decides_its_batches(server: ServerProcess, home: Path) -> None:
-    shown = run_zoo("show", "tiny_single", "--server", server.ready().target, ZOO_HOME=str(home))
+    shown = run_preloaded("show", "tiny_single", "--server", server.ready().target, ZOO_HOME=str(home))
     assert "tensors only" in shown.stdout
     assert "the file fixes the first axis of 'x' at 1" in shown.stdout
     assert "onnxruntime" in shown.stdout
-    local = run_zoo("show", "tiny_single", "--server", "127.0.0.1:9", ZOO_HOME=str(home))
+    local = run_preloaded("show", "tiny_single", "--server", "127.0.0.1:9", ZOO_HOME=str(home))
     assert "the file fixes the first axis of 'x' at 1" in local.stdout
 
 
 def test_faster_network_gives_the_same_answers(files: Path, home: Path) -> None:
     """OpenVINO is tried; whether it is faster depends on the machine."""
-    pulled = run_zoo("pull", f"onnx:{files}/tiny_cnn.onnx", "--name", "optimised", ZOO_HOME=str(home))
+    pulled = run_preloaded("pull", f"onnx:{files}/tiny_cnn.onnx", "--name", "optimised", ZOO_HOME=str(home))
     assert pulled.returncode == 0, pulled.stderr
     described = open_inference_pb2.ModelConfigRequest(name="optimised")
     with (
@@ -242,6 +247,6 @@ def test_faster_network_gives_the_same_answers(files: Path, home: Path) -> None:
 
 def test_golden_cases_hold_through_the_server(server: ServerProcess, home: Path) -> None:
     models = ("tiny_mlp", "tiny_tokens", "tiny_photo")
-    said = run_zoo("verify", *models, "--server", server.ready().target, ZOO_HOME=str(home))
+    said = run_preloaded("verify", *models, "--server", server.ready().target, ZOO_HOME=str(home))
     assert said.returncode == 0, said.stdout + said.stderr
     assert "tensors of seed 0" in said.stdout

@@ -19,7 +19,8 @@ from service.pb import open_inference_pb2
 from service.references.library_answers import answer
 from service.references.pull import pull_reference
 from service.references.verification_inputs import PHOTOS
-from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess, run_zoo
+from tests.support.end_to_end.preloaded import run_preloaded
+from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess
 from tests.support.end_to_end.stubs import Stubs, ask, expect_error, infer, outputs, stubs_of, tensors
 from tests.support.references.tiny_image_text import clip, siglip
 from tests.support.tasks.pictures import png
@@ -104,11 +105,11 @@ def test_labels_are_answered_alike_by_message_by_texts_by_sdk_and_by_command(
     )
     (tmp_path / "photo.jpg").write_bytes(JPEGS[0])
     words = [word for label in LABELS for word in ("--label", label)]
-    done = run_zoo("predict", model, str(tmp_path / "photo.jpg"), *words, "--json", "--server", server.target)
+    done = run_preloaded("predict", model, str(tmp_path / "photo.jpg"), *words, "--json", "--server", server.target)
     assert done.returncode == 0, done.stderr
     [line] = [json.loads(line) for line in done.stdout.splitlines()]
     assert {label["name"]: label["score"] for label in line["labels"]} == pytest.approx(answers[0], abs=1e-4)
-    shown = run_zoo("predict", model, str(tmp_path / "photo.jpg"), *words, "--server", server.target)
+    shown = run_preloaded("predict", model, str(tmp_path / "photo.jpg"), *words, "--server", server.target)
     assert max(answers[0], key=lambda name: answers[0][name]) in shown.stdout
 
 
@@ -166,10 +167,10 @@ def test_models_show_both_inputs_and_are_verified_through_the_server(
         ("image", [-1, 1]),
         ("text", [-1, -1]),
     ]
-    done = run_zoo("verify", *MODELS, "--server", server.target, ZOO_HOME=str(home))
+    done = run_preloaded("verify", *MODELS, "--server", server.target, ZOO_HOME=str(home))
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("cat.jpg") == 4
-    calls = run_zoo("show", "tiny_clip", "--server", server.target).stdout
+    calls = run_preloaded("show", "tiny_clip", "--server", server.target).stdout
     assert "--label cat --label dog" in calls
 
 
@@ -254,10 +255,10 @@ def test_photos_are_found_by_free_words_by_the_cosine_of_the_networks_embeddings
     for i, data in enumerate(JPEGS):
         (folder / f"{i}.jpg").write_bytes(data)
     target = ("--index", str(tmp_path / "index.sqlite3"), "--server", server.target, "--json")
-    done = run_zoo("photos", "index", str(folder), "--words-model", "tiny_clip", *target)
+    done = run_preloaded("photos", "index", str(folder), "--words-model", "tiny_clip", *target)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["answered"] == {"words": 2}
-    done = run_zoo("photos", "search", str(folder), "cat", *target)
+    done = run_preloaded("photos", "search", str(folder), "cat", *target)
     assert done.returncode == 0, done.stderr
     found = {photo["photo"]: photo["score"] for photo in json.loads(done.stdout)["photos"]}
     embeddings = outputs(pulled.infer(with_texts("tiny_clip", JPEGS, [sentences(["cat"])] * 2)))

@@ -17,7 +17,8 @@ from service.references.library_answers import answer
 from service.references.library_request import LibraryRequest
 from service.references.pull import pull_reference
 from service.references.verification_inputs import PHOTOS, TEXTS, verification_inputs
-from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess, run_zoo
+from tests.support.end_to_end.preloaded import run_preloaded
+from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess
 from tests.support.end_to_end.stubs import Stubs, ask, expect_error, infer, outputs, stubs_of
 from tests.support.references.tiny_repositories import sentence_encoder, text_classifier, timm_repository
 
@@ -135,11 +136,11 @@ def test_token_beyond_the_vocabulary_is_refused(pulled: Stubs) -> None:
 
 
 def test_pulled_models_are_listed_with_their_origin(pulled: Stubs, folders: dict[str, Path], home: Path) -> None:
-    again = run_zoo("pull", f"local:{folders['tiny_text']}", ZOO_HOME=str(home))
+    again = run_preloaded("pull", f"local:{folders['tiny_text']}", ZOO_HOME=str(home))
     assert again.returncode == 0, again.stderr
     assert "tiny_text: already here" in again.stdout
     assert "equals transformers" in again.stdout
-    listed = run_zoo("models", "--server", "127.0.0.1:9", ZOO_HOME=str(home))
+    listed = run_preloaded("models", "--server", "127.0.0.1:9", ZOO_HOME=str(home))
     assert "tiny_sentence" in listed.stdout
 
 
@@ -150,7 +151,7 @@ def test_command_refuses_what_cannot_be_pulled(tmp_path: Path, home: Path) -> No
         ("ftp:org/name", "is not a reference"),
         ("hf:org/name", "ZOO_OFFLINE"),
     ):
-        refused = run_zoo("pull", reference, "--name", "other", ZOO_HOME=str(home))
+        refused = run_preloaded("pull", reference, "--name", "other", ZOO_HOME=str(home))
         assert refused.returncode == 1
         assert words in refused.stderr, refused.stderr
         assert "Traceback" not in refused.stderr

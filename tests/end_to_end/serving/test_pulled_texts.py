@@ -16,7 +16,8 @@ from service.client import Classification, Client, Entities, FilledMasks, Rankin
 from service.pb import open_inference_pb2, prediction_pb2
 from service.references.library_answers import answer
 from service.references.pull import pull_reference
-from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess, run_zoo
+from tests.support.end_to_end.preloaded import run_preloaded
+from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess
 from tests.support.end_to_end.stubs import Stubs, ask, expect_error, infer, outputs, stubs_of, tensors
 from tests.support.references.tiny_texts import (
     cross_encoder,
@@ -77,7 +78,7 @@ def pair(text: str, text_pair: str) -> dict[str, Any]:
 
 def predicted(server: ServerProcess, *words: str) -> Any:
     """The lines of `zoo predict --json`."""
-    done = run_zoo("predict", *words, "--json", "--server", server.target)
+    done = run_preloaded("predict", *words, "--json", "--server", server.target)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -144,7 +145,7 @@ def test_spans_are_given_alike_by_message_by_tensor_and_by_command(
     assert [x.text for x in found] == [text[start:end] for _, start, end in expected]
     [line] = predicted(server, "tiny_spans", text)
     assert [(x["label"], x["start"], x["end"]) for x in line["entities"]] == expected
-    shown = run_zoo("predict", "tiny_spans", text, "--server", server.target)
+    shown = run_preloaded("predict", "tiny_spans", text, "--server", server.target)
     assert f"at {expected[0][1]} to {expected[0][2]}" in shown.stdout
     with Client(server.target) as client:
         [answer] = client.predict("tiny_spans", text)
@@ -172,7 +173,7 @@ def test_masks_are_filled_alike_by_message_by_tensor_and_by_command(
     assert [(x.token_id, x.token, x.sequence, x.score) for x in mask.candidates] == wanted
     [line] = predicted(server, "tiny_masks", text, "--top-k", "3")
     assert [(x["token_id"], x["token"], x["sequence"], x["score"]) for x in line["masks"][0]] == wanted
-    shown = run_zoo("predict", "tiny_masks", text, "--server", server.target)
+    shown = run_preloaded("predict", "tiny_masks", text, "--server", server.target)
     assert expected[0]["sequence"] in shown.stdout
     with Client(server.target) as client:
         [answer] = client.predict("tiny_masks", text, top_k=3)
@@ -219,7 +220,7 @@ def test_documents_are_ranked_alike_by_message_by_tensor_and_by_command(
     assert scores[:, 0].tolist() == [score for _, score in by_document]
     lines = predicted(server, "tiny_ranking", "--query", QUERY, *DOCUMENTS)
     assert [line["ranking"][0]["score"] for line in lines] == [score for _, score in by_document]
-    shown = run_zoo("predict", "tiny_ranking", "--query", QUERY, *DOCUMENTS, "--server", server.target)
+    shown = run_preloaded("predict", "tiny_ranking", "--query", QUERY, *DOCUMENTS, "--server", server.target)
     assert shown.stdout.count("relevance") == 3
     with Client(server.target) as client:
         [answer] = client.predict("tiny_ranking", {"query": QUERY, "documents": DOCUMENTS}, top_k=2)

@@ -20,7 +20,8 @@ from service.pb import prediction_pb2 as pb
 from service.references.library_answers import answer
 from service.references.pull import pull_reference
 from service.references.verification_inputs import PHOTOS
-from tests.support.end_to_end.server_process import ServerProcess, run_zoo
+from tests.support.end_to_end.preloaded import run_preloaded
+from tests.support.end_to_end.server_process import ServerProcess
 from tests.support.end_to_end.stubs import Stubs, ask, expect_error, infer, outputs, stubs_of
 from tests.support.references.pulled import edges
 from tests.support.references.tiny_vision import DETECTORS, SEGMENTERS
@@ -188,7 +189,7 @@ def test_open_inference_gives_logits_of_low_resolution(pulled: Stubs, model: str
 def test_command_draws_what_was_found(server: ServerProcess, tmp_path: Path, model: str) -> None:
     for name, data in (("cat.jpg", JPEGS[0]), ("turned.png", turned())):
         (tmp_path / name).write_bytes(data)
-    done = run_zoo(
+    done = run_preloaded(
         "predict", model, str(tmp_path), "--draw", str(tmp_path / "drawn"), "--json", "--server", server.target
     )
     assert done.returncode == 0, done.stderr

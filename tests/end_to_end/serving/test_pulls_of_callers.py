@@ -12,7 +12,8 @@ import pytest
 
 from service.client import Classification, Client
 from service.client.errors import ZooClientError
-from tests.support.end_to_end.server_process import ServerProcess, run_zoo, until, zoo_home
+from tests.support.end_to_end.preloaded import run_preloaded
+from tests.support.end_to_end.server_process import ServerProcess, until, zoo_home
 from tests.support.end_to_end.stubs import RNN
 from tests.support.references.stand_in_hub import HostedRepository, StandInHub, stand_in_hub
 from tests.support.references.tiny_repositories import text_classifier
@@ -109,9 +110,11 @@ def test_pull_that_cannot_be_done_says_why(
 
 
 def test_caller_who_leaves_ends_the_pull(running: Running) -> None:
-    _, _, client, settings = running
+    hub, _, client, settings = running
+    hub.answering.clear()
     with pytest.raises(ZooClientError) as error:
         client.pull_model("hf:org/tiny", name="left", timeout=0.5)
+    hub.answering.set()
     assert error.value.code == "DEADLINE_EXCEEDED"
     assert client.pull_model("hf:org/tiny", name="after").model.name == "after"
     assert "left" not in {model.name for model in client.models()}
@@ -120,17 +123,17 @@ def test_caller_who_leaves_ends_the_pull(running: Running) -> None:
 
 def test_command_lets_a_server_pull(running: Running) -> None:
     _, server, client, _ = running
-    done = run_zoo("pull", "hf:org/tiny", "--name", "by_command", "--server", server.target)
+    done = run_preloaded("pull", "hf:org/tiny", "--name", "by_command", "--server", server.target)
     assert done.returncode == 0, done.stderr
     assert "by_command: pulled" in done.stdout
     assert client.model("by_command").state == "UNAVAILABLE"
-    done = run_zoo("pull", "efficientnet_lite0", "--server", server.target)
+    done = run_preloaded("pull", "efficientnet_lite0", "--server", server.target)
     assert (done.returncode, "a server pulls references" in done.stderr) == (2, True)
 
 
 def test_running_server_learns_of_what_the_command_pulls(running: Running, folder: Path) -> None:
     _, _, client, settings = running
-    done = run_zoo("pull", f"local:{folder}", "--name", "beside", **settings)
+    done = run_preloaded("pull", f"local:{folder}", "--name", "beside", **settings)
     assert done.returncode == 0, done.stderr
     assert client.load("beside").state == "READY"
     [found] = client.predict("beside", TEXT)
@@ -152,7 +155,7 @@ def finetuned(base: str, tmp_path: Path, name: str, server: ServerProcess, setti
     lines = [f"{text},{('good', 'bad')[i % 2]}" for i, text in enumerate(texts * 8)]
     data.write_text("\n".join(["text,label", *lines]))
     given = ("--name", name, "--json", "--detach", "--server", server.target)
-    done = run_zoo("finetune", base, str(data), *given, **settings)
+    done = run_preloaded("finetune", base, str(data), *given, **settings)
     assert done.returncode == 0, done.stderr
     job: dict[str, str] = json.loads(done.stdout.splitlines()[-1])["job"]
     return job

@@ -38,14 +38,17 @@ class StandInHub:
     tokens: set[str] = field(default_factory=set)
     sends_parts: bool = True
     """Whether a part of a file can be asked for."""
+    answering: threading.Event = field(default_factory=threading.Event)
+    """Set; while it is not, every request waits."""
 
 
 @contextmanager
 def stand_in_hub() -> Iterator[StandInHub]:
     hub = StandInHub()
+    hub.answering.set()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(hub))
     hub.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
         yield hub
@@ -71,6 +74,7 @@ def _handler(hub: StandInHub) -> type[BaseHTTPRequestHandler]:
         def _answer(self, body: bool) -> None:
             path = unquote(urlsplit(self.path).path)
             hub.requests.append(f"{self.command} {path}")
+            hub.answering.wait()
             if authorization := self.headers.get("Authorization"):
                 hub.tokens.add(authorization)
             if path.startswith("/api/models/"):
