@@ -289,6 +289,16 @@ def test_rules_for_writing_that_are_not_used_are_named() -> None:
     assert planned({**WRITER, "generation_config.json": {"num_beams": 1, "guidance_scale": 1.0}}).notes == ()
 
 
+def test_rules_for_transcripts_that_are_not_used_are_named() -> None:
+    rules = {"no_speech_threshold": 0.6, "num_beams": 5, "repetition_penalty": 1.0, "suppress_tokens": [3]}
+    plan = planned(changed(WHISPER, "generation_config.json", **rules))
+    assert plan.notes == ("its makers' rules for writing are not used: num_beams, no_speech_threshold",)
+    assert " Not used of its rules for writing: num_beams, no_speech_threshold." in plan.fields["provenance"]
+    assert planned(WHISPER).notes == ()
+    words = planned({**CTC, "language_model/5gram.bin": b"words"})
+    assert words.notes == ("its makers' rules for writing are not used: language_model",)
+
+
 @pytest.mark.parametrize(
     ("contents", "words"),
     [
