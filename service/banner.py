@@ -66,7 +66,8 @@ def _server(host: str, port: int) -> str:
 
 
 def _example(card: Card) -> str:
-    """An input that the model takes and that exists: of its card, of the repository if the server runs in it, or of the package."""
+    """An input that the model takes and that exists: of its card, of the repository where the server runs in it, or of the
+    package."""
     sample = sample_of(card)
     match card.raw_input:
         case "image" | "audio":

@@ -49,7 +49,9 @@ def test_banner_prints_an_input_that_the_card_takes(name: str, capsys: pytest.Ca
         case "image" | "audio":
             assert Path(given[0]).is_file()
         case "row":
-            assert json.loads(given[0]).keys() <= {column.name for column in (*card.recipe.numbers, *card.recipe.categories)}  # type: ignore[union-attr]
+            assert json.loads(given[0]).keys() <= {
+                column.name for column in (*card.recipe.numbers, *card.recipe.categories)
+            }  # type: ignore[union-attr]
 
 
 def test_raw_inputs_of_the_test_are_those_of_cards() -> None:

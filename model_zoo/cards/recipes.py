@@ -406,8 +406,8 @@ class RecordRecipe(CardPart):
 
 
 class PieceTokens(CardPart):
-    """Text → token ids by a model of sentencepiece, as the makers' own tokenizer of SigLIP: without capitals, ASCII punctuation and
-    repeated spaces. A long text is cut before the token that ends it."""
+    """Text → token ids by a model of sentencepiece, as the makers' own tokenizer of SigLIP: without capitals, ASCII punctuation
+    and repeated spaces. A long text is cut before the token that ends it."""
 
     file: str = "pieces"
     """Role, in the source's files, of the model of sentencepiece."""
@@ -432,7 +432,7 @@ class LabelledImageRecipe(CardPart):
     simplified: bool = False
     """Whether texts lose their capitals and their ASCII punctuation first, and the tokenizer of `text` reads them."""
     pieces: PieceTokens | None = None
-    """How texts become tokens where the makers' tokenizer is one of sentencepiece; otherwise the tokenizer of `text` reads them."""
+    """How texts become tokens where the makers' tokenizer is one of sentencepiece; else the tokenizer of `text` reads them."""
 
 
 class TensorsRecipe(CardPart):

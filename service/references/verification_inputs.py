@@ -61,8 +61,8 @@ LABELS = (
     "👨\u200d👩\u200d👧 with ☕\ufe0f🥐🥐",
     "ﬁlm of \uff23\uff21\uff34, ½ ÉTÉ ΟΔΟΣ",
 )
-"""Labels for photos: of unlike lengths, with capitals, punctuation and characters beyond ASCII: accents as characters of their own,
-ideographs beside letters, emoji of several characters, and characters that stand for others."""
+"""Labels for photos: of unlike lengths, with capitals, punctuation and characters beyond ASCII: accents as characters of their
+own, ideographs beside letters, emoji of several characters, and characters that stand for others."""
 HYPOTHESES = (PAIRS[0], (TEXTS[3], "This text is about a lamp."), (TEXTS[1], "?"), PAIRS[2])
 """Texts and sentences about them. A sentence is never cut, so that none is long."""
 _BY_TASK: Mapping[str, tuple[GoldenInput, ...]] = {

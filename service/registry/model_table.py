@@ -194,7 +194,9 @@ class ModelTable:
         why = self._why_damaged(name)
         if why is not None:
             return NotFound("model", name, known=why)
-        return NotFound("model", name[:64], similar_names(name, self._records), known=f"models are {', '.join(self._records)}")
+        return NotFound(
+            "model", name[:64], similar_names(name, self._records), known=f"models are {', '.join(self._records)}"
+        )
 
 
 def numbered(record: ModelRecord, number: int, field: str = "version") -> ModelVersion:

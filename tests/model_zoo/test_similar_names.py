@@ -9,7 +9,11 @@ KNOWN = ("zoo_lite1", "zoo_lite0", "zoo_lite2", "zoo_lite3", "all_minilm_l6_v2",
 
 def test_names_that_contain_it_come_first_and_equals_in_alphabetical_order() -> None:
     assert similar_names("zoo-lite", KNOWN) == ["zoo_lite0", "zoo_lite1", "zoo_lite2"]
-    assert similar_names("zoo_lite9", KNOWN) == similar_names("zoo_lite9", KNOWN[::-1]) == [f"zoo_lite{i}" for i in (0, 1, 2)]
+    assert (
+        similar_names("zoo_lite9", KNOWN)
+        == similar_names("zoo_lite9", KNOWN[::-1])
+        == [f"zoo_lite{i}" for i in (0, 1, 2)]
+    )
     assert similar_names("MiniLM", KNOWN) == ["all_minilm_l6_v2"]
     assert similar_names("mod_gru", KNOWN) == ["mood_gru"]
 

@@ -355,7 +355,14 @@ def test_tokenizer_of_sentencepiece_gives_the_answers_of_the_library(tmp_path: P
     model = pulled_here(sentencepiece_siglip, tmp_path / "tiny", tmp_path / "home")
     library: Any = transformers
     tokenizer = library.AutoTokenizer.from_pretrained(model.folder)
-    texts = (*(f"This is a photo of {label}." for label in LABELS), "A photo, of a CAT!", " cat", "▁cat ▁ ", "!", "cat " * 90)
+    texts = (
+        *(f"This is a photo of {label}." for label in LABELS),
+        "A photo, of a CAT!",
+        " cat",
+        "▁cat ▁ ",
+        "!",
+        "cat " * 90,
+    )
     (mine,) = model.task.preprocess(
         [LabelledImageInstance(photo("cat.jpg"), tuple(text.encode() for text in texts), ())], ["instances[0]"]
     )

@@ -35,7 +35,8 @@ WHISPER_RULES: dict[str, Any] = {
     "no_speech_threshold": None,
     "prompt_ids": None,
 }
-"""Fields of its GenerationConfig that may change a transcript → the value without effect. The last ones repeat or skip windows."""
+"""Fields of its GenerationConfig that may change a transcript → the value without effect. The last ones repeat or skip
+windows."""
 
 
 def plan_whisper(network: NetworkClass) -> CardPlan:

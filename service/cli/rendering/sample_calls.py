@@ -1,5 +1,5 @@
-"""Calls of a model to copy: by the command, the SDK, grpcurl and Triton's client. Each is right for the model's raw input, and runs
-as it is."""
+"""Calls of a model to copy: by the command, the SDK, grpcurl and Triton's client. Each is right for the model's raw input, and
+runs as it is."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from service.cli.sample_inputs import SampleInput, sample_path
 
 if TYPE_CHECKING:
     from service.cli.local_catalog import LocalModel
-    from service.client import ModelInfo, TableColumn, TensorSpec
+    from service.client import ModelInfo, TableColumn
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "text-generation": {"max_new_tokens": 20},
@@ -52,7 +52,7 @@ _MOST_STEPS = 4
 def sample_calls(
     model: ModelInfo | LocalModel, server: str, tls: bool = False, sample: SampleInput | None = None
 ) -> dict[str, str]:
-    """`cli`, `python`, `grpcurl` and `tritonclient` → the text of a call. `sample`: of the model's card, where it is known here."""
+    """`cli`, `python`, `grpcurl` and `tritonclient` → the text of a call. `sample`: of the model's card, where it is known."""
     shown = _Shown(model, sample or SampleInput())
     return {
         "cli": _cli(shown, server),

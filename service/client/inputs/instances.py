@@ -18,7 +18,9 @@ from service.types import Array, SamplesInstance
 
 TEXT_PAIR = frozenset({"text", "text_pair"})
 """Keys of two texts that are read together."""
-_MEDIA = frozenset("bmp flac gif heic jpeg jpg m4a mp3 ogg opus png tif tiff wav webp".split())
+_MEDIA = frozenset(
+    ["bmp", "flac", "gif", "heic", "jpeg", "jpg", "m4a", "mp3", "ogg", "opus", "png", "tif", "tiff", "wav", "webp"]
+)
 """Endings of names of files with photos and sounds."""
 _LONGEST_NAME = 1024
 RANKING = frozenset({"query", "documents"})

@@ -51,7 +51,9 @@ KINDS = {
     "series": model("series", inputs=(TensorSpec("context", "FP32", (-1, 24, 1)),)),
     "series of two channels": model("series", inputs=(TensorSpec("context", "FP32", (-1, 3, 2)),)),
     "tensors": model("", inputs=(TensorSpec("ids", "INT64", (-1, -1)), TensorSpec("mask", "BOOL", (-1, -1)))),
-    "large tensors": model("", inputs=(TensorSpec('a "pixel"', "FP32", (-1, 3, 64, 64)), TensorSpec("n", "INT64", (-1,)))),
+    "large tensors": model(
+        "", inputs=(TensorSpec('a "pixel"', "FP32", (-1, 3, 64, 64)), TensorSpec("n", "INT64", (-1,)))
+    ),
 }
 
 
@@ -141,8 +143,15 @@ def test_command_gives_a_document_that_exists_or_that_a_first_line_makes(kind: s
 def test_programs_for_tritons_client_import_what_they_use() -> None:
     for kind in KINDS:
         program = ast.parse(sample_calls(KINDS[kind], "127.0.0.1:8001")["tritonclient"])
-        imported = {name.asname or name.name for node in ast.walk(program) if isinstance(node, ast.Import | ast.ImportFrom) for name in node.names}
-        assigned = {node.id for node in ast.walk(program) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        imported = {
+            name.asname or name.name
+            for node in ast.walk(program)
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for name in node.names
+        }
+        assigned = {
+            node.id for node in ast.walk(program) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        }
         used = {node.id for node in ast.walk(program) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
         assert used <= imported | assigned | {"print", "object", "range", "float"}, kind
 

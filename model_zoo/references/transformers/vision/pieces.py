@@ -1,7 +1,7 @@
 """Texts of the first SigLIP: its makers' tokenizer reads ``spiece.model`` of the package sentencepiece.
 
-Their ``tokenizer.json``, where there is one, is a conversion of it and gives other tokens for some texts, such as those with accents
-as characters of their own. So Zoo reads the model of sentencepiece itself.
+Their ``tokenizer.json``, where there is one, is a conversion of it and gives other tokens for some texts, such as those with
+accents as characters of their own. So Zoo reads the model of sentencepiece itself.
 """
 
 import importlib.util
@@ -43,7 +43,9 @@ def piece_recipes(network: NetworkClass, vocabulary: int, tokens: int) -> tuple[
     refuse_left_truncation(network.repository, settings, {})
     pieces = _read(network)
     if pieces.get_piece_size() > vocabulary:
-        raise network.refuse(f"its {PIECES} has {pieces.get_piece_size():,} pieces, and its network {vocabulary:,} tokens")
+        raise network.refuse(
+            f"its {PIECES} has {pieces.get_piece_size():,} pieces, and its network {vocabulary:,} tokens"
+        )
     pad, end = (_number(network, pieces, settings, name) for name in ("pad_token", "eos_token"))
     text = {"kind": "text", "max_tokens": tokens, "pad_id": pad, "max_characters": _MOST_CHARACTERS}
     return text, {"file": "pieces", "unknown": _token(settings, "unk_token", "<unk>"), "end_id": end}
