@@ -1,5 +1,5 @@
-"""The process of the makers' library, forked from that of a pull: both need torch and transformers, whose import takes longer than
-the comparison of a small network.
+"""The process of the makers' library, forked from that of a pull: both need torch and transformers, whose import takes longer
+than the comparison of a small network.
 
 The fork is made while its parent has one thread, no credentials and no file of a stranger: see `pull_worker`. Later the child
 gets a bound of its memory and one request, and answers as `library_answers.py` does.

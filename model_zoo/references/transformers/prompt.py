@@ -144,7 +144,8 @@ def _lengths(repository: Repository, config: dict[str, Any], given: Given, conti
     if isinstance(limit, int | float) and 0 < limit < _UNLIMITED:
         limits.append(int(limit))
     if not limits and said is None:
-        raise NotDerivable(repository.name, "it does not say how many tokens a text may have", "--set max_tokens=N")
+        reason = "it does not say how many tokens a text may have"
+        given.ask(NotDerivable(repository.name, reason, "--set max_tokens=N"))
     length = min(limits) if limits else _UNLIMITED
     new = min(_MOST_NEW_TOKENS, max(1, length // 2))
     room = length - new if continues else length
