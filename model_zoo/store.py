@@ -210,7 +210,7 @@ class Store:
         pointer = self._pointer(card, recipe_key(card))
         if not card.class_names or pointer.exists():
             return pointer
-        # Releases before 0.2 did not count the names of the classes: their pointer holds where its folder has these names.
+        # Earlier releases did not count the names of the classes: their pointer holds where its folder has these names.
         earlier = self._pointer(card, _key_without_classes(card))
         folder = self._weights / str((strict_json.read_object(earlier) or {}).get("digest"))
         return earlier if _has_labels(folder, card) else pointer

@@ -57,7 +57,8 @@ def derive(repository: Repository, given: Given = Given()) -> CardPlan:  # noqa:
 
 
 def _plan(repository: Repository, given: Given, problems: list[NotDerivable]) -> CardPlan:
-    """The plan by the configuration of a repository. Adds problems that do not end the planning to the list. Raises as `derive`."""
+    """The plan by the configuration of a repository. Problems that do not end the planning are added to the list. Raises as
+    `derive`."""
     config = config_of(repository, "config.json")
     layout = ADAPTER_CONFIG not in repository.files and _has_layout(repository, config)
     folder = encoder_folder(repository) if layout and _planner(repository, config) is plan_sentence_transformers else ""

@@ -71,7 +71,7 @@ def plan_sentence_transformers(repository: Repository, config: dict[str, Any], g
 
 
 def encoder_folder(repository: Repository) -> str:
-    """The folder of the encoder, with a slash at its end; empty for the repository itself, and where no list of modules says it."""
+    """The folder of the encoder, with a slash at its end; empty for the repository itself, and where no list says it."""
     try:
         path = _modules(repository)[0][1]
     except (NotDerivable, IndexError):

@@ -21,7 +21,7 @@ _HEADINGS = {
     "cli": "to call it:",
     "python": "from Python:",
     "grpcurl": "with grpcurl:",
-    "tritonclient": "with Triton's client:",
+    "tritonclient": "with Triton's client, installed in an environment of its own:",
 }
 
 

@@ -66,8 +66,9 @@ def test_programs_are_valid(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_grpcurl_gets_a_request_of_the_protocol(kind: str, tmp_path: Path) -> None:
+def test_grpcurl_gets_a_request_of_the_protocol(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The shell's part of the line runs for real; grpcurl reads the request as JSON of protobuf."""
+    monkeypatch.chdir(tmp_path)
     line, pipe, call = sample_calls(KINDS[kind], "127.0.0.1:8001")["grpcurl"].rpartition(" | ")
     assert (pipe, call) == (" | ", "grpcurl -plaintext -d @ 127.0.0.1:8001 zoo.v1.Prediction/Predict")
     done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
