@@ -1,5 +1,5 @@
 """The answers of the makers' library: `python -m service.references.library_answers`, started by `library_process.py` alone. A
-pull forks the process instead where it can (`forked_library.py`).
+pull forks the process instead where it can (`library/forked_library.py`).
 
 A line of JSON comes on standard input (`LibraryRequest`), and one goes out on standard output: `{"answers": [[…], …]}`, or
 `{"reason": "one sentence"}`. An answer is what the comparison of the task reads (`comparison/`), such as the probabilities of all

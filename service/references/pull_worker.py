@@ -26,7 +26,7 @@ from service.references.footprint import Footprint, Room, megabytes
 from service.references.pull_messages import PullOrder, PullReport
 
 if TYPE_CHECKING:
-    from service.references.forked_library import ForkedLibrary
+    from service.references.library.forked_library import ForkedLibrary
 
 MARGIN = 1.3
 """Of the prediction, beyond which the process gets no more memory."""
@@ -90,7 +90,7 @@ def forked_library(order: PullOrder) -> ForkedLibrary | None:
         return None
     import transformers
 
-    from service.references.forked_library import ForkedLibrary
+    from service.references.library.forked_library import ForkedLibrary
     from service.references.pull import pull_reference
 
     assert pull_reference
