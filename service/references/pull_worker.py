@@ -14,6 +14,7 @@ import threading
 import time
 import traceback
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -88,13 +89,10 @@ def forked_library(order: PullOrder) -> ForkedLibrary | None:
     known = order.home / CARDS / f"{order.name or reference.model_name}.yaml"
     if order.locked is not None or reference.kind in ("onnx", "torchvision") or known.exists():
         return None
-    import transformers
-
     from service.references.library.forked_library import ForkedLibrary
-    from service.references.pull import pull_reference
 
-    assert pull_reference
-    assert transformers.pipeline  # imports what networks, tokenizers and processors need
+    import_module("service.references.pull")
+    import_module("transformers.pipelines")  # with all that networks, tokenizers and processors need
     return ForkedLibrary.fork() if threading.active_count() == 1 else None
 
 
