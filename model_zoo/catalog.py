@@ -3,7 +3,6 @@
 The cards are YAML files in the folder ``cards/`` beside this module, installed or not.
 """
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -15,6 +14,7 @@ from pydantic import ValidationError
 from model_zoo.cards.card import Card
 from model_zoo.cards.weight_source import CardSource, InitialSource
 from model_zoo.errors import InvalidCard, UnknownCard
+from model_zoo.similar_names import similar_names
 
 __all__ = ["CARDS", "Catalog", "card_files", "parse_card"]
 
@@ -160,12 +160,7 @@ class Catalog:
         except KeyError:
             if name in self.damaged:
                 raise InvalidCard(name, self.damaged[name]) from None
-            # Names are compared without separators and case, so that "MiniLM" and "all-minilm-l6-v2" find their card.
-            names = {_compact(known): known for known in self._cards}
-            wanted = _compact(name)
-            near = [known for key, known in names.items() if wanted and wanted in key]
-            near += [names[key] for key in difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)]
-            raise UnknownCard(name, list(dict.fromkeys(near))[:3]) from None
+            raise UnknownCard(name, similar_names(name, self._cards)) from None
 
     def __iter__(self) -> Iterator[Card]:
         return iter(self._cards.values())
@@ -193,7 +188,3 @@ def _card_at(path: Path) -> Card:
     except OSError as error:
         raise InvalidCard(path.name, "its file cannot be read") from error
     return parse_card(text, path.name)
-
-
-def _compact(name: str) -> str:
-    return "".join(character for character in name.lower() if character.isalnum())

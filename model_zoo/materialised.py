@@ -1,9 +1,10 @@
 """The files of a card on this machine."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Materialised"]
+__all__ = ["Materialised", "label_lines"]
 
 
 @dataclass(frozen=True)
@@ -21,3 +22,8 @@ class Materialised:
     weights: Path
     files: dict[str, Path]
     digest: str
+
+
+def label_lines(names: Iterable[str]) -> bytes:
+    """The content of the file of a card's labels: a name a line, in the order of the logits."""
+    return "".join(f"{name}\n" for name in names).encode()

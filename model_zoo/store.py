@@ -28,7 +28,7 @@ from model_zoo.cards.card import Card
 from model_zoo.cards.weight_source import InitialSource, SourceFile, TunedSource
 from model_zoo.errors import ConversionFailed, StoreUnusable
 from model_zoo.locking import exclusive_lock
-from model_zoo.materialised import Materialised
+from model_zoo.materialised import Materialised, label_lines
 from model_zoo.sources.artifact_source import ArtifactSource, Progress
 from model_zoo.sources.digest import check_file, sha256_of_file
 from model_zoo.sources.source_table import Published, artifact_keys, source_for
@@ -38,6 +38,8 @@ __all__ = ["Store", "recipe_key"]
 
 WEIGHTS = "model.safetensors"
 _MANIFEST = "manifest.json"
+_FILES_FROM = {"source", "weights", "architecture", "labels"}
+"""Fields of a card that decide its files, beside the names of its classes."""
 _CONVERTER = 1
 """Part of the recipe key: raise it when the output of ``convert`` changes, so that cards are converted again."""
 
@@ -167,7 +169,7 @@ class Store:
             with suppress(OSError):  # another process has published it first; checked below
                 staging.rename(folder)
             shutil.rmtree(outdated, ignore_errors=True)
-        pointer = self.pointer(card)
+        pointer = self._pointer(card, recipe_key(card))
         pointer.parent.mkdir(parents=True, exist_ok=True)
         staged = pointer.with_name(f".{pointer.name}-{uuid.uuid4().hex}")
         _write_json(staged, {"card": card.name, "digest": name})
@@ -205,7 +207,16 @@ class Store:
 
     def pointer(self, card: Card) -> Path:
         """The file that names the folder of a card; there may be none."""
-        return self._weights / "by-card" / f"{card.name}-{recipe_key(card)}.json"
+        pointer = self._pointer(card, recipe_key(card))
+        if not card.class_names or pointer.exists():
+            return pointer
+        # Earlier releases did not count the names of the classes: their pointer holds where its folder has these names.
+        earlier = self._pointer(card, _key_without_classes(card))
+        folder = self._weights / str((strict_json.read_object(earlier) or {}).get("digest"))
+        return earlier if _has_labels(folder, card) else pointer
+
+    def _pointer(self, card: Card, key: str) -> Path:
+        return self._weights / "by-card" / f"{card.name}-{key}.json"
 
 
 class _Contents(Mapping[str, bytes]):
@@ -234,9 +245,25 @@ def _published(card: Card) -> Published:
 
 def recipe_key(card: Card) -> str:
     """16 hex digits over all fields that decide the files; an edited summary does not change it."""
-    recipe = card.model_dump(mode="json", include={"source", "weights", "architecture", "labels"})
+    return _key(card, _FILES_FROM | {"class_names"}) if card.class_names else _key_without_classes(card)
+
+
+def _key_without_classes(card: Card) -> str:
+    return _key(card, _FILES_FROM)
+
+
+def _key(card: Card, fields: set[str]) -> str:
+    recipe = card.model_dump(mode="json", include=fields)
     text = strict_json.text([_CONVERTER, recipe], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _has_labels(folder: Path, card: Card) -> bool:
+    """Whether the labels in a folder of the store are the classes of a card."""
+    try:
+        return (folder / str(card.labels)).read_bytes() == label_lines(card.class_names)
+    except OSError:
+        return False
 
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from model_zoo import strict_json
+from model_zoo.cards.card import Card
 from service import __version__
 from service.addresses import host_and_port, is_unix
 from service.cli.options import EXAMPLES as INPUTS
+from service.cli.sample_inputs import sample_of, sample_path
 from service.registry.model_status import ModelStatus
 from service.registry.states import ModelState
 from service.runtime.device import DevicePlan
 
-EXAMPLES = {
-    "image": "examples/cat.jpg",
-    "text": '"A cat sleeps on the sofa." "A kitten naps on the couch." "Stocks fell sharply."',
-    "audio": "examples/speech.flac",
+TEXTS = '"A cat sleeps on the sofa." "A kitten naps on the couch." "Stocks fell sharply."'
+OF_TASKS = {
+    "text-ranking": '--query "Where is the cat?" "A cat sleeps on the sofa." "Stocks fell sharply."',
+    "zero-shot-classification": '"Stocks fell sharply." --label money --label sports',
+    "zero-shot-image-classification": "--label cat --label dog",
 }
+"""Of tasks that need more than an input."""
 
 
 def show_live(host: str, port: int, http_port: int, models: Sequence[str], *, tls: bool = False) -> None:
@@ -48,7 +54,7 @@ def show_ready(
         needed = ["ZOO_TLS_CA_FILE or ZOO_TLS=true"] if tls else []
         needed += ["ZOO_TOKEN_FILE or ZOO_TOKEN"] if tokens else []
         lines.append(f"Call it from another terminal{', with ' if needed else ''}{', and '.join(needed)}:")
-        lines += [f"  {_command()} predict{server} {s.name} {_example(s.card.raw_input)}" for s in ready]
+        lines += [f"  {_command()} predict{server} {s.name} {_example(s.card)}" for s in ready]
     _print(*lines)
 
 
@@ -59,15 +65,18 @@ def _server(host: str, port: int) -> str:
     return "" if address == "127.0.0.1:8001" else f" --server {address}"
 
 
-def _example(raw_input: str) -> str:
-    """An input that exists: the example of the repository if the server runs in it, else a golden input of the package."""
-    if raw_input not in EXAMPLES:  # a row, a series or a record of the user's own
-        return INPUTS.get(raw_input, "INPUT")
-    example = EXAMPLES[raw_input]
-    if raw_input == "text" or Path(example).is_file():
-        return example
-    golden = Path(__file__).resolve().parent.parent / "model_zoo" / "golden" / Path(example).name
-    return str(golden) if golden.is_file() else f"FILE.{example.rpartition('.')[2]}"
+def _example(card: Card) -> str:
+    """An input that the model takes and that exists: of its card, of the repository where the server runs in it, or of the
+    package."""
+    sample = sample_of(card)
+    match card.raw_input:
+        case "image" | "audio":
+            return f"{shlex.quote(sample_path(card.raw_input, sample.file))} {OF_TASKS.get(card.task, '')}".rstrip()
+        case "text":
+            return shlex.quote(sample.text) if sample.text else OF_TASKS.get(card.task, TEXTS)
+        case "row" if sample.row:
+            return shlex.quote(strict_json.text(dict(sample.row)))
+    return INPUTS.get(card.raw_input, "INPUT")  # a row, a series or a record of the user's own
 
 
 def _command() -> str:

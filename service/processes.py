@@ -20,7 +20,7 @@ import re
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -63,6 +63,19 @@ def environment_of_offline_child(**added: str) -> dict[str, str]:
 def log_of_libraries() -> int | None:
     """Where a child writes the warnings of libraries: nowhere, unless ZOO_LOG_LEVEL asks for details."""
     return None if os.environ.get("ZOO_LOG_LEVEL", "").lower() == "debug" else subprocess.DEVNULL
+
+
+@contextmanager
+def called_after(call: Callable[[], None], seconds: float) -> Iterator[None]:
+    """Calls in another thread unless the context is left within `seconds`. No call begins after the context."""
+    timer = threading.Timer(seconds, call)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
 
 
 class ChildProcess:
@@ -138,14 +151,8 @@ class ChildProcess:
     @contextmanager
     def killed_after(self, seconds: float) -> Iterator[None]:
         """Kills the session unless the context is left within `seconds`. No kill happens after the context."""
-        timer = threading.Timer(seconds, self.kill)
-        timer.daemon = True
-        timer.start()
-        try:
+        with called_after(self.kill, seconds):
             yield
-        finally:
-            timer.cancel()
-            timer.join()
 
     def end(self, grace_s: float = 0.0) -> int:
         """Closes the pipes, kills the session unless the child ends by itself within `grace_s`, and reaps the child.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import os
 import resource
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from model_zoo.catalog import Catalog
 from model_zoo.locking import try_lock
+from model_zoo.similar_names import similar_names
 from service.access.exposure import check_exposure
 from service.access.tls import Tls
 from service.addresses import UNIX, host_and_port, is_loopback, is_unix
@@ -53,9 +53,7 @@ def check_models(names: tuple[str, ...], catalog: Catalog) -> tuple[str, ...]:
         if name in catalog.damaged:
             raise SettingsError(f"--model or ZOO_MODELS names {name!r}, whose card is damaged: {catalog.damaged[name]}")
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"the zoo has {', '.join(known)}"
-            raise SettingsError(f"--model or ZOO_MODELS names {name!r}, which is not in the zoo; {hint}")
+            raise SettingsError(f"--model or ZOO_MODELS names {name!r}, which is not in the zoo; {_meant(name, known)}")
     return tuple(dict.fromkeys(names)) or tuple(catalog.default_names())
 
 
@@ -64,11 +62,15 @@ def check_options(settings: Settings, catalog: Catalog) -> None:
     known = {card.name: card for card in catalog}
     for name, given in settings.model_options.items():
         if name not in known:
-            near = difflib.get_close_matches(name[:64], known, n=3, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"the zoo has {', '.join(known)}"
-            raise SettingsError(f"--set or ZOO_MODEL_OPTIONS names {name[:64]!r}, which is not in the zoo; {hint}")
+            shown, hint = name[:64], _meant(name, known)
+            raise SettingsError(f"--set or ZOO_MODEL_OPTIONS names {shown!r}, which is not in the zoo; {hint}")
         if (problem := beyond_card(known[name], given)) is not None:
             raise SettingsError(f"--set or ZOO_MODEL_OPTIONS has a wrong '{name}.max_batch_size': {problem}")
+
+
+def _meant(name: str, known: Collection[str]) -> str:
+    near = similar_names(name, known)
+    return f"did you mean {' or '.join(near)}?" if near else f"the zoo has {', '.join(known)}"
 
 
 def device_plan(settings: Settings) -> DevicePlan:

@@ -1,11 +1,16 @@
 """Lines that the server prints at start."""
 
+import json
+import shlex
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
 
 from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import TextRecipe
+from model_zoo.catalog import Catalog
 from service import banner
 from service.registry.states import ModelState
 from service.runtime.device import DevicePlan
@@ -14,7 +19,7 @@ RAW_INPUTS = [kind for kind in get_args(Card.model_fields["raw_input"].annotatio
 
 
 def status(name: str, raw_input: str) -> Any:
-    card = SimpleNamespace(task="a-task", raw_input=raw_input)
+    card = SimpleNamespace(task="a-task", raw_input=raw_input, golden=(), recipe=None)
     return SimpleNamespace(name=name, card=card, state=ModelState.READY, reason="", ever_loaded=True)
 
 
@@ -26,6 +31,27 @@ def test_banner_prints_a_predict_command_for_a_model_of_any_input(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "Serving on cpu, 2 × 1 threads:"
     assert lines[-1].split(" predict mine ")[1].strip()
+
+
+@pytest.mark.parametrize("name", Catalog.from_package().pretrained_names())
+def test_banner_prints_an_input_that_the_card_takes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    card = Catalog.from_package().get(name)
+    banner.show_ready(
+        [SimpleNamespace(name=name, card=card, state=ModelState.READY, reason="", ever_loaded=True)],  # type: ignore[list-item]
+        DevicePlan("cpu", 2, 1),
+        "127.0.0.1",
+        8001,
+    )
+    given = shlex.split(capsys.readouterr().out.splitlines()[-1].split(f" predict {name} ")[1])
+    if isinstance(card.recipe, TextRecipe) and card.task == "fill-mask":
+        assert all(card.recipe.mask_token in text for text in given)
+    match card.raw_input:
+        case "image" | "audio":
+            assert Path(given[0]).is_file()
+        case "row":
+            assert json.loads(given[0]).keys() <= {
+                column.name for column in (*card.recipe.numbers, *card.recipe.categories)
+            }  # type: ignore[union-attr]
 
 
 def test_raw_inputs_of_the_test_are_those_of_cards() -> None:

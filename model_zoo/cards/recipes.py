@@ -16,6 +16,7 @@ __all__ = [
     "ImageRecipe",
     "LabelledImageRecipe",
     "NumberColumn",
+    "PieceTokens",
     "PromptRecipe",
     "Recipe",
     "RecordRecipe",
@@ -404,6 +405,18 @@ class RecordRecipe(CardPart):
     row: RowRecipe
 
 
+class PieceTokens(CardPart):
+    """Text → token ids by a model of sentencepiece, as the makers' own tokenizer of SigLIP: without capitals, ASCII punctuation
+    and repeated spaces. A long text is cut before the token that ends it."""
+
+    file: str = "pieces"
+    """Role, in the source's files, of the model of sentencepiece."""
+    unknown: str = Field(default="<unk>", min_length=1, max_length=100)
+    """The text of the token for unknown pieces, which stands in front of a text while it is read."""
+    end_id: int = Field(ge=0)
+    """Token id that ends each text."""
+
+
 class LabelledImageRecipe(CardPart):
     """An image with texts about labels → FP32 (3, height, width), and token ids of each text (labels, tokens)."""
 
@@ -417,7 +430,9 @@ class LabelledImageRecipe(CardPart):
     """Whether every text is padded to `max_tokens`, as for networks that take the features of the last place. Otherwise texts are
     padded to the longest one of a batch."""
     simplified: bool = False
-    """Whether texts lose their capitals and their ASCII punctuation first, as by the makers' own tokenizer of SigLIP."""
+    """Whether texts lose their capitals and their ASCII punctuation first, and the tokenizer of `text` reads them."""
+    pieces: PieceTokens | None = None
+    """How texts become tokens where the makers' tokenizer is one of sentencepiece; else the tokenizer of `text` reads them."""
 
 
 class TensorsRecipe(CardPart):

@@ -21,12 +21,13 @@ from model_zoo.errors import ConversionFailed
 from model_zoo.formats.plain_state import is_plain_state
 from model_zoo.formats.shared_tensors import without_views
 from model_zoo.formats.torchscript import state_dict_of
+from model_zoo.materialised import label_lines
 from model_zoo.network import build_network
 
 __all__ = ["convert"]
 
 State = dict[str, torch.Tensor]
-SERVED = ("tokenizer", "alphabet")
+SERVED = ("tokenizer", "pieces", "alphabet")
 """Roles of files that a server reads."""
 READ_WHOLE = ("tfjs_layers", "tfjs_graph", "fasttext", "fairseq")
 """Formats whose readers take all files of a card; what a server needs of them is made from them."""
@@ -106,7 +107,7 @@ def _labels(card: Card, folder: Path) -> dict[str, str]:
     if card.labels is None:
         return {}
     names = card.class_names or _imagenet_labels()
-    _write_new(card, folder, card.labels, "".join(f"{label}\n" for label in names).encode())
+    _write_new(card, folder, card.labels, label_lines(names))
     return {"labels": card.labels}
 
 

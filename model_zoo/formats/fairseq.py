@@ -13,9 +13,11 @@ import torch
 
 from model_zoo.formats.plain_state import is_plain_state
 
-__all__ = ["MASK", "SYMBOLS_ROLE", "state_dict_of", "tokenizer_of"]
+__all__ = ["LAYER_NORM_EPS", "MASK", "SYMBOLS_ROLE", "state_dict_of", "symbols_of", "tokenizer_of"]
 
 MASK = "<mask>"
+LAYER_NORM_EPS = 1e-5
+"""That of torch's LayerNorm, with which fairseq builds; transformers' configuration of RoBERTa has another default."""
 SYMBOLS_ROLE = "symbols"
 """Role of the list of symbols."""
 _UNKNOWN = "<unk>"
@@ -71,11 +73,7 @@ def tokenizer_of(symbols: bytes) -> bytes:
     of fairseq, with a beginning and an end. Raises ValueError for a list of other things than single characters."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 
-    lines = symbols.decode("utf-8").split("\n")
-    listed = [line.split()[0] for line in lines if line.strip()]
-    if not 0 < len(listed) <= _MOST_SYMBOLS or len({*listed}) < len(listed) or any(len(one) != 1 for one in listed):
-        raise ValueError(f"expected up to {_MOST_SYMBOLS} different characters, one on a line")
-    vocabulary = {symbol: i for i, symbol in enumerate([*_FIRST, *listed, MASK])}
+    vocabulary = symbols_of(symbols)
     found = Tokenizer(models.WordLevel(vocabulary, unk_token=_UNKNOWN))
     found.pre_tokenizer = pre_tokenizers.Split(Regex(r"\S"), behavior="removed", invert=True)
     found.decoder = decoders.Fuse()
@@ -84,6 +82,15 @@ def tokenizer_of(symbols: bytes) -> bytes:
     )
     found.add_special_tokens([*_FIRST, MASK])
     return found.to_str().encode()
+
+
+def symbols_of(symbols: bytes) -> dict[str, int]:
+    """Token ids by symbol, in the order of fairseq. Raises ValueError for a list of other things than single characters."""
+    lines = symbols.decode("utf-8").split("\n")
+    listed = [line.split()[0] for line in lines if line.strip()]
+    if not 0 < len(listed) <= _MOST_SYMBOLS or len({*listed}) < len(listed) or any(len(one) != 1 for one in listed):
+        raise ValueError(f"expected up to {_MOST_SYMBOLS} different characters, one on a line")
+    return {symbol: i for i, symbol in enumerate([*_FIRST, *listed, MASK])}
 
 
 def _renamed(name: str) -> str:

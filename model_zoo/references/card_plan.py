@@ -53,6 +53,13 @@ class Given:
     """Names of the classes, in the order of the logits."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """``pooling``, ``max_tokens``."""
+    asked: list[NotDerivable] = field(default_factory=list, compare=False, repr=False)
+    """What a user has to state, found while a card is planned."""
+
+    def ask(self, question: NotDerivable) -> None:
+        """Notes what a user has to state. The caller goes on with a stand-in, so that all problems of a repository are found;
+        no card is made of it."""
+        self.asked.append(question)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,9 @@ def class_names(repository: Repository, found: tuple[str, ...], count: int, give
     """Names of the classes: the given ones, else those of the repository. Raises NotDerivable where they do not fit."""
     names = given.labels or found
     if not names:
-        raise NotDerivable(repository.name, f"it does not name its {count:,} classes", "--labels FILE, a name a line")
+        reason = f"it does not name its {count:,} classes"
+        given.ask(NotDerivable(repository.name, reason, "--labels FILE, a name a line"))
+        return tuple(f"class {i}" for i in range(count))
     if len(names) != count:
         raise NotDerivable(repository.name, f"its network has {count:,} classes, but {len(names):,} are named")
     if any(not name.strip() or "\n" in name or not _is_text(name) for name in names):

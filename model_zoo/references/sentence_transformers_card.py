@@ -12,7 +12,7 @@ from model_zoo.references.text_fields import TOKENIZER_FILES, text_batching, tex
 from model_zoo.references.transformers.network_class import architecture_fields, built
 from model_zoo.references.weight_files import weight_files
 
-__all__ = ["plan_sentence_transformers"]
+__all__ = ["encoder_folder", "plan_sentence_transformers"]
 
 _MODULES = "modules.json"
 _POOLINGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
@@ -27,7 +27,7 @@ def plan_sentence_transformers(repository: Repository, config: dict[str, Any], g
             repository.name,
             f"its modules are {', '.join(names)[:200]}; Zoo has Transformer, Pooling and then Normalize or none",
         )
-    folder = f"{kinds[0][1]}/" if kinds[0][1] else ""
+    folder = encoder_folder(repository)
     config = config_of(repository, f"{folder}config.json")
     if "model_type" not in config or "auto_map" in config:
         raise NotDerivable(
@@ -68,6 +68,15 @@ def plan_sentence_transformers(repository: Repository, config: dict[str, Any], g
     beside = [f"{folder}{name}" for name in (*TOKENIZER_FILES, "sentence_bert_config.json")]
     beside += [_MODULES, "config_sentence_transformers.json", *(f"{path}/config.json" for _, path in kinds[1:])]
     return CardPlan("sentence-transformers", fields, roles, tuple(name for name in beside if name in repository.files))
+
+
+def encoder_folder(repository: Repository) -> str:
+    """The folder of the encoder, with a slash at its end; empty for the repository itself, and where no list says it."""
+    try:
+        path = _modules(repository)[0][1]
+    except (NotDerivable, IndexError):
+        return ""
+    return f"{path}/" if path else ""
 
 
 def _modules(repository: Repository) -> list[tuple[str, str]]:

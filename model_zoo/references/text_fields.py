@@ -118,7 +118,9 @@ def _max_tokens(
         offset = int(config.get("pad_token_id") or 0) + 1 if _counts_after_padding(config) else 0
         limits.append(positions - offset)
     if not limits:
-        raise NotDerivable(repository.name, "it does not say how many tokens a text may have", "--set max_tokens=N")
+        reason = "it does not say how many tokens a text may have"
+        given.ask(NotDerivable(repository.name, reason, "--set max_tokens=N"))
+        return 1
     return positive(repository, min(*limits, _MOST_TOKENS), "the number of tokens of a text")
 
 

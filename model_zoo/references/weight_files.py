@@ -2,9 +2,9 @@
 
 from model_zoo import strict_json
 from model_zoo.errors import NotDerivable
-from model_zoo.references.repository import Repository
+from model_zoo.references.repository import ListedFile, Repository
 
-__all__ = ["INDEX", "onnx_instead", "weight_files"]
+__all__ = ["INDEX", "WithWeights", "onnx_instead", "weight_files", "weights_problem"]
 
 INDEX = "weights_index"
 """Role of the list of several files."""
@@ -31,6 +31,25 @@ def weight_files(repository: Repository, folder: str = "") -> dict[str, str]:
     has = f"; it has {found[0]}" if found else ""
     reason = f"it has no {_SINGLE}{has}, and Zoo reads weights from safetensors only"
     raise NotDerivable(repository.name, f"{reason}{onnx_instead(repository)}")
+
+
+def weights_problem(repository: Repository, folder: str = "") -> NotDerivable | None:
+    """What `weight_files` would raise; None where the weights are there."""
+    try:
+        weight_files(repository, folder)
+    except NotDerivable as problem:
+        return problem
+    return None
+
+
+class WithWeights:
+    """A repository that lacks weights, with a stand-in for them: what else it lacks can then be found. No card is made of it."""
+
+    def __init__(self, repository: Repository, folder: str) -> None:
+        self._repository = repository
+        self.name, self.licence, self.task = repository.name, repository.licence, repository.task
+        self.files = {**repository.files, f"{folder}{_SINGLE}": ListedFile(1)}
+        self.read, self.start = repository.read, repository.start
 
 
 def onnx_instead(repository: Repository) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from model_zoo.cards.signature import TensorSpec as CardTensor
     from model_zoo.store import Store
 
+from service.cli.sample_inputs import SampleInput, sample_of
 from service.client import TensorSpec
 
 
@@ -47,6 +48,8 @@ class LocalModel:
     """On held-out data beside a simple rule, a line each; only of networks that Zoo itself has trained."""
     verification: str
     """The comparison with its makers' library when it was pulled, in words; `none` where there was none."""
+    sample: SampleInput = field(default_factory=SampleInput)
+    """An input that it takes, for the calls that `zoo show` prints."""
     note: str = ""
     """Why a batch has one row; empty where rows share batches."""
 
@@ -113,6 +116,7 @@ def _local_model(card: Card, store: Store) -> LocalModel:
         golden_cases=len(card.golden),
         figures=tuple(figure.in_words for figure in card.figures),
         verification=_verification(card),
+        sample=sample_of(card),
         note=f"a batch has one row: {because}" if (because := card.batching.single_rows_because) else "",
     )
 

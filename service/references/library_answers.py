@@ -1,4 +1,5 @@
-"""The answers of the makers' library: `python -m service.references.library_answers`, started by `pull.py` alone.
+"""The answers of the makers' library: `python -m service.references.library_answers`, started by `library_process.py` alone. A
+pull forks the process instead where it can (`library/forked_library.py`).
 
 A line of JSON comes on standard input (`LibraryRequest`), and one goes out on standard output: `{"answers": [[…], …]}`, or
 `{"reason": "one sentence"}`. An answer is what the comparison of the task reads (`comparison/`), such as the probabilities of all
@@ -128,6 +129,20 @@ def _raw_input(one: GoldenInput) -> Any:
     return one.text if one.text_pair is None else {"text": one.text, "text_pair": one.text_pair}
 
 
+def reply_to(request: LibraryRequest) -> str:
+    """The line that is written on standard output, without its end."""
+    try:
+        return strict_json.text({"answers": answer(request)})
+    except strict_json.NotFinite:
+        return strict_json.text({"reason": "they are not finite numbers"})
+    except ImportError as error:
+        traceback.print_exc()
+        return strict_json.text({"reason": f"it is not installed ({error.name})"})
+    except Exception as error:
+        traceback.print_exc()
+        return strict_json.text({"reason": f"it fails ({type(error).__name__}); ZOO_LOG_LEVEL=debug shows why"})
+
+
 def main() -> None:
     """Answers one request. The exit code is 0 also where the library fails."""
     line = sys.stdin.buffer.raw.readline()  # type: ignore[union-attr]  # unbuffered: `end_with_parent` reads the rest
@@ -136,17 +151,7 @@ def main() -> None:
     reply = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)  # the output of libraries goes to the log
     protect()
-    try:
-        text = strict_json.text({"answers": answer(request)})
-    except strict_json.NotFinite:
-        text = strict_json.text({"reason": "they are not finite numbers"})
-    except ImportError as error:
-        traceback.print_exc()
-        text = strict_json.text({"reason": f"it is not installed ({error.name})"})
-    except Exception as error:
-        traceback.print_exc()
-        text = strict_json.text({"reason": f"it fails ({type(error).__name__}); ZOO_LOG_LEVEL=debug shows why"})
-    reply.write(text + "\n")
+    reply.write(reply_to(request) + "\n")
     reply.flush()
 
 

@@ -21,7 +21,11 @@ TIMEOUT_S = 1800.0
 
 def library_answers(reference: str, request: LibraryRequest) -> list[Any]:
     """The library's answer to each input of the request. Raises NotEqual where it gives none; `reference` is for messages."""
-    reply = reply_of(WORKER, strict_json.text(request).encode(), TIMEOUT_S)
+    return answers_of(reference, reply_of(WORKER, strict_json.text(request).encode(), TIMEOUT_S))
+
+
+def answers_of(reference: str, reply: dict[str, Any] | None) -> list[Any]:
+    """The answers in a reply of the process; None where it ended without one. Raises NotEqual."""
     if reply is None:
         reason = "the process that runs it ended without an answer, perhaps for want of memory"
         raise NotEqual(reference, reason, compared=False)

@@ -8,9 +8,10 @@ A card pins the commit and the digests of all files. Pulling the same reference 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from model_zoo.cards.card import Card
 from model_zoo.catalog import CARDS
@@ -40,6 +41,9 @@ from service.settings import HOME_LOCK
 from service.tasks.table import task_for
 from service.verification.probes import alone, invariance_problem
 
+Ask = Callable[[str, LibraryRequest], Sequence[Any]]
+"""As `library_answers`."""
+
 
 @dataclass(frozen=True)
 class _Request:
@@ -53,6 +57,7 @@ class _Request:
     room: Room
     progress: Progress | None
     say: Say
+    ask: Ask | None
 
 
 def pull_reference(
@@ -65,6 +70,7 @@ def pull_reference(
     room: Room = Room(),  # noqa: B008 - frozen
     progress: Progress | None = None,
     say: Say = lambda line: None,
+    ask: Ask | None = None,
 ) -> Pulled:
     """Makes a referenced network a model of this home. Blocks; may take minutes. Of two callers the second waits.
 
@@ -72,6 +78,7 @@ def pull_reference(
         name: of the model; by default that of the repository.
         offline: whether nothing may be fetched.
         say: called with a line for the user before each step that takes long.
+        ask: asks the makers' library; None for a process of its own, which is started when it is asked.
 
     Raises:
         InvalidReference: the name is taken by another model, or is none.
@@ -80,7 +87,7 @@ def pull_reference(
     name = model_name(reference, name)
     try:
         with shared_lock(home / HOME_LOCK), passing_lock(home / CARDS / f".{name}.lock"):
-            return _pull(_Request(reference, home, name, given, offline, room, progress, say))
+            return _pull(_Request(reference, home, name, given, offline, room, progress, say, ask))
     except OSError as error:
         raise StoreUnusable(error.strerror or type(error).__name__) from error
 
@@ -131,7 +138,7 @@ def _converted(plan: CardPlan, place: Place, store: Store, asked: _Request) -> P
     try:
         made = store.materialise(card, asked.progress)
         say(f"{name}: its answers are compared with those of {plan.library}")
-        card = _verified(card, made, plan, place)
+        card = _verified(card, made, plan, place, asked.ask or library_answers)
         publish_card(card, asked.home)
     except BaseException:
         store.remove(card)
@@ -170,7 +177,7 @@ def _part(card: Card) -> Literal["", "image", "text"]:
     return "image" if card.raw_input == "image" else "text"
 
 
-def _verified(card: Card, files: Materialised, plan: CardPlan, place: Place) -> Card:
+def _verified(card: Card, files: Materialised, plan: CardPlan, place: Place, ask: Ask) -> Card:
     recipe, shown = card.recipe, place.repository.name
     inputs = verification_inputs(
         card.raw_input, card.task, getattr(recipe, "pairs", False), getattr(recipe, "mask_token", "")
@@ -189,7 +196,7 @@ def _verified(card: Card, files: Materialised, plan: CardPlan, place: Place) -> 
         inputs=tuple(inputs),
         pictures=card.raw_input == "image",
     )
-    found = library_answers(shown, request)
+    found = ask(shown, request)
     theirs, prepared = found[: len(inputs)], found[len(inputs) :]
     task, runtime = task_for(card, files), NetworkRuntime(load_network(card, files), "cpu")
     if request.pictures:

@@ -1,4 +1,5 @@
-"""Messages between `pull_process` and `pull_worker`: an order on standard input, reports on standard output, in lines of JSON."""
+"""Messages between `pull_process` and `pull_worker`: an order on standard input, and an object
+with variables of the environment; reports on standard output, in lines of JSON."""
 
 from __future__ import annotations
 

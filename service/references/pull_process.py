@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -11,12 +12,18 @@ from pathlib import Path
 from model_zoo import strict_json
 from model_zoo.errors import PullRefused
 from model_zoo.sources.artifact_source import Progress
-from service.processes import ChildProcess, environment_without_secrets, log_of_libraries
+from service.processes import (
+    ChildProcess,
+    environment_of_offline_child,
+    environment_without_secrets,
+    log_of_libraries,
+)
 from service.references.pull_messages import PullOrder, PullReport
 
 GRACE_S = 10.0
 """Time for a process to remove what is half done."""
 WORKER = (sys.executable, "-m", "service.references.pull_worker")
+_HUB_SETTINGS = ("HF_TOKEN_PATH", "HF_HUB_DISABLE_IMPLICIT_TOKEN")
 OF_S3 = "AWS_"
 """Beginning of the variables that a pull from a bucket of S3 needs. The processes that it starts do not have them."""
 
@@ -53,7 +60,7 @@ class PullProcess:
             # An empty working directory: a file in another one could be imported in place of a library.
             process = self._process = ChildProcess.start(
                 WORKER,
-                env=environment_without_secrets(*_needed(self._order)),
+                env=environment_of_offline_child(**_read_at_import()),
                 cwd=Path(empty),
                 stderr=log_of_libraries(),
             )
@@ -61,6 +68,7 @@ class PullProcess:
                 if self._stopped:
                     process.terminate()
                 process.write_line(strict_json.text(self._order).encode())
+                process.write_line(strict_json.text(_credentials(self._order)).encode())
                 last = self._follow(process, say, progress)
             except OSError:
                 last = None
@@ -85,6 +93,18 @@ class PullProcess:
                 case _:
                     return report
         return None
+
+
+def _credentials(order: PullOrder) -> dict[str, str]:
+    """Variables by which a pull finds and convinces a server. The process gets them once it has forked that of the library, whose
+    environment never had them."""
+    allowed, there = environment_without_secrets(*_needed(order)), environment_of_offline_child()
+    return {name: value for name, value in allowed.items() if name not in there}
+
+
+def _read_at_import() -> dict[str, str]:
+    """Settings of the hub's library without secrets, which it reads when it is imported."""
+    return {name: os.environ[name] for name in _HUB_SETTINGS if name in os.environ}
 
 
 def _needed(order: PullOrder) -> tuple[str, ...]:

@@ -14,14 +14,20 @@ import threading
 import time
 import traceback
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from model_zoo import strict_json
+from model_zoo.catalog import CARDS
 from model_zoo.errors import ConversionFailed, ZooModelError
 from service.observability.standard_streams import protect
 from service.references.footprint import Footprint, Room, megabytes
 from service.references.pull_messages import PullOrder, PullReport
+
+if TYPE_CHECKING:
+    from service.references.library.forked_library import ForkedLibrary
 
 MARGIN = 1.3
 """Of the prediction, beyond which the process gets no more memory."""
@@ -72,7 +78,25 @@ def data_bytes() -> int:
     return 0
 
 
-def pull(order: PullOrder, reports: Reports) -> PullReport:
+def forked_library(order: PullOrder) -> ForkedLibrary | None:
+    """The process of the makers' library, forked once all is imported that both processes need; None where none will be asked."""
+    from model_zoo.references.reference import parse_reference
+
+    try:
+        reference = parse_reference(order.reference)
+    except ZooModelError:
+        return None
+    known = order.home / CARDS / f"{order.name or reference.model_name}.yaml"
+    if order.locked is not None or reference.kind in ("onnx", "torchvision") or known.exists():
+        return None
+    from service.references.library.forked_library import ForkedLibrary
+
+    import_module("service.references.pull")
+    import_module("transformers.pipelines")  # with all that networks, tokenizers and processors need
+    return ForkedLibrary.fork() if threading.active_count() == 1 else None
+
+
+def pull(order: PullOrder, reports: Reports, library: ForkedLibrary | None = None) -> PullReport:
     """Carries out an order. Returns the last report."""
     from model_zoo.references.card_plan import Given
     from model_zoo.references.reference import parse_reference
@@ -104,6 +128,7 @@ def pull(order: PullOrder, reports: Reports) -> PullReport:
                 room=room,
                 progress=progress,
                 say=lambda line: reports.write(PullReport(kind="line", text=line)),
+                ask=library.answers if library else None,
             )
     except (ZooModelError, MemoryError) as error:
         if predicted is not None and _lacked_memory(error):
@@ -141,6 +166,8 @@ def main() -> None:
     """Carries out one order. The exit code is 0 also where it is refused."""
     line = sys.stdin.buffer.raw.readline()  # type: ignore[union-attr]  # unbuffered: `_end_with_parent` reads the rest
     order = strict_json.read_model(PullOrder, line)
+    library = forked_library(order)
+    os.environ.update(strict_json.parsed_object(sys.stdin.buffer.raw.readline()) or {})  # type: ignore[union-attr]
     signal.signal(signal.SIGTERM, _stop)
     threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
     resource.setrlimit(resource.RLIMIT_CPU, (MOST_CPU_S, MOST_CPU_S))
@@ -148,11 +175,13 @@ def main() -> None:
     os.dup2(2, 1)  # the output of libraries goes to the log
     protect()
     try:
-        last = pull(order, reports)
+        last = pull(order, reports, library)
     except Exception:
         traceback.print_exc()
         last = PullReport(kind="refused", text="it failed for an unknown reason; ZOO_LOG_LEVEL=debug prints it")
     reports.write(last)
+    if library is not None:
+        library.end()
     os._exit(0)  # what libraries do at exit has no use here, and the parent's closing of the pipe would interrupt it
 
 

@@ -50,8 +50,19 @@ MASKED = (
     TEXTS[5] + " {mask}",
 )
 """Texts for networks that find masked tokens."""
-LABELS = ("cat", "cup of coffee", "Rocket!", "lighthouse keeper who climbs the winding stairs", "Brötchen 🥐")
-"""Labels for photos: of unlike lengths, with capitals, punctuation and characters beyond ASCII."""
+LABELS = (
+    "cat",
+    "cup of coffee",
+    "Rocket!",
+    "lighthouse keeper who climbs the winding stairs",
+    "Brötchen 🥐",
+    "CAFE\u0301 au lait, nai\u0308ve",
+    "中film中, 最初の灯台",
+    "👨\u200d👩\u200d👧 with ☕\ufe0f🥐🥐",
+    "ﬁlm of \uff23\uff21\uff34, ½ ÉTÉ ΟΔΟΣ",
+)
+"""Labels for photos: of unlike lengths, with capitals, punctuation and characters beyond ASCII: accents as characters of their
+own, ideographs beside letters, emoji of several characters, and characters that stand for others."""
 HYPOTHESES = (PAIRS[0], (TEXTS[3], "This text is about a lamp."), (TEXTS[1], "?"), PAIRS[2])
 """Texts and sentences about them. A sentence is never cut, so that none is long."""
 _BY_TASK: Mapping[str, tuple[GoldenInput, ...]] = {

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections.abc import Callable, Iterator, Mapping
 
 from model_zoo.cards.card import Card
+from model_zoo.similar_names import similar_names
 from service.engine.served_head import Served
 from service.engine.served_model import ServedModel
 from service.errors import IllegalMove, InvalidInput, NotFound
@@ -194,8 +194,9 @@ class ModelTable:
         why = self._why_damaged(name)
         if why is not None:
             return NotFound("model", name, known=why)
-        near = difflib.get_close_matches(name[:64], self._records, n=3, cutoff=0.5)
-        return NotFound("model", name[:64], near, known=f"models are {', '.join(self._records)}")
+        return NotFound(
+            "model", name[:64], similar_names(name, self._records), known=f"models are {', '.join(self._records)}"
+        )
 
 
 def numbered(record: ModelRecord, number: int, field: str = "version") -> ModelVersion:

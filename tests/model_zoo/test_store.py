@@ -58,6 +58,34 @@ def test_edited_summary_does_not_fetch_the_card_again(located: Index, tiny_card:
     assert Store(tmp_path).find(tiny_card.model_copy(update={"summary": "Better words."})) == made
 
 
+def test_other_class_names_make_other_labels(located: Index, tiny_card: Card, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first, second = (
+        tiny_card.model_copy(update={"labels": "labels.txt", "class_names": names})
+        for names in (("a", "b"), ("a", "c"))
+    )
+    assert store.materialise(first).files["labels"].read_text() == "a\nb\n"
+    assert store.find(second) is None
+    assert store.materialise(second).files["labels"].read_text() == "a\nc\n"
+    assert store.materialise(first).files["labels"].read_text() == "a\nb\n"
+
+
+def test_store_of_an_earlier_release_is_used_where_its_labels_are_those_of_the_card(
+    located: Index, tiny_card: Card, tmp_path: Path
+) -> None:
+    """Its pointers do not count the names of the classes."""
+    store = Store(tmp_path)
+    card = tiny_card.model_copy(update={"labels": "labels.txt", "class_names": ("a", "b")})
+    made = store.materialise(card)
+    earlier = store.pointer(card.model_copy(update={"class_names": ()}))
+    store.pointer(card).rename(earlier)
+    assert store.find(card) == made
+    assert store.pointer(card) == earlier
+    assert store.find(card.model_copy(update={"class_names": ("a", "c")})) is None
+    store.remove(card)
+    assert not earlier.exists()
+
+
 def test_materialise_removes_the_download_unless_keep_downloads_is_set(
     located: Index, tiny_card: Card, tmp_path: Path
 ) -> None:

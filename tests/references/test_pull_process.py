@@ -140,6 +140,28 @@ def test_only_a_pull_from_a_bucket_has_the_keys_of_the_bucket(reference: str, ne
     assert pull_process._needed(PullOrder(reference=reference, home=Path("/"), memory=1)) == needed
 
 
+def test_credentials_come_after_the_process_of_the_library_was_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of a process stays readable in its memory, so that the child of the library must never have had them."""
+    seen: list[dict[str, str]] = []
+
+    def start(command: object, *, env: dict[str, str], **_: object) -> None:
+        seen.append(env)
+        raise PullRefused("stopped here", "")
+
+    secrets = {"HF_TOKEN": "t", "HTTPS_PROXY": "http://user:password@proxy", "HF_ENDPOINT": "http://hub"}
+    for name, value in {**secrets, "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1", "ZOO_ADMIN_TOKEN": "a"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(pull_process.ChildProcess, "start", start)
+    asked = PullOrder(reference="hf:org/tiny", home=Path("/"), memory=1)
+    with pytest.raises(PullRefused, match="stopped here"):
+        run(asked)
+    assert not seen[0].keys() & {*secrets, "ZOO_ADMIN_TOKEN"}
+    assert seen[0]["HF_HUB_DISABLE_IMPLICIT_TOKEN"] == "1", "it is read when the library is imported"
+    given = pull_process._credentials(asked)
+    assert secrets.items() <= given.items()
+    assert "ZOO_ADMIN_TOKEN" not in given
+
+
 def test_memory_beyond_the_prediction_is_refused(folder: Path, tmp_path: Path) -> None:
     """The bound is put below what the libraries need, in a process that then pulls."""
     import subprocess

@@ -20,6 +20,8 @@ from model_zoo.errors import NotDerivable, NotEqual
 from model_zoo.golden.golden_case import golden_path
 from model_zoo.network import build_network
 from model_zoo.references.card_plan import Given
+from model_zoo.references.derive import derive
+from model_zoo.references.local import LocalRepository
 from model_zoo.references.reference import parse_reference
 from service.errors import InvalidInput
 from service.references.library_answers import answer
@@ -129,7 +131,7 @@ def test_batched_rows_equal_single_ones_with_unlike_numbers_and_lengths_of_label
             assert row[name].shape == array.shape
             np.testing.assert_allclose(row[name], array, atol=1e-4)
     assert together[4]["logits"].shape == (100,)
-    assert together[0]["text_embeds"].shape == (5, together[0]["image_embeds"].shape[0])
+    assert together[0]["text_embeds"].shape == (len(LABELS), together[0]["image_embeds"].shape[0])
 
 
 def test_each_different_text_of_a_batch_runs_once(model: RunningModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +167,7 @@ def test_tensors_of_a_row_are_taken_as_they_are(model: RunningModel) -> None:
     pixels = np.full((64, 64, 3), 127, np.uint8)
     rest = {name: array for name, array in mine.tensors.items() if name != "pixel_values"}
     grey = model.task.row(TensorInstance({"pixels": pixels, **rest}), "p")
-    assert model.alone(grey)["logits"].shape == (5,)
+    assert model.alone(grey)["logits"].shape == (len(LABELS),)
 
 
 def test_wrong_tensors_are_refused_by_name(model: RunningModel) -> None:
@@ -236,7 +238,7 @@ def test_top_k_and_threshold_choose_among_the_labels(model: RunningModel) -> Non
         return found.labels
 
     every = answered()
-    assert len(every) == 5
+    assert len(every) == len(LABELS)
     assert answered(top_k=2) == every[:2]
     assert answered(threshold=every[1].score) == tuple(label for label in every if label.score >= every[1].score)
 
@@ -267,7 +269,7 @@ def test_encoders_alone_give_embeddings_in_the_space_of_both(
     assert isinstance(image, Item)
     np.testing.assert_allclose(towers["images"].alone(image)["embedding"], both["image_embeds"], atol=1e-5)
     sentences = [TextInstance(text) for text in labelled(b"", LABELS, TEMPLATE).texts]
-    texts = [one for one in towers["texts"].task.preprocess(sentences, ["p"] * 5) if isinstance(one, Item)]
+    texts = [one for one in towers["texts"].task.preprocess(sentences, ["p"] * len(sentences)) if isinstance(one, Item)]
     for together in (rows(towers["texts"], texts), [towers["texts"].alone(one) for one in texts]):
         found = np.stack([row["embedding"] for row in together])
         np.testing.assert_allclose(found, both["text_embeds"], atol=1e-5)
@@ -349,18 +351,42 @@ def test_repository_that_makes_no_card_is_refused_with_the_reason(change: Any, r
 
 
 def test_tokenizer_of_sentencepiece_gives_the_answers_of_the_library(tmp_path: Path) -> None:
-    """The pull compares them, with labels that have capitals and punctuation."""
+    """The pull compares them, with labels that have capitals, punctuation and characters beyond ASCII."""
     model = pulled_here(sentencepiece_siglip, tmp_path / "tiny", tmp_path / "home")
-    recipe = model.pulled.card.recipe
-    assert isinstance(recipe, LabelledImageRecipe)
-    assert recipe.simplified
-    (plain, loud) = (
-        model.task.preprocess([LabelledImageInstance(photo("cat.jpg"), (text,), ())], ["instances[0]"])[0]
-        for text in (b"a photo of a cat", b"A photo, of a CAT!")
+    library: Any = transformers
+    tokenizer = library.AutoTokenizer.from_pretrained(model.folder)
+    texts = (
+        *(f"This is a photo of {label}." for label in LABELS),
+        "A photo, of a CAT!",
+        " cat",
+        "▁cat ▁ ",
+        "!",
+        "cat " * 90,
     )
-    assert isinstance(plain, Item)
-    assert isinstance(loud, Item)
-    np.testing.assert_array_equal(plain.tensors["input_ids"], loud.tensors["input_ids"])
+    (mine,) = model.task.preprocess(
+        [LabelledImageInstance(photo("cat.jpg"), tuple(text.encode() for text in texts), ())], ["instances[0]"]
+    )
+    assert isinstance(mine, Item)
+    theirs = tokenizer([*texts], padding="max_length", max_length=64, truncation=True)["input_ids"]
+    np.testing.assert_array_equal(mine.tensors["input_ids"], theirs)
+    assert mine.notes == {"truncated": True}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda f: (f / "spiece.model").unlink(), "it has no spiece.model"),
+        (lambda f: (f / "spiece.model").write_bytes(b"no model"), "spiece.model cannot be read"),
+        (lambda f: changed(f / "tokenizer_config.json", do_lower_case=False), "keeps capitals"),
+        (lambda f: changed(f / "tokenizer_config.json", eos_token="</end>"), "no piece '</end>'"),
+        (lambda f: changed(f / "config.json", text_config__vocab_size=20), "pieces, and its network 20 tokens"),
+    ],
+)
+def test_tokenizer_of_sentencepiece_of_another_form_is_refused(change: Any, reason: str, tmp_path: Path) -> None:
+    sentencepiece_siglip(tmp_path)
+    change(tmp_path)
+    with pytest.raises(NotDerivable, match=reason):
+        derive(LocalRepository(tmp_path))
 
 
 def test_tokenizer_of_a_package_that_is_missing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

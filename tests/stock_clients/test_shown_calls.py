@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.stock_clients.triton_calls import CNN, RNN, TRANSFORMER
-from tests.support.end_to_end.server_process import EXAMPLES, ServerProcess, run_zoo
+from tests.support.end_to_end.server_process import ServerProcess, run_zoo
 
 
 @pytest.mark.parametrize("model", [CNN, RNN, TRANSFORMER])
@@ -20,8 +19,6 @@ def test_shown_program_prints_the_output_of_the_model(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    shutil.copy(EXAMPLES / "cat.jpg", tmp_path / "photo.jpg")
-    shutil.copy(EXAMPLES / "speech.flac", tmp_path / "speech.wav")
     monkeypatch.chdir(tmp_path)
     shown = run_zoo("show", model, "--json", "--server", server.target)
     assert shown.returncode == 0, shown.stderr

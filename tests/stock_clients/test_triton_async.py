@@ -88,7 +88,7 @@ def test_callback_stream_matches_replies_by_id_and_survives_errors(client: trito
         result, error = replies.get(timeout=WAIT_S)
         assert result is None
         assert (
-            read(error).message == f"unknown model 'efficientnet_lite'; did you mean 'efficientnet_lite2' or '{CNN}'?"
+            read(error).message == f"unknown model 'efficientnet_lite'; did you mean '{CNN}' or 'efficientnet_lite2'?"
         )
 
         for i in range(30):

@@ -91,7 +91,7 @@ def test_metadata_of_unknown_model_or_version_is_not_found(client: Client) -> No
     for ask in (client.get_model_metadata, client.get_model_config, client.get_inference_statistics):
         refusal = refused(lambda ask=ask: ask("efficientnet_lite"))
         assert refusal.code == "NOT_FOUND"
-        assert refusal.message == f"unknown model 'efficientnet_lite'; did you mean 'efficientnet_lite2' or '{CNN}'?"
+        assert refusal.message == f"unknown model 'efficientnet_lite'; did you mean '{CNN}' or 'efficientnet_lite2'?"
         assert refused(lambda ask=ask: ask(CNN, "2")).code == "NOT_FOUND"
 
 

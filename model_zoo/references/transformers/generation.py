@@ -5,7 +5,13 @@ from typing import Any
 from model_zoo.references.card_plan import CardPlan
 from model_zoo.references.text_fields import TOKENIZER_FILES, text_inputs
 from model_zoo.references.transformers.network_class import NetworkClass
-from model_zoo.references.transformers.prompt import GENERATION, dropped_rules, generation_settings, prompt_recipe
+from model_zoo.references.transformers.prompt import (
+    GENERATION,
+    dropped_rules,
+    generation_settings,
+    name_dropped,
+    prompt_recipe,
+)
 from model_zoo.references.weight_files import weight_files
 
 __all__ = ["GENERATED", "GENERATION_BATCHING", "PLANNERS", "TASKS", "plan_text_generator"]
@@ -34,10 +40,7 @@ def plan_text_generator(network: NetworkClass) -> CardPlan:
     recipe = prompt_recipe(repository, network.config, network.given, generation, continues)
     fields, _ = network.fields(task, auto_class)
     fields["architecture"]["arguments"]["generation"] = generation
-    dropped = dropped_rules(repository, network.config, generation)
-    notes = (f"its makers' rules for writing are not used: {', '.join(dropped)}",) if dropped else ()
-    if dropped:
-        fields["provenance"] += f" Not used of its rules for writing: {', '.join(dropped)}."
+    notes = name_dropped(fields, dropped_rules(repository, network.config, generation))
     fields |= {
         "family": "transformer",
         "raw_input": "text",

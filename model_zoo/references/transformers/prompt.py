@@ -1,6 +1,7 @@
 """Fields of derived cards for networks that write text: the recipe of a prompt, and what decides the likeliest token."""
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from model_zoo.errors import NotDerivable
@@ -10,7 +11,15 @@ from model_zoo.references.repository import Repository, config_of
 from model_zoo.references.text_fields import refuse_left_truncation
 from model_zoo.references.transformers.tokenizer_file import require_tokenizer_file, tokenizer_of
 
-__all__ = ["GENERATION", "dropped_rules", "generation_settings", "prompt_recipe", "token_numbers"]
+__all__ = [
+    "GENERATION",
+    "NEUTRAL_RULES",
+    "dropped_rules",
+    "generation_settings",
+    "name_dropped",
+    "prompt_recipe",
+    "token_numbers",
+]
 
 GENERATION = "generation_config.json"
 
@@ -33,7 +42,7 @@ _DECODER = (
 )
 """Rules on the tokens before: they hold for a decoder of its own only. A prompt that is padded with others would change them."""
 
-_NEUTRAL: dict[str, Any] = {
+NEUTRAL_RULES: dict[str, Any] = {
     "no_repeat_ngram_size": 0,
     "repetition_penalty": 1,
     "min_length": 0,
@@ -73,11 +82,28 @@ def generation_settings(repository: Repository, config: dict[str, Any], continue
     return found
 
 
-def dropped_rules(repository: Repository, config: dict[str, Any], kept: dict[str, Any]) -> list[str]:
-    """Fields that change what the library writes for the makers of the network, and that are not among those that are `kept`."""
+def dropped_rules(
+    repository: Repository,
+    config: dict[str, Any],
+    kept: dict[str, Any],
+    neutral: Mapping[str, Any] = NEUTRAL_RULES,
+) -> list[str]:
+    """Fields that change what the library writes for the makers of the network, and that are not among those that are ``kept``.
+
+    Args:
+        neutral: the fields, with the value that has no effect.
+    """
     stated = config_of(repository, GENERATION) or config
-    neutral = ((name, (None, value)) for name, value in _NEUTRAL.items() if name not in kept)
-    return [name for name, values in neutral if stated.get(name) not in values]
+    values = ((name, (None, value)) for name, value in neutral.items() if name not in kept)
+    return [name for name, without in values if stated.get(name) not in without]
+
+
+def name_dropped(fields: dict[str, Any], dropped: Sequence[str]) -> tuple[str, ...]:
+    """The notes of a plan about rules that Zoo does not use; they are put into the provenance of its card as well."""
+    if not dropped:
+        return ()
+    fields["provenance"] += f" Not used of its rules for writing: {', '.join(dropped)}."
+    return (f"its makers' rules for writing are not used: {', '.join(dropped)}",)
 
 
 def prompt_recipe(
@@ -118,7 +144,8 @@ def _lengths(repository: Repository, config: dict[str, Any], given: Given, conti
     if isinstance(limit, int | float) and 0 < limit < _UNLIMITED:
         limits.append(int(limit))
     if not limits and said is None:
-        raise NotDerivable(repository.name, "it does not say how many tokens a text may have", "--set max_tokens=N")
+        reason = "it does not say how many tokens a text may have"
+        given.ask(NotDerivable(repository.name, reason, "--set max_tokens=N"))
     length = min(limits) if limits else _UNLIMITED
     new = min(_MOST_NEW_TOKENS, max(1, length // 2))
     room = length - new if continues else length

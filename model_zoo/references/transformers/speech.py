@@ -8,6 +8,7 @@ from model_zoo.references.common_fields import positive
 from model_zoo.references.repository import config_of
 from model_zoo.references.transformers.extractor import PROCESSORS, sound_inputs, sound_recipe
 from model_zoo.references.transformers.network_class import NetworkClass
+from model_zoo.references.transformers.prompt import name_dropped
 from model_zoo.references.transformers.sound import EMBEDDING, plan_sound_encoder
 from model_zoo.references.transformers.whisper import plan_whisper
 from model_zoo.references.weight_files import weight_files
@@ -19,6 +20,8 @@ CTC_SECONDS, CHUNK_SECONDS = 600.0, 30.0
 MOST_LOGITS = 16_000_000
 """Of a whole recording, which its answer holds in memory: a network of many tokens takes shorter ones."""
 
+_LANGUAGE_MODEL = "language_model/"
+"""Folder of a model of words, by which the makers choose among transcripts."""
 _VOCABULARY = ("vocab.json", "added_tokens.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
@@ -58,7 +61,8 @@ def plan_ctc(network: NetworkClass) -> CardPlan:
     }
     roles = {**weight_files(repository), "config": "config.json"}
     extra = tuple(name for name in (*PROCESSORS, *_VOCABULARY) if name in repository.files)
-    return CardPlan("transformers", fields, roles, extra)
+    models = [path for path in repository.files if path.startswith(_LANGUAGE_MODEL)]
+    return CardPlan("transformers", fields, roles, extra, name_dropped(fields, models[:1] and [_LANGUAGE_MODEL[:-1]]))
 
 
 def _tokens(network: NetworkClass, settings: dict[str, Any], count: int) -> list[str]:

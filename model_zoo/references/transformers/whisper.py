@@ -9,16 +9,34 @@ from model_zoo.references.text_fields import TOKENIZER_FILES
 from model_zoo.references.transformers.extractor import PROCESSORS, sound_inputs, sound_recipe
 from model_zoo.references.transformers.generation import GENERATED
 from model_zoo.references.transformers.network_class import NetworkClass
-from model_zoo.references.transformers.prompt import GENERATION, token_numbers
+from model_zoo.references.transformers.prompt import (
+    GENERATION,
+    NEUTRAL_RULES,
+    dropped_rules,
+    name_dropped,
+    token_numbers,
+)
 from model_zoo.references.transformers.sound import EMBEDDING, plan_sound_encoder
 from model_zoo.references.transformers.tokenizer_file import require_tokenizer_file
 from model_zoo.references.weight_files import weight_files
 
-__all__ = ["plan_whisper"]
+__all__ = ["WHISPER_RULES", "plan_whisper"]
 
 RECORDED_SECONDS = 600.0
 """Longest recording."""
 _KEPT = ("eos_token_id", "pad_token_id", "decoder_start_token_id", "suppress_tokens", "begin_suppress_tokens")
+
+WHISPER_RULES: dict[str, Any] = {
+    **NEUTRAL_RULES,
+    "bad_words_ids": None,
+    "condition_on_prev_tokens": False,
+    "compression_ratio_threshold": None,
+    "logprob_threshold": None,
+    "no_speech_threshold": None,
+    "prompt_ids": None,
+}
+"""Fields of its GenerationConfig that may change a transcript → the value without effect. The last ones repeat or skip
+windows."""
 
 
 def plan_whisper(network: NetworkClass) -> CardPlan:
@@ -68,7 +86,8 @@ def plan_whisper(network: NetworkClass) -> CardPlan:
     }
     roles = {**weight_files(repository), "config": "config.json", "tokenizer": "tokenizer.json"}
     beside = (*TOKENIZER_FILES, *PROCESSORS, GENERATION, "normalizer.json")
-    return CardPlan("transformers", fields, roles, tuple(name for name in beside if name in repository.files))
+    notes = name_dropped(fields, dropped_rules(repository, {}, generation, WHISPER_RULES))
+    return CardPlan("transformers", fields, roles, tuple(name for name in beside if name in repository.files), notes)
 
 
 def _prompt(network: NetworkClass, rules: dict[str, Any]) -> tuple[tuple[int | None, ...], tuple[int, ...]]:

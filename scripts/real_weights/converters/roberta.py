@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
-import io
 from pathlib import Path
+
+from model_zoo.formats.fairseq import LAYER_NORM_EPS, state_dict_of, symbols_of
 
 from ..package import OpenedPackage, Package
 from ..written import load_strictly, save_page, save_tokenizer, symbols_tokenizer
@@ -24,25 +24,6 @@ PACKAGE = Package(
     licence="mit",
 )
 
-_RENAMED = (
-    ("decoder.lm_head.layer_norm", "lm_head.layer_norm"),
-    ("decoder.lm_head.dense", "lm_head.dense"),
-    ("decoder.lm_head.weight", "lm_head.decoder.weight"),
-    ("decoder.lm_head.bias", "lm_head.bias"),
-    ("decoder.sentence_encoder.embed_tokens", "roberta.embeddings.word_embeddings"),
-    ("decoder.sentence_encoder.embed_positions", "roberta.embeddings.position_embeddings"),
-    ("decoder.sentence_encoder.emb_layer_norm", "roberta.embeddings.LayerNorm"),
-    ("decoder.sentence_encoder.layers", "roberta.encoder.layer"),
-    ("self_attn_layer_norm", "attention.output.LayerNorm"),
-    ("self_attn.out_proj", "attention.output.dense"),
-    ("self_attn.q_proj", "attention.self.query"),
-    ("self_attn.k_proj", "attention.self.key"),
-    ("self_attn.v_proj", "attention.self.value"),
-    ("fc1", "intermediate.dense"),
-    ("fc2", "output.dense"),
-    ("final_layer_norm", "output.LayerNorm"),
-)
-"""Parts of fairseq's names → those of transformers."""
 _HEADS = 8
 
 
@@ -57,43 +38,30 @@ def convert_light(package: OpenedPackage, folder: Path) -> None:
 
 
 def _convert(package: OpenedPackage, folder: Path, checkpoint: str) -> None:
-    import torch
     from transformers import RobertaConfig, RobertaForMaskedLM
 
-    # The settings of the training are an argparse.Namespace, which is a plain container.
-    with torch.serialization.safe_globals([argparse.Namespace]):
-        stored = torch.load(io.BytesIO(package.read(f"{_FOLDER}/{checkpoint}")), "cpu", weights_only=True)
-    tensors = {_renamed(name): tensor for name, tensor in stored["model"].items()}
-    residues = [line.split()[0] for line in package.read(f"{_FOLDER}/dict.txt").decode().splitlines()]
-    symbols = ["<s>", "<pad>", "</s>", "<unk>", *residues, "<mask>"]
-    vocabulary = {symbol: number for number, symbol in enumerate(symbols)}
+    tensors = state_dict_of(package.read(f"{_FOLDER}/{checkpoint}"))
+    vocabulary = symbols_of(package.read(f"{_FOLDER}/dict.txt"))
     positions, width = tensors["roberta.embeddings.position_embeddings.weight"].shape
     network = RobertaForMaskedLM(
         RobertaConfig(
-            vocab_size=len(symbols),
+            vocab_size=len(vocabulary),
             hidden_size=width,
             num_hidden_layers=sum(name.endswith("attention.self.query.bias") for name in tensors),
             num_attention_heads=_HEADS,
             intermediate_size=len(tensors["roberta.encoder.layer.0.intermediate.dense.bias"]),
             max_position_embeddings=positions,
             type_vocab_size=1,
+            layer_norm_eps=LAYER_NORM_EPS,
             pad_token_id=1,
             bos_token_id=0,
             eos_token_id=2,
         )
     )
-    # fairseq has no embedding of the number of a text.
-    tensors["roberta.embeddings.token_type_embeddings.weight"] = torch.zeros(1, width)
-    load_strictly(network, tensors, tied=("lm_head.decoder.bias",))
+    load_strictly(network, tensors)
     network.save_pretrained(folder)
     tokenizer = symbols_tokenizer(vocabulary, "[A-Z]", start="<s>", end="</s>", unknown="<unk>")
     special = {"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>"}
     special |= {"pad_token": "<pad>", "unk_token": "<unk>", "mask_token": "<mask>"}
     save_tokenizer(folder, tokenizer, model_max_length=positions - 2, **special)
     save_page(folder, PACKAGE.licence, "fill-mask")
-
-
-def _renamed(name: str) -> str:
-    for old, new in _RENAMED:
-        name = name.replace(old, new)
-    return name

@@ -190,7 +190,7 @@ def _run_pull(settings: Settings, label: str, say: Callable[[str], None] = print
     card = Catalog.of_home(settings.home).get(pulled.name)
     files = Store(settings.home).find(card)
     assert files is not None, "a pull ends with its files in place"
-    _describe(card, files, pulled.already, say)
+    _describe(card, files, pulled.already, "locked" in order, say)
     return pulled.name
 
 
@@ -253,7 +253,7 @@ def _pull_card(catalog: Catalog, name: str, settings: Settings) -> bool:
     return True
 
 
-def _describe(card: Card, files: Materialised, already: bool, say: Callable[[str], None]) -> None:
+def _describe(card: Card, files: Materialised, already: bool, locked: bool, say: Callable[[str], None]) -> None:
     size = format_size(files.weights.stat().st_size)
     say(f"{card.name}: {'already here' if already else 'pulled'}, {size} in {files.folder}")
     classes = f", {len(card.class_names):,} classes" if card.class_names else ""
@@ -261,11 +261,23 @@ def _describe(card: Card, files: Materialised, already: bool, say: Callable[[str
     if card.batching.single_rows_because:
         say(f"  a batch has one row: {card.batching.single_rows_because}")
     say(f"  licence: {card.licence.weights}; pulled from {card.reference}")
-    if (seen := card.verification) is not None:
-        say(
-            f"  equals {seen.library} on {seen.inputs} inputs: differs by {seen.max_difference:.2g}, allowed {seen.bound:g}"
-        )
+    for line in _checks(card, already, locked):
+        say(f"  {line}")
     say(f"  serve it: zoo serve --model {card.name}")
+
+
+def _checks(card: Card, already: bool, locked: bool) -> list[str]:
+    """What this pull has checked, and what the card says of an earlier one."""
+    lines = []
+    if locked and already:
+        lines.append("its card is that of the lock file; its files were here, and were not read again")
+    elif locked:
+        files, cases = len(card.source.files), len(card.golden)
+        lines.append(f"{files:,} files have the digests of the lock file, and {cases:,} golden cases of its card hold")
+    if (seen := card.verification) is not None:
+        equals = f"equals {seen.library} on {seen.inputs} inputs: differs by {seen.max_difference:.2g}, allowed {seen.bound:g}"
+        lines.append(f"by its card, as it was pulled first, it {equals}" if locked or already else equals)
+    return lines
 
 
 def _given(task: str, labels: Path | None, assignments: list[str]) -> Given | None:

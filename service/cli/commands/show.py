@@ -21,7 +21,7 @@ _HEADINGS = {
     "cli": "to call it:",
     "python": "from Python:",
     "grpcurl": "with grpcurl:",
-    "tritonclient": "with Triton's client:",
+    "tritonclient": "with Triton's client, installed in an environment of its own:",
 }
 
 
@@ -29,7 +29,7 @@ def show(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = False) -
     """Show everything about a model, and calls of it to copy: command line, Python, grpcurl, Triton's client."""
     from dataclasses import asdict
 
-    from service.cli.local_catalog import local_model
+    from service.cli.local_catalog import local_model, same_model
     from service.cli.rendering.sample_calls import sample_calls
     from service.client import TimedOut, Unavailable
     from service.client.errors import TLS_REASONS
@@ -43,7 +43,8 @@ def show(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = False) -
             if error.reason in TLS_REASONS:
                 raise
             info, live = local_model(model), False
-    calls = sample_calls(info, server, bool(tls_in_use()))
+    known = same_model(info.name, info.weights_sha256) if live else local_model(info.name)
+    calls = sample_calls(info, server, bool(tls_in_use()), known.sample if known else None)
     if as_json:
         print_json({"source": "server" if live else "catalog", "server": server, "model": asdict(info), "calls": calls})
         return

@@ -1,17 +1,30 @@
-"""Calls of a model to copy: by the command, the SDK, grpcurl and Triton's client. Each is right for the model's raw input."""
+"""Calls of a model to copy: by the command, the SDK, grpcurl and Triton's client. Each is right for the model's raw input, and
+runs as it is."""
 
 from __future__ import annotations
 
+import math
 import shlex
 from typing import TYPE_CHECKING, Any
 
 from model_zoo import strict_json
 from service.addresses import is_unix
-from service.cli.options import DEFAULT_SERVER, EXAMPLES
+from service.cli.options import DEFAULT_SERVER
+from service.cli.rendering.sample_tensors import (
+    array,
+    document,
+    is_too_long,
+    made_by_python,
+    ones,
+    ones_of_python,
+    row_shape,
+    tensor_message,
+)
+from service.cli.sample_inputs import SampleInput, sample_path
 
 if TYPE_CHECKING:
     from service.cli.local_catalog import LocalModel
-    from service.client import ModelInfo, TableColumn, TensorSpec
+    from service.client import ModelInfo, TableColumn
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "text-generation": {"max_new_tokens": 20},
@@ -19,7 +32,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "zero-shot-image-classification": {"candidate_labels": ["cat", "dog"]},
 }
 """Options that a call of a task is shown with, by their names in `PredictOptions`."""
-FILES = {"image": "photo.jpg", "audio": "speech.wav"}
 TEXT, QUERY = "any sentence", "a question"
 SECOND = {"text-ranking": TEXT, "zero-shot-classification": "This example is sports."}
 """The second text of models that read nothing but two together, by task."""
@@ -37,25 +49,72 @@ _MOST_STEPS = 4
 """Steps of a series that are written out."""
 
 
-def sample_calls(model: ModelInfo | LocalModel, server: str, tls: bool = False) -> dict[str, str]:
-    """`cli`, `python`, `grpcurl` and `tritonclient` → the text of a call. Inputs are files `photo.jpg` and `speech.wav`."""
+def sample_calls(
+    model: ModelInfo | LocalModel, server: str, tls: bool = False, sample: SampleInput | None = None
+) -> dict[str, str]:
+    """`cli`, `python`, `grpcurl` and `tritonclient` → the text of a call. `sample`: of the model's card, where it is known."""
+    shown = _Shown(model, sample or SampleInput())
     return {
-        "cli": _cli(model, server),
-        "python": _python(model, server),
-        "grpcurl": _grpcurl(model, server, tls),
-        "tritonclient": _tritonclient(model, server, tls),
+        "cli": _cli(shown, server),
+        "python": _python(shown, server),
+        "grpcurl": _grpcurl(shown, server, tls),
+        "tritonclient": _tritonclient(shown, server, tls),
     }
 
 
-def _cli(model: ModelInfo | LocalModel, server: str) -> str:
+class _Shown:
+    """A model with its sample input."""
+
+    def __init__(self, model: ModelInfo | LocalModel, sample: SampleInput) -> None:
+        self.model = model
+        self.path = sample_path(model.raw_input, sample.file) if model.raw_input in ("image", "audio", "record") else ""
+        self.text = sample.text or (
+            "any [MASK] sentence" if model.task == "fill-mask" else QUERY if model.task == "text-ranking" else TEXT
+        )
+        columns: tuple[TableColumn, ...] = getattr(model, "columns", ())
+        cells = {column.name: column.categories[0] if column.categories else 1.0 for column in columns[:_MOST_COLUMNS]}
+        self.row = cells or dict(sample.row) or {"COLUMN": 1.0}
+
+
+def _cli(shown: _Shown, server: str) -> str:
+    model = shown.model
     where = "" if server == DEFAULT_SERVER else f"--server {shlex.quote(server)} "
     options = "".join(_flag(name, value) for name, value in _options(model).items())
-    example = EXAMPLES.get(model.raw_input, "INPUT")
-    if model.task in ("fill-mask", "text-ranking"):
-        example = shlex.quote(_text(model)) if model.task == "fill-mask" else f"--query {shlex.quote(QUERY)} '{TEXT}'"
+    first, given = _argument(shown)
     if _learned_pairs(model):
         options = f" --text-pair {shlex.quote(SECOND_OF_PAIR)}{options}"
-    return f"zoo predict {where}{model.name} {example}{options}"
+    return f"{first}zoo predict {where}{model.name} {given}{options}"
+
+
+def _argument(shown: _Shown) -> tuple[str, str]:
+    """What stands before the command, and its argument."""
+    model = shown.model
+    match model.raw_input:
+        case "image" | "audio":
+            return "", shlex.quote(shown.path)
+        case "text" if model.task == "text-ranking":
+            return "", f"--query {shlex.quote(QUERY)} {shlex.quote(TEXT)}"
+        case "text":
+            return "", shlex.quote(shown.text)
+        case "row":
+            return "", shlex.quote(strict_json.text(shown.row))
+        case "record":
+            return "", shlex.quote(strict_json.text({"image": shown.path, "row": shown.row}))
+        case "series":
+            steps, channels = _series_shape(model)
+            step = f"[float(i)] * {channels}" if channels > 1 else "float(i)"
+            return document(
+                lambda: [[float(i)] * channels if channels > 1 else float(i) for i in range(steps)],
+                f"[{step} for i in range({steps})]",
+                steps * channels,
+            )
+        case _:
+            parts = (f"{strict_json.text(tensor.name)}: {ones_of_python(tensor)}" for tensor in model.inputs)
+            return document(
+                lambda: {tensor.name: ones(row_shape(tensor)) for tensor in model.inputs},
+                f"{{{', '.join(parts)}}}",
+                sum(math.prod(row_shape(tensor)) for tensor in model.inputs),
+            )
 
 
 def _learned_pairs(model: ModelInfo | LocalModel) -> bool:
@@ -75,31 +134,27 @@ def _flag(name: str, value: Any) -> str:
     return "".join(f" --{FLAGS.get(name, name).replace('_', '-')} {one}" for one in values)
 
 
-def _text(model: ModelInfo | LocalModel) -> str:
-    """A text; the makers of a model that finds masked tokens may write the mask otherwise, which its error says."""
-    return "any [MASK] sentence" if model.task == "fill-mask" else QUERY if model.task == "text-ranking" else TEXT
-
-
-def _python(model: ModelInfo | LocalModel, server: str) -> str:
+def _python(shown: _Shown, server: str) -> str:
+    model = shown.model
     options = "".join(f", {name}={value!r}" for name, value in _options(model).items())
     lines = ["from service.client import Client", "", f"with Client({server!r}) as zoo:"]
     match model.raw_input:
         case "image" | "audio":
-            value = f"Path({FILES[model.raw_input]!r})"
+            value = f"Path({shown.path!r})"
         case "text" if model.task == "text-ranking":
             value = repr({"query": QUERY, "documents": [TEXT]})
         case "text" if _learned_pairs(model):
-            value = repr({"text": _text(model), "text_pair": SECOND_OF_PAIR})
+            value = repr({"text": shown.text, "text_pair": SECOND_OF_PAIR})
         case "text":
-            value = repr(_text(model))
+            value = repr(shown.text)
         case "row":
-            value = repr(_row(model))
+            value = repr(shown.row)
         case "series":
             value = _series(model)
         case "record":
-            value = f"{{'image': Path({FILES['image']!r}), 'row': {_row(model)!r}}}"
+            value = f"{{'image': Path({shown.path!r}), 'row': {shown.row!r}}}"
         case _:
-            value = "{" + ", ".join(f"{tensor.name!r}: {_zeros(tensor, rows=False)}" for tensor in model.inputs) + "}"
+            value = "{" + ", ".join(f"{tensor.name!r}: {array(tensor, rows=False)}" for tensor in model.inputs) + "}"
     imports = (
         ["import numpy as np", ""] if "np." in value else ["from pathlib import Path", ""] if "Path(" in value else []
     )
@@ -107,55 +162,59 @@ def _python(model: ModelInfo | LocalModel, server: str) -> str:
     return "\n".join([*imports, *lines, call, "    print(answer)"])
 
 
-def _grpcurl(model: ModelInfo | LocalModel, server: str, tls: bool) -> str:
+def _grpcurl(shown: _Shown, server: str, tls: bool) -> str:
+    model = shown.model
     files: list[str] = []
     instance: dict[str, Any]
     match model.raw_input:
         case "image" | "audio":
-            files = [FILES[model.raw_input]]
+            files = [shown.path]
             instance = {model.raw_input: _CONTENT}
         case "text" if model.task == "text-ranking":
             instance = {"ranking": {"query": QUERY, "documents": [TEXT]}}
         case "text" if _learned_pairs(model):
-            instance = {"textPair": {"text": _text(model), "textPair": SECOND_OF_PAIR}}
+            instance = {"textPair": {"text": shown.text, "textPair": SECOND_OF_PAIR}}
         case "text":
-            instance = {"text": _text(model)}
+            instance = {"text": shown.text}
         case "row":
-            instance = {"row": _row(model)}
+            instance = {"row": shown.row}
         case "series":
             steps, channels = _series_shape(model)
             instance = {"series": {"values": [float(i) for i in range(steps * channels)], "channels": channels}}
         case "record":
-            files = [FILES["image"]]
-            instance = {"record": {"parts": {"image": {"image": _CONTENT}, "row": {"row": _row(model)}}}}
+            files = [shown.path]
+            instance = {"record": {"parts": {"image": {"image": _CONTENT}, "row": {"row": shown.row}}}}
         case _:
-            instance = {"tensors": {"tensors": {tensor.name: "…" for tensor in model.inputs}}}
+            instance = {"tensors": {"tensors": {tensor.name: tensor_message(tensor) for tensor in model.inputs}}}
     message: dict[str, Any] = {"model": model.name, "instances": [instance]}
     options = {_camel(name): value for name, value in _options(model).items()}
     text = strict_json.text({**message, **({"options": options} if options else {})})
     where = f"-unix {shlex.quote(server.removeprefix('unix:'))}" if is_unix(server) else shlex.quote(server)
     call = f"grpcurl {'' if tls else '-plaintext '}-d @ {where} zoo.v1.Prediction/Predict"
+    if is_too_long(text):
+        return f"{made_by_python(text)} | {call}"
     if not files:  # a photo would be too long for an argument of a command, but not for the shell's own printf
         return f"printf '%s' {shlex.quote(text)} | {call}"
     pattern = text.replace("\\", "\\\\").replace("%", "%%").replace(_escaped_twice(_CONTENT), "%s")
     quoted = shlex.quote(pattern)
-    return f'printf {quoted} "$(base64 -w0 {files[0]})" | {call}'
+    return f'printf {quoted} "$(base64 -w0 {shlex.quote(files[0])})" | {call}'
 
 
-def _tritonclient(model: ModelInfo | LocalModel, server: str, tls: bool) -> str:
+def _tritonclient(shown: _Shown, server: str, tls: bool) -> str:
+    model = shown.model
     lines = ["import numpy as np", "import tritonclient.grpc as triton", ""]
     match model.raw_input:
         case "image" | "audio":
-            value = f"Path({FILES[model.raw_input]!r}).read_bytes()"
+            value = f"Path({shown.path!r}).read_bytes()"
         case "text":
-            value = f"{_text(model)!r}.encode()"
+            value = f"{shown.text!r}.encode()"
         case "row":
-            value = f"strict_json.text({_row(model)!r}).encode()"
+            value = f"json.dumps({shown.row!r}).encode()"
         case "series":
-            value = f"strict_json.text({_series(model, as_list=True)}).encode()"
+            value = f"json.dumps({_series(model, as_list=True)}).encode()"
         case "record":
-            image = f"base64.b64encode(Path({FILES['image']!r}).read_bytes()).decode()"
-            value = f"strict_json.text({{'image': {image}, 'row': {_row(model)!r}}}).encode()"
+            image = f"base64.b64encode(Path({shown.path!r}).read_bytes()).decode()"
+            value = f"json.dumps({{'image': {image}, 'row': {shown.row!r}}}).encode()"
         case _:
             value = ""
     modules = [f"import {module}" for module in ("base64", "json") if f"{module}." in value]
@@ -183,21 +242,15 @@ def _tritonclient(model: ModelInfo | LocalModel, server: str, tls: bool) -> str:
     else:
         lines.append("inputs = []")
         for tensor in model.inputs:
-            shape = [1, *(max(size, 1) for size in tensor.shape[1:])]
+            shape = [1, *row_shape(tensor)]
             lines += [
                 f"inputs.append(triton.InferInput({tensor.name!r}, {shape}, {tensor.datatype!r}))",
-                f"inputs[-1].set_data_from_numpy({_zeros(tensor, rows=True)})",
+                f"inputs[-1].set_data_from_numpy({array(tensor, rows=True)})",
             ]
     output = model.outputs[0].name if model.outputs else "output"
     chosen = f", parameters={_options(model)!r}" if KERNEL in _options(model) and value else ""
     lines.append(f"print(client.infer({model.name!r}, inputs{chosen}).as_numpy({output!r}))")
     return "\n".join(lines)
-
-
-def _row(model: ModelInfo | LocalModel) -> dict[str, Any]:
-    columns: tuple[TableColumn, ...] = getattr(model, "columns", ())
-    cells = {column.name: column.categories[0] if column.categories else 1.0 for column in columns[:_MOST_COLUMNS]}
-    return cells or {"COLUMN": 1.0}
 
 
 def _series_shape(model: ModelInfo | LocalModel) -> tuple[int, int]:
@@ -215,14 +268,6 @@ def _series(model: ModelInfo | LocalModel, as_list: bool = False) -> str:
     if steps <= _MOST_STEPS:
         return repr([float(i) for i in range(steps)])
     return f"[float(i) for i in range({steps})]"
-
-
-def _zeros(tensor: TensorSpec, rows: bool) -> str:
-    """An array of a tensor's shape; without the rows axis for `zoo.v1`."""
-    kinds = {"FP32": "float32", "FP64": "float64", "FP16": "float16", "BOOL": "bool"}
-    kind = kinds.get(tensor.datatype, tensor.datatype.lower())
-    shape = tuple(max(size, 1) for size in tensor.shape[1:])
-    return f"np.zeros({[*((1,) if rows else ()), *shape]}, np.{kind})"
 
 
 def _escaped_twice(character: str) -> str:

@@ -14,10 +14,12 @@ from service.client.concurrency import run_here
 from service.client.inputs.instances import (
     Input,
     array_instance,
+    check_takes_text,
     encoded_instance,
     holds_arrays,
     is_ranking,
     is_text_pair,
+    may_name_media,
     ranking_instance,
     read_file,
     record_instance,
@@ -54,6 +56,9 @@ class SyncInputEncoder:
     def _instance(self, value: Any, model: str, timeout: float | None) -> pb.Instance:
         match value:
             case str():
+                known = self._model(model, timeout) if may_name_media(value) else self._known.get(model)
+                if known is not None:
+                    check_takes_text(value, known)
                 return text_instance(value)
             case SamplesInstance():
                 return samples_instance(value)

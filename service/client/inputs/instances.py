@@ -18,6 +18,11 @@ from service.types import Array, SamplesInstance
 
 TEXT_PAIR = frozenset({"text", "text_pair"})
 """Keys of two texts that are read together."""
+_MEDIA = frozenset(
+    ["bmp", "flac", "gif", "heic", "jpeg", "jpg", "m4a", "mp3", "ogg", "opus", "png", "tif", "tiff", "wav", "webp"]
+)
+"""Endings of names of files with photos and sounds."""
+_LONGEST_NAME = 1024
 RANKING = frozenset({"query", "documents"})
 """Keys of a query with documents."""
 Row = Mapping[str, Cell]
@@ -51,6 +56,23 @@ def read_file(path: Path) -> bytes:
     except (OSError, ValueError) as error:  # ValueError: the name contains NUL
         why = (getattr(error, "strerror", None) or "that is no name of a file").lower()
         raise BadInput(f"cannot read {quoted(path)}: {why}", reason="UNREADABLE_FILE") from None
+
+
+def may_name_media(text: str) -> bool:
+    """Whether a text looks like the name of a file with a photo or a sound."""
+    return len(text) < _LONGEST_NAME and text.isprintable() and text.rpartition(".")[2].lower() in _MEDIA
+
+
+def check_takes_text(text: str, model: ModelInfo) -> None:
+    """Raises BadInput for a text that came in place of a photo or a sound."""
+    if model.raw_input in ("image", "audio"):
+        kind = "a photo" if model.raw_input == "image" else "a sound"
+        raise BadInput(f"model {model.name!r} takes {kind}, and a text came; {_give(text)}")
+
+
+def _give(text: str) -> str:
+    path = f"Path({quoted(text)})" if may_name_media(text) else "Path(NAME)"
+    return f"for a file give {path}, or its bytes: {path}.read_bytes()"
 
 
 def text_instance(text: str) -> pb.Instance:
@@ -157,7 +179,8 @@ def unknown_input(value: object) -> BadInput:
 def unknown_part(name: str, value: object) -> BadInput:
     """The error for a part of a record that is no image or row."""
     kind = type(value).__name__
-    return BadInput(f"part {name!r} is of type {kind}; an image (Path or bytes) or a row (dict) was expected")
+    hint = f"; {_give(value)}" if isinstance(value, str) else ""
+    return BadInput(f"part {name!r} is of type {kind}; an image (Path or bytes) or a row (dict) was expected{hint}")
 
 
 def _tensors(tensors: Mapping[Any, Any]) -> pb.Instance:

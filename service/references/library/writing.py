@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from model_zoo.references.transformers.whisper import WHISPER_RULES
 from service.references.library_request import LibraryRequest
 from service.references.transformers_pipelines import adapted_network
 from service.tasks.text.prompted_generation import CHECKED_TOKENS
@@ -24,6 +25,9 @@ def transcribed(request: LibraryRequest, sounds: list[Any]) -> list[dict[str, An
     pipe: Any = library.pipeline(SPEECH, model=request.folder, device="cpu", dtype=torch.float32)
     network, tokenizer, found = pipe.model, pipe.tokenizer, []
     network.generation_config.return_dict_in_generate = network.generation_config.output_scores = True
+    for name, value in WHISPER_RULES.items():
+        if name not in (request.generation or {}):  # the comparison is under the rules that Zoo uses
+            setattr(network.generation_config, name, value)
     with torch.inference_mode():
         for raw in sounds:
             (inputs,) = pipe.preprocess(at_rate(raw, pipe.feature_extractor.sampling_rate))

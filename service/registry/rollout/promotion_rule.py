@@ -1,7 +1,8 @@
 """The rule of promotion: whether a new version is good enough to be stable, by its report. Pure.
 
 Its primary metric on held-out data must be better than the baseline's, and not worse than that of the present stable version,
-measured on the same data. A difference below the tolerance counts as none; equal figures are not better.
+measured on the same data. A difference below the tolerance counts as none; equal figures are not better. Where no version is
+stable yet, a version that equals a baseline without any error is good enough: no version could be better.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from service.rounding import (
     format_apart,
     is_better,
+    is_equal,
 )
 from service.verification.judgement import (
     ERROR_TOLERANCE,
@@ -47,6 +49,8 @@ def decide(report: Mapping[str, Any], stable: int | None) -> Decision:
     theirs = _value(incumbent.get("metrics"), primary) if isinstance(incumbent, Mapping) else None
     ours, beside, other = format_apart(mine, baseline, mine if theirs is None else theirs)
     shown, kind = f"{primary} {ours}", _kind(report.get("baseline"))
+    if stable is None and is_equal(mine, baseline) and is_equal(mine, 1.0 if higher else 0.0):
+        return Decision(True, f"{shown} equals the baseline's {beside}{kind}, and no version could be better")
     if not is_better(mine, baseline, higher=higher):
         return Decision(False, f"{shown} is not better than the baseline's {beside}{kind}")
     said = f"{shown} is better than the baseline's {beside}{kind}"

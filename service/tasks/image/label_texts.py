@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import string
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -13,13 +12,16 @@ from numpy.typing import NDArray
 
 from model_zoo.cards.recipes import LabelledImageRecipe
 from service.tasks.instances import decode_utf8
+from service.tasks.text.piece_tokenizer import PieceTokenizer, simplified
 from service.tasks.text.shared_tokenizer import shared_tokenizer
 
 LONGEST_SENTENCE = 8_000
 """Bytes of a text about a label: a template and a label of a thousand characters each, of up to four bytes."""
 _KEPT, _MOST_KEPT_BYTES = 64, 1 << 14
 """Lists of texts whose tokens are remembered, and how long one may be: most callers ask the same of many images."""
-_WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+Encode = Callable[[Sequence[str]], Sequence[tuple[Sequence[int], bool]]]
+"""Texts → the token ids of each, and whether it was cut."""
 
 
 class LabelTokens(NamedTuple):
@@ -36,9 +38,9 @@ class LabelTokens(NamedTuple):
 class LabelTexts:
     """Tokenises the texts of one row together. Any thread may call it."""
 
-    def __init__(self, recipe: LabelledImageRecipe, tokenizer: Path) -> None:
+    def __init__(self, recipe: LabelledImageRecipe, files: Mapping[str, Path]) -> None:
         self._recipe = recipe
-        self._shared = shared_tokenizer(tokenizer, recipe.text.max_tokens)
+        self._encode = _by_pieces(recipe, files) if recipe.pieces else _by_tokenizer(recipe, files)
         self._remembered = lru_cache(maxsize=_KEPT)(self._read)
 
     def tokens(self, texts: tuple[bytes, ...], path: str) -> LabelTokens:
@@ -48,16 +50,31 @@ class LabelTexts:
 
     def _read(self, texts: tuple[str, ...]) -> LabelTokens:
         recipe = self._recipe
-        given = [_simplified(text) for text in texts] if recipe.simplified else [*texts]
-        encodings = self._shared.tokenizer.encode_batch_fast(given)
-        lengths = [len(encoding.ids) for encoding in encodings]
+        encoded = self._encode(texts)
+        lengths = [len(found) for found, _ in encoded]
         width = recipe.text.max_tokens if recipe.fixed_length else max(1, *lengths)
         ids = np.full((len(texts), width), recipe.text.pad_id, np.int64)
         mask = np.zeros((len(texts), width), np.int64)
-        for i, encoding in enumerate(encodings):
-            ids[i, : lengths[i]], mask[i, : lengths[i]] = encoding.ids, 1
+        for i, (found, _) in enumerate(encoded):
+            ids[i, : lengths[i]], mask[i, : lengths[i]] = found, 1
         ids.flags.writeable = mask.flags.writeable = False
-        return LabelTokens(ids, mask, any(encoding.overflowing for encoding in encodings))
+        return LabelTokens(ids, mask, any(cut for _, cut in encoded))
+
+
+def _by_tokenizer(recipe: LabelledImageRecipe, files: Mapping[str, Path]) -> Encode:
+    shared = shared_tokenizer(files[recipe.text.tokenizer], recipe.text.max_tokens)
+
+    def encode(texts: Sequence[str]) -> list[tuple[Sequence[int], bool]]:
+        given = [simplified(text) for text in texts] if recipe.simplified else [*texts]
+        return [(one.ids, bool(one.overflowing)) for one in shared.tokenizer.encode_batch_fast(given)]
+
+    return encode
+
+
+def _by_pieces(recipe: LabelledImageRecipe, files: Mapping[str, Path]) -> Encode:
+    assert recipe.pieces is not None
+    tokenizer = PieceTokenizer(recipe.pieces, files[recipe.pieces.file], recipe.text.max_tokens)
+    return lambda texts: [tokenizer.ids(text) for text in texts]
 
 
 def padded(rows: Sequence[NDArray[np.int64]], fill: int) -> NDArray[np.int64]:
@@ -70,8 +87,3 @@ def padded(rows: Sequence[NDArray[np.int64]], fill: int) -> NDArray[np.int64]:
         batch[i, :count, :width] = row
         batch[i, count:, :width] = row[0]
     return batch
-
-
-def _simplified(text: str) -> str:
-    """Without capitals, ASCII punctuation and repeated spaces."""
-    return " ".join(text.lower().translate(_WITHOUT_PUNCTUATION).split())

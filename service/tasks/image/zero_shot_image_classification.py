@@ -54,7 +54,7 @@ class ZeroShotImageClassification(Task):
             raise TypeError(f"card {card.name} has no recipe of images with labels")
         self._recipe = card.recipe
         self._reader = ImageReader(card.recipe.image)
-        self._texts = LabelTexts(card.recipe, files[card.recipe.text.tokenizer])
+        self._texts = LabelTexts(card.recipe, files)
         self._image, self._ids, *masks = (spec.name for spec in card.signature.inputs)
         self._mask = masks[0] if masks else None
         self._logits = card.signature.outputs[0].name

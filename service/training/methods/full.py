@@ -20,8 +20,10 @@ from model_zoo.architectures.wrappers import (
     ImageEncoder,
     Network,
 )
+from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import (
     ImageRecipe,
+    Recipe,
 )
 from model_zoo.cards.tuned_parts import (
     HeadSpec,
@@ -66,7 +68,25 @@ def train_network(order: WorkOrder, folder: Path, send: SendMessage, stop: StopS
         output="logits" if job.classifies else "value",
         columns=columns,
     )
-    adapter = adapter_for(base, hparams) if order.spec.method is Method.LORA else None
+    network, card, prepared = with_new_head(job, base, head, recipe or pair_recipe(job.base, job.info))
+    data = prepare_data(job, prepared, send, stop)
+
+    checkpoints = Checkpoints(job.folder / "checkpoints")
+    if checkpoints.last() is None:  # otherwise the checkpoint holds the head
+        start_from_probe(network, prepared, data.splits["train"], data.targets.for_training("train"), hparams, stop)
+    add_feature_dropout(network.head, hparams.dropout)
+    if isinstance(base, ImageClassifier | ImageEncoder | TorchvisionClassifier):
+        network.to(memory_format=torch.channels_last)  # trains convolutions a third faster, on a CPU too
+    fit_supervised(job, data, network, training_batches(job, data), checkpoints, send, stop, card=card)
+
+
+def with_new_head(
+    job: TrainingJob, base: Network, head: HeadSpec, recipe: Recipe | None = None
+) -> tuple[TunedNetwork, Card, PreparedExamples]:
+    """A base with a new head, and with updates of few ranks where the job is of method `lora`; the card of the result; and the
+    examples as that card prepares them. `recipe`: if it differs from the base's."""
+    order = job.order
+    adapter = adapter_for(base, job.hparams) if order.spec.method is Method.LORA else None
     network = TunedNetwork(base, Head(head)).requires_grad_(True).eval()
     if adapter is not None:
         insert_adapter(network, adapter)
@@ -78,20 +98,11 @@ def train_network(order: WorkOrder, folder: Path, send: SendMessage, stop: StopS
         multi_label=job.multi_label,
         head=head,
         adapter=adapter,
-        recipe=recipe or pair_recipe(job.base, job.info),
+        recipe=recipe,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         base_digest=job.files.digest if job.files else NO_DIGEST,
     )
-    prepared = PreparedExamples(job.examples, task_for(card, preparation_files(job, card)))
-    data = prepare_data(job, prepared, send, stop)
-
-    checkpoints = Checkpoints(job.folder / "checkpoints")
-    if checkpoints.last() is None:  # otherwise the checkpoint holds the head
-        start_from_probe(network, prepared, data.splits["train"], data.targets.for_training("train"), hparams, stop)
-    add_feature_dropout(network.head, hparams.dropout)
-    if isinstance(base, ImageClassifier | ImageEncoder | TorchvisionClassifier):
-        network.to(memory_format=torch.channels_last)  # trains convolutions a third faster, on a CPU too
-    fit_supervised(job, data, network, training_batches(job, data), checkpoints, send, stop, card=card)
+    return network, card, PreparedExamples(job.examples, task_for(card, preparation_files(job, card)))
 
 
 def pretrained_backbone(job: TrainingJob) -> Network:

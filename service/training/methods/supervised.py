@@ -35,6 +35,7 @@ from service.training.protocol import Log, Progress, SendMessage
 from service.training.stop_signal import StopSignal
 from service.training.training_job import TrainingJob
 
+SPLITS = ("train", "validation", "test")
 NO_TEST = "there are no test data: the result is measured on data that had a part in training, and looks better"
 OutputsOf = Callable[[str], NDArray[np.float32]]
 """The network's outputs for a split, in evaluation mode, (n, outputs)."""
@@ -55,16 +56,25 @@ class SupervisedData:
 
 def prepare_data(job: TrainingJob, prepared: PreparedExamples, send: SendMessage, stop: StopSignal) -> SupervisedData:
     """Prepares every example once. Raises CannotTrain if no training example is usable, or all targets are the same number."""
-    splits = {name: prepared.usable(job.splits[name], stop) for name in ("train", "validation", "test")}
+    splits = {name: prepared.usable(job.splits[name], stop) for name in SPLITS}
+    splits = filled_splits(splits, prepared, send, "example")
+    return SupervisedData(prepared, splits, SplitTargets.of(job, splits))
+
+
+def filled_splits(
+    splits: Mapping[str, tuple[int, ...]], prepared: PreparedExamples, send: SendMessage, kind: str
+) -> dict[str, tuple[int, ...]]:
+    """The splits, none of which is empty: with very few examples, others take the place of validation and test data.
+
+    `kind`: of examples, for the message. Raises CannotTrain if no training example is usable.
+    """
     if not splits["train"]:
         why = next((f"; the first: {reason}" for reason in prepared.left_out.values()), "")
-        raise CannotTrain(f"not one training example could be prepared{why}")
-    # With very few examples a split may be empty.
-    splits["validation"] = splits["validation"] or splits["train"]
+        raise CannotTrain(f"not one training {kind} could be prepared{why}")
+    validation = splits["validation"] or splits["train"]
     if not splits["test"]:
         send(Log(level="warning", text=NO_TEST))
-        splits["test"] = splits["validation"]
-    return SupervisedData(prepared, splits, SplitTargets.of(job, splits))
+    return {"train": splits["train"], "validation": validation, "test": splits["test"] or validation}
 
 
 def fit_supervised(

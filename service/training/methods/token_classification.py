@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from model_zoo.architectures.tuned import Head, TunedNetwork
+from model_zoo.architectures.tuned import TunedNetwork
 from model_zoo.cards.card import Card
 from model_zoo.cards.tuned_parts import HeadSpec
 from service.tasks.table import task_for
-from service.training.artifacts.finalize import TrainedModel, finish, preparation_files
-from service.training.artifacts.tuned_card import NO_DIGEST, tuned_card
+from service.training.artifacts.finalize import TrainedModel, finish
 from service.training.data.prepared import PreparedExamples
 from service.training.data.tagged_tokens import TaggedBatches, token_outputs
 from service.training.data.token_tags import IGNORED, WordTags
@@ -36,8 +35,8 @@ from service.training.job_spec import Method, WorkOrder
 from service.training.loop.checkpoint import Checkpoints, LoopState
 from service.training.loop.criteria import Criterion
 from service.training.loop.train import train
-from service.training.methods.full import add_feature_dropout, feature_width, pretrained_backbone
-from service.training.methods.lora import adapter_for, insert_adapter
+from service.training.methods.full import add_feature_dropout, feature_width, pretrained_backbone, with_new_head
+from service.training.methods.supervised import golden_inputs
 from service.training.methods.token_data import TokenData, prepare_tokens
 from service.training.protocol import Metric, Progress, SendMessage
 from service.training.stop_signal import StopSignal
@@ -69,21 +68,7 @@ def train_tokens(order: WorkOrder, folder: Path, send: SendMessage, stop: StopSi
         hidden=hparams.hidden if kind == "mlp" else None,
         per_token=True,
     )
-    adapter = adapter_for(base, hparams) if method is Method.LORA else None
-    network = TunedNetwork(base, Head(spec)).requires_grad_(True).eval()
-    if adapter is not None:
-        insert_adapter(network, adapter)
-    card = tuned_card(
-        job.base,
-        order,
-        task=job.task,
-        labels=job.labels,
-        head=spec,
-        adapter=adapter,
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
-        base_digest=job.files.digest if job.files else NO_DIGEST,
-    )
-    prepared = PreparedExamples(job.examples, task_for(card, preparation_files(job, card)))
+    network, card, prepared = with_new_head(job, base, spec)
     data = prepare_tokens(job, prepared, send, stop)
     checkpoints = Checkpoints(job.folder / "checkpoints")
     state = LoopState()
@@ -107,7 +92,7 @@ def train_tokens(order: WorkOrder, folder: Path, send: SendMessage, stop: StopSi
             held_out=held_out,
             incumbent=_incumbent(job, data, stop),
             train_targets=np.zeros(0),
-            golden=[dict(item.tensors) for item in prepared.items(data.splits["test"][:3])],
+            golden=golden_inputs(prepared, data.splits["test"]),
             state=state,
             splits=data.splits,
             baseline_outputs=_baseline(job, data),

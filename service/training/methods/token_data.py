@@ -8,7 +8,7 @@ from service.training.data.accounting import send_left_out
 from service.training.data.prepared import PreparedExamples
 from service.training.data.tagged_tokens import TaggedTexts
 from service.training.failures import CannotTrain
-from service.training.methods.supervised import NO_TEST
+from service.training.methods.supervised import SPLITS, filled_splits
 from service.training.protocol import Log, SendMessage
 from service.training.stop_signal import StopSignal
 from service.training.training_job import TrainingJob
@@ -31,16 +31,10 @@ class TokenData:
 def prepare_tokens(job: TrainingJob, prepared: PreparedExamples, send: SendMessage, stop: StopSignal) -> TokenData:
     """Tokenises every text once; says how many are longer than the network reads. Raises CannotTrain if no training text is
     usable, or no held-out one has a span."""
-    splits = {name: prepared.usable(job.splits[name], stop) for name in ("train", "validation", "test")}
+    splits = {name: prepared.usable(job.splits[name], stop) for name in SPLITS}
     job.left_out.update(prepared.left_out)
     send_left_out(job, send)
-    if not splits["train"]:
-        why = next((f"; the first: {reason}" for reason in prepared.left_out.values()), "")
-        raise CannotTrain(f"not one training text could be prepared{why}")
-    splits["validation"] = splits["validation"] or splits["train"]
-    if not splits["test"]:
-        send(Log(level="warning", text=NO_TEST))
-        splits["test"] = splits["validation"]
+    splits = filled_splits(splits, prepared, send, "text")
     texts = TaggedTexts(job.examples, prepared)
     if not any(texts.spans(index) for index in splits["test"]):
         raise CannotTrain("no held-out text has a span, so the result could not be judged")

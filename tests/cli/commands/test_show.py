@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from service.cli.sample_inputs import sample_path
 from service.pb import models_pb2
 from tests.support.fake_zoo.server import FakeZoo
 from tests.support.model_zoo.pulled_cards import add_card, pulled_card
@@ -26,7 +27,7 @@ def test_show_prints_card_state_and_a_command_that_works(run: Run, zoo: FakeZoo)
         "max_batch_size=8, weight=1.5, pinned=false, precision=auto",
     ):
         assert words in done.stdout
-    assert f"  zoo predict --server {zoo.target} silero_vad speech.wav" in done.stdout.splitlines()
+    assert f"  zoo predict --server {zoo.target} silero_vad {sample_path('audio')}" in done.stdout.splitlines()
     for words in ("from service.client import Client", "grpcurl -plaintext", "triton.InferInput('audio'"):
         assert words in done.stdout
 

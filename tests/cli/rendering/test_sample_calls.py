@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import ast
 import json
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from google.protobuf import json_format
 
+from service.cli.local_catalog import local_model
 from service.cli.rendering.sample_calls import sample_calls
+from service.cli.sample_inputs import sample_path
 from service.client import ModelInfo, TableColumn, TensorSpec
 from service.client.models import read_model
 from service.pb import models_pb2, prediction_pb2
+from service.types import DTYPES
 
 COLUMNS = (TableColumn("area", "number"), TableColumn('town\'s "name" 100%', "category", ("Bonn", "Köln")))
 
@@ -46,6 +51,9 @@ KINDS = {
     "series": model("series", inputs=(TensorSpec("context", "FP32", (-1, 24, 1)),)),
     "series of two channels": model("series", inputs=(TensorSpec("context", "FP32", (-1, 3, 2)),)),
     "tensors": model("", inputs=(TensorSpec("ids", "INT64", (-1, -1)), TensorSpec("mask", "BOOL", (-1, -1)))),
+    "large tensors": model(
+        "", inputs=(TensorSpec('a "pixel"', "FP32", (-1, 3, 64, 64)), TensorSpec("n", "INT64", (-1,)))
+    ),
 }
 
 
@@ -54,26 +62,29 @@ def test_programs_are_valid(kind: str) -> None:
     calls = sample_calls(KINDS[kind], "127.0.0.1:8001")
     for name in ("python", "tritonclient"):
         ast.parse(calls[name])
-    assert calls["cli"].startswith("zoo predict mine ")
+    assert calls["cli"].splitlines()[-1].startswith("zoo predict mine ")
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "tensors"])
-def test_grpcurl_gets_a_request_of_the_protocol(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_grpcurl_gets_a_request_of_the_protocol(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The shell's part of the line runs for real; grpcurl reads the request as JSON of protobuf."""
-    for name in ("photo.jpg", "speech.wav"):
-        (tmp_path / name).write_bytes(b"\xff" * 200_000)
+    monkeypatch.chdir(tmp_path)
     line, pipe, call = sample_calls(KINDS[kind], "127.0.0.1:8001")["grpcurl"].rpartition(" | ")
     assert (pipe, call) == (" | ", "grpcurl -plaintext -d @ 127.0.0.1:8001 zoo.v1.Prediction/Predict")
     done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
     request = json_format.ParseDict(json.loads(done.stdout), prediction_pb2.PredictRequest())
     [instance] = request.instances
-    assert instance.WhichOneof("kind") == ("ranking" if kind == "ranking" else KINDS[kind].raw_input)
+    assert instance.WhichOneof("kind") == ("ranking" if kind == "ranking" else KINDS[kind].raw_input or "tensors")
     if KINDS[kind].raw_input in ("image", "audio"):
-        assert getattr(instance, KINDS[kind].raw_input) == b"\xff" * 200_000
+        assert getattr(instance, KINDS[kind].raw_input) == Path(sample_path(KINDS[kind].raw_input)).read_bytes()
+    for tensor in KINDS[kind].inputs if not KINDS[kind].raw_input else ():
+        sent = instance.tensors.tensors[tensor.name]
+        assert (sent.datatype, tuple(sent.shape[1:])) == (tensor.datatype, tuple(max(n, 1) for n in tensor.shape[2:]))
+        assert (np.frombuffer(sent.data, DTYPES[tensor.datatype]) == 1).all()
     if kind == "image with labels":
         assert request.options.candidate_labels == ["cat", "dog"]
     if kind == "record":
-        assert instance.record.parts["image"].image == b"\xff" * 200_000
+        assert instance.record.parts["image"].image == Path(sample_path("image")).read_bytes()
         assert set(instance.record.parts["row"].row) == {column.name for column in COLUMNS}
     if kind == "row":
         assert dict(instance.row) == {"area": 1.0, COLUMNS[1].name: "Bonn"}
@@ -108,15 +119,54 @@ def test_models_of_two_texts_get_both() -> None:
 
 def test_images_with_labels_get_both() -> None:
     calls = sample_calls(KINDS["image with labels"], "127.0.0.1:8001")
-    assert calls["cli"] == "zoo predict mine photo.jpg --label cat --label dog"
-    assert "[Path('photo.jpg')], candidate_labels=['cat', 'dog'])" in calls["python"]
+    photo = sample_path("image")
+    assert calls["cli"] == f"zoo predict mine {photo} --label cat --label dog"
+    assert f"[Path({photo!r})], candidate_labels=['cat', 'dog'])" in calls["python"]
     assert "triton.InferInput('text', [1, 2], 'BYTES')" in calls["tritonclient"]
     assert "This is a photo of dog." in calls["tritonclient"]
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if KINDS[kind].raw_input not in ("image", "audio", "text")])
+def test_command_gives_a_document_that_exists_or_that_a_first_line_makes(kind: str, tmp_path: Path) -> None:
+    *lines, call = sample_calls(KINDS[kind], "127.0.0.1:8001")["cli"].splitlines()
+    for line in lines:
+        subprocess.run(["bash", "-c", line], cwd=tmp_path, check=True, timeout=60)
+    given = shlex.split(call)[3]
+    document = json.loads((tmp_path / given).read_text() if lines else given)
+    if not KINDS[kind].raw_input:
+        assert {name: np.ones_like(array).shape for name, array in document.items()} == {
+            tensor.name: tuple(max(size, 1) for size in tensor.shape[1:]) for tensor in KINDS[kind].inputs
+        }
+    if kind == "series of two channels":
+        assert document == [[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]]
+
+
+def test_programs_for_tritons_client_import_what_they_use() -> None:
+    for kind in KINDS:
+        program = ast.parse(sample_calls(KINDS[kind], "127.0.0.1:8001")["tritonclient"])
+        imported = {
+            name.asname or name.name
+            for node in ast.walk(program)
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for name in node.names
+        }
+        assigned = {
+            node.id for node in ast.walk(program) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        }
+        used = {node.id for node in ast.walk(program) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+        assert used <= imported | assigned | {"print", "object", "range", "float"}, kind
+
+
+def test_sample_of_the_card_is_in_every_call() -> None:
+    for name, words in (("protein_roberta", "<mask>"), ("house_linear", "living_area"), ("fashion_cnn", "boot.png")):
+        found = local_model(name)
+        for text in sample_calls(found, "127.0.0.1:8001", sample=found.sample).values():
+            assert words in text
+
+
 def test_call_of_an_image_filter_names_a_kernel() -> None:
     calls = sample_calls(KINDS["image filter"], "127.0.0.1:8001")
-    assert calls["cli"] == "zoo predict mine photo.jpg --kernel sharpen"
+    assert calls["cli"] == f"zoo predict mine {sample_path('image')} --kernel sharpen"
     assert "kernel='sharpen'" in calls["python"]
     assert '"kernel": "sharpen"' in calls["grpcurl"]
     assert "parameters={'kernel': 'sharpen'}" in calls["tritonclient"]

@@ -119,6 +119,22 @@ def test_invalid_input_is_rejected_before_any_call(zoo: FakeZoo, client: Client,
     assert not zoo.calls["Predict"]
 
 
+def test_text_in_place_of_a_photo_or_a_sound_is_rejected_with_what_to_give(zoo: FakeZoo, client: Client) -> None:
+    for model, text, kind in (("efficientnet_lite0", "cat.JPG", "a photo"), ("silero_vad", "speech.wav", "a sound")):
+        with pytest.raises(BadInput) as caught:
+            client.predict(model, text)
+        assert str(caught.value) == (
+            f"model {model!r} takes {kind}, and a text came; for a file give Path({text!r}), or its bytes: "
+            f"Path({text!r}).read_bytes()"
+        )
+    with pytest.raises(BadInput, match=r"for a file give Path\(NAME\)"):  # the model is known by now
+        client.predict("efficientnet_lite0", "/9j/4AAQSkZJRg")
+    with pytest.raises(BadInput, match=r"part 'image' is of type str; .*Path\('house\.jpg'\)\.read_bytes"):
+        client.predict("flats", {"image": "house.jpg", "row": {"area": 70}})
+    assert not zoo.calls["Predict"]
+    client.predict("all_minilm_l6_v2", "the file cat.jpg")
+
+
 def test_error_about_a_long_path_shortens_it(client: Client) -> None:
     given = Path("/9j/" + "AbCd" * 1000)
     with pytest.raises(BadInput) as caught:

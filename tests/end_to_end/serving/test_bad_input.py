@@ -45,7 +45,7 @@ def test_unknown_model_is_not_found_with_similar_names(stubs: Stubs) -> None:
     assert refusal.code == "NOT_FOUND"
     assert (
         refusal.message
-        == "unknown model 'efficientnet_lite'; did you mean 'efficientnet_lite2' or 'efficientnet_lite0'?"
+        == "unknown model 'efficientnet_lite'; did you mean 'efficientnet_lite0' or 'efficientnet_lite2'?"
     )
     assert refusal.resource == "model efficientnet_lite"
 

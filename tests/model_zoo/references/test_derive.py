@@ -201,6 +201,26 @@ def test_built_in_attention_and_classes_named_after_layers_are_taken() -> None:
     planned(changed(TEXT, "config.json", attn_implementation="eager", label2id={"layer cake": 5000}))
 
 
+def test_all_problems_are_told_at_once_and_those_without_an_answer_first() -> None:
+    nameless = changed(TEXT, "config.json", id2label=None, num_labels=3, max_position_embeddings=None)
+    nameless = changed(nameless, "tokenizer_config.json", model_max_length=None)
+    pickled = without({**nameless, "pytorch_model.bin": b"pickle"}, "model.safetensors")
+    classes = "it does not name its 3 classes (give --labels FILE, a name a line)"
+    assert refusal(without(pickled, "tokenizer.json")).reason == (
+        "(1) it has no model.safetensors; it has pytorch_model.bin, and Zoo reads weights from safetensors only; "
+        f"(2) it has no tokenizer.json, the file of a fast tokenizer; (3) {classes}"
+    )
+    assert refusal(pickled, Given(labels=("a", "b", "c"))).reason.startswith("(1) it has no model.safetensors")
+    assert refusal(changed(pickled, "config.json", auto_map={"AutoModel": "modeling.Mine"})).reason.endswith(
+        "(auto_map)"
+    )
+    other = refusal(changed(pickled, "config.json", architectures=["BertForQuestionAnswering"])).reason
+    assert other.index("model.safetensors") < other.index("BertForQuestionAnswering")
+    photos = changed(without(IMAGE, "model.safetensors"), "config.json", id2label=None)
+    assert "(2) it has no preprocessor_config.json" in refusal(without(photos, "preprocessor_config.json")).reason
+    assert "(2) its network is for text-classification" in refusal(pickled, Given("fill-mask", ("a", "b", "c"))).reason
+
+
 def test_weights_in_several_files_are_all_fetched() -> None:
     index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
     sharded = {**without(TEXT, "model.safetensors"), "model.safetensors.index.json": index}
@@ -287,6 +307,16 @@ def test_rules_for_writing_that_are_not_used_are_named() -> None:
         assert plan.notes == (f"its makers' rules for writing are not used: {names}",)
         assert f" Not used of its rules for writing: {names}." in plan.fields["provenance"]
     assert planned({**WRITER, "generation_config.json": {"num_beams": 1, "guidance_scale": 1.0}}).notes == ()
+
+
+def test_rules_for_transcripts_that_are_not_used_are_named() -> None:
+    rules = {"no_speech_threshold": 0.6, "num_beams": 5, "repetition_penalty": 1.0, "suppress_tokens": [3]}
+    plan = planned(changed(WHISPER, "generation_config.json", **rules))
+    assert plan.notes == ("its makers' rules for writing are not used: num_beams, no_speech_threshold",)
+    assert " Not used of its rules for writing: num_beams, no_speech_threshold." in plan.fields["provenance"]
+    assert planned(WHISPER).notes == ()
+    words = planned({**CTC, "language_model/5gram.bin": b"words"})
+    assert words.notes == ("its makers' rules for writing are not used: language_model",)
 
 
 @pytest.mark.parametrize(

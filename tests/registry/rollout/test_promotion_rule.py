@@ -23,6 +23,19 @@ def test_version_not_better_than_the_baseline_is_not_promoted(value: float) -> N
     )
 
 
+def test_tie_with_a_baseline_without_any_error_makes_the_first_version_stable() -> None:
+    decision = decide(report(1.0, 1.0), None)
+    assert decision.promote
+    assert decision.sentence == (
+        "accuracy 1 equals the baseline's 1 (always the commonest class), and no version could be better"
+    )
+    errors = {"primary": "mae", "higher_is_better": False, "metrics": {"mae": 0.0}, "baseline": {"mae": 0.0}}
+    assert decide(errors, None).promote
+    assert not decide({**errors, "metrics": {"mae": 1.0}, "baseline": {"mae": 1.0}}, None).promote
+    assert not decide(report(0.99, 1.0), None).promote
+    assert not decide(report(1.0, 1.0, rival=(3, 1.0)), 3).promote, "a stable version is replaced by a better one only"
+
+
 @pytest.mark.parametrize(
     ("value", "promoted"), [(0.95, True), (0.9, True), (0.896, True), (0.894, False), (0.6, False)]
 )

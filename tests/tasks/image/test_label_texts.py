@@ -24,13 +24,13 @@ def recipe(fixed: bool = False, simplified: bool = False) -> LabelledImageRecipe
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("tokenizer")
     word_tokenizer(folder, ["input_ids"])
-    return folder / "tokenizer.json"
+    return {"tokenizer": folder / "tokenizer.json"}
 
 
-def test_texts_are_padded_to_the_longest_or_to_the_length_of_the_recipe(tokenizer: Path) -> None:
+def test_texts_are_padded_to_the_longest_or_to_the_length_of_the_recipe(tokenizer: dict[str, Path]) -> None:
     texts = (b"the lamp", b"the old lighthouse keeper")
     ids, mask, cut = LabelTexts(recipe(), tokenizer).tokens(texts, "p")
     assert (ids.shape, cut) == ((2, 5), False)
@@ -39,19 +39,19 @@ def test_texts_are_padded_to_the_longest_or_to_the_length_of_the_recipe(tokenize
     assert LabelTexts(recipe(fixed=True), tokenizer).tokens(texts, "p").ids.shape == (2, 8)
 
 
-def test_long_text_is_cut_and_keeps_its_end_token(tokenizer: Path) -> None:
+def test_long_text_is_cut_and_keeps_its_end_token(tokenizer: dict[str, Path]) -> None:
     ids, _, cut = LabelTexts(recipe(), tokenizer).tokens((b"the lamp " * 9,), "p")
     assert (ids.shape, cut, ids[0, -1]) == ((1, 8), True, 1)
 
 
-def test_simplified_texts_have_no_capitals_no_punctuation_and_single_spaces(tokenizer: Path) -> None:
+def test_simplified_texts_have_no_capitals_no_punctuation_and_single_spaces(tokenizer: dict[str, Path]) -> None:
     plain, simple = LabelTexts(recipe(), tokenizer), LabelTexts(recipe(simplified=True), tokenizer)
     np.testing.assert_array_equal(
         simple.tokens((b" The  old,\n(lamp)!? ",), "p").ids, plain.tokens((b"the old lamp",), "p").ids
     )
 
 
-def test_tokens_of_the_same_texts_are_computed_once_unless_they_are_long(tokenizer: Path) -> None:
+def test_tokens_of_the_same_texts_are_computed_once_unless_they_are_long(tokenizer: dict[str, Path]) -> None:
     texts = LabelTexts(recipe(), tokenizer)
     first = texts.tokens((b"the lamp", b"film"), "p")
     assert texts.tokens((b"the lamp", b"film"), "q").ids is first.ids
@@ -61,7 +61,7 @@ def test_tokens_of_the_same_texts_are_computed_once_unless_they_are_long(tokeniz
 
 
 @pytest.mark.parametrize("text", [b"", b" \n", b"\xff"])
-def test_blank_text_or_one_that_is_no_text_is_named(tokenizer: Path, text: bytes) -> None:
+def test_blank_text_or_one_that_is_no_text_is_named(tokenizer: dict[str, Path], text: bytes) -> None:
     with pytest.raises(InvalidInput) as raised:
         LabelTexts(recipe(), tokenizer).tokens((b"lamp", text), "p")
     assert raised.value.field == "p[1]"

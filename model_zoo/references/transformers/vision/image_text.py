@@ -1,6 +1,5 @@
 """Networks of transformers that compare an image with texts: CLIP and SigLIP."""
 
-import importlib.util
 from typing import Any
 
 from model_zoo.architectures.transformers.image_text import IMAGES, TEXTS
@@ -10,6 +9,7 @@ from model_zoo.references.image_processor import image_recipe, processor_file
 from model_zoo.references.repository import config_of
 from model_zoo.references.text_fields import TOKENIZER_FILES, text_batching, text_inputs, text_recipe, tokenizer_class
 from model_zoo.references.transformers.network_class import NetworkClass
+from model_zoo.references.transformers.vision.pieces import PIECES, of_sentencepiece, piece_recipes
 from model_zoo.references.weight_files import weight_files
 
 __all__ = ["PLANNERS", "TASKS", "plan_image_text"]
@@ -20,8 +20,6 @@ MOST_LABELS = 100
 _TYPES = ("clip", "siglip")
 _SIGLIP_TOKENS = 64
 """Tokens of every text for SigLIP, as the pipeline of transformers pads it."""
-_SENTENCEPIECE = "SiglipTokenizer"
-"""A tokenizer of the library that reads ``spiece.model``, and takes capitals and punctuation out of texts."""
 
 
 def plan_image_text(network: NetworkClass) -> CardPlan:
@@ -46,7 +44,13 @@ def plan_image_text(network: NetworkClass) -> CardPlan:
 def _matcher(network: NetworkClass) -> CardPlan:
     """The plan of both encoders together."""
     fields, config = _fields(network, TASK)
-    text, fixed, masked = _text(network, config)
+    pieces: dict[str, Any] = {}
+    if of_sentencepiece(network):
+        text, pieces = piece_recipes(network, config.text_config.vocab_size, _SIGLIP_TOKENS)
+        fixed, masked = True, _gives_mask(network)
+        _check_positions(network, config)
+    else:
+        text, fixed, masked = _text(network, config)
     image, dimensions = image_recipe(network.repository, config.vision_config.to_dict()), _dimensions(config)
     tokens = _SIGLIP_TOKENS if fixed else -1
     ids = [
@@ -70,11 +74,11 @@ def _matcher(network: NetworkClass) -> CardPlan:
             "text": text,
             "vocabulary": config.text_config.vocab_size,
             "fixed_length": fixed,
-            "simplified": _simplifies(network),
+            **({"pieces": pieces} if pieces else {}),
         },
         "batching": {**IMAGE_BATCHING, "length_of": "input_ids", "max_length": MOST_LABELS},
     }
-    return _plan(network, fields, images=True, texts=True)
+    return _plan(network, fields, images=True, texts=True, pieces=bool(pieces))
 
 
 def _image_tower(network: NetworkClass) -> CardPlan:
@@ -92,8 +96,8 @@ def _image_tower(network: NetworkClass) -> CardPlan:
 
 def _text_tower(network: NetworkClass) -> CardPlan:
     """The plan of the encoder of texts."""
-    if _simplifies(network):
-        raise network.refuse(f"its encoder of texts alone needs {_SENTENCEPIECE}, which Zoo does not have")
+    if of_sentencepiece(network):
+        raise network.refuse("its encoder of texts alone needs a tokenizer of sentencepiece, which Zoo does not have")
     fields, config = _fields(network, "feature-extraction")
     recipe, fixed, masked = _text(network, config)
     arguments = dict(fields["architecture"]["arguments"])
@@ -124,23 +128,35 @@ def _text(network: NetworkClass, config: Any) -> tuple[dict[str, Any], bool, boo
     texts = {**config.text_config.to_dict(), "pad_token_id": None}
     if config.model_type != "siglip":
         return text_recipe(network.repository, texts, network.given), False, False
-    positions = texts["max_position_embeddings"]
-    if positions < _SIGLIP_TOKENS:
-        raise network.refuse(f"its texts have {positions} positions, and the pipeline pads them to {_SIGLIP_TOKENS}")
+    _check_positions(network, config)
     recipe = text_recipe(network.repository, texts, network.given, most=_SIGLIP_TOKENS)
     if recipe["max_tokens"] != _SIGLIP_TOKENS:
         raise network.refuse(f"its texts have {_SIGLIP_TOKENS} tokens, and not {recipe['max_tokens']}")
     return recipe, True, _gives_mask(network)
 
 
-def _plan(network: NetworkClass, fields: dict[str, Any], *, images: bool = False, texts: bool = False) -> CardPlan:
+def _check_positions(network: NetworkClass, config: Any) -> None:
+    """Raises NotDerivable for a SigLIP with fewer positions than the pipeline pads its texts to."""
+    positions = config.text_config.max_position_embeddings
+    if positions < _SIGLIP_TOKENS:
+        raise network.refuse(f"its texts have {positions} positions, and the pipeline pads them to {_SIGLIP_TOKENS}")
+
+
+def _plan(
+    network: NetworkClass,
+    fields: dict[str, Any],
+    *,
+    images: bool = False,
+    texts: bool = False,
+    pieces: bool = False,
+) -> CardPlan:
     """The files of both are fetched in any case: the library reads them together."""
     files = network.repository.files
     roles = {**weight_files(network.repository), "config": "config.json"}
     if texts:
-        roles["tokenizer"] = "tokenizer.json"
+        roles |= {"pieces": PIECES} if pieces else {"tokenizer": "tokenizer.json"}
     processor = processor_file(network.repository)
-    others = (processor, "tokenizer.json", *TOKENIZER_FILES, "spiece.model")
+    others = (processor, "tokenizer.json", *TOKENIZER_FILES, PIECES)
     needed = (processor,) if images else ()
     extra = tuple(dict.fromkeys([*needed, *(name for name in others if name in files)]))
     return CardPlan("transformers", fields, roles, extra)
@@ -159,21 +175,6 @@ def _gives_mask(network: NetworkClass) -> bool:
     if not isinstance(names, list):
         names = getattr(tokenizer_class(network.config, settings), "model_input_names", ("attention_mask",))
     return "attention_mask" in names
-
-
-def _simplifies(network: NetworkClass) -> bool:
-    """Whether the makers' tokenizer changes texts before it splits them. Raises NotDerivable where it cannot be asked."""
-    settings = config_of(network.repository, "tokenizer_config.json")
-    if settings.get("tokenizer_class") != _SENTENCEPIECE:
-        return False
-    if not settings.get("do_lower_case", True):
-        raise network.refuse(f"its {_SENTENCEPIECE} keeps capitals, which Zoo does not have")
-    if importlib.util.find_spec("sentencepiece") is None:
-        raise network.refuse(
-            f"its makers' {_SENTENCEPIECE} needs the Python package sentencepiece, which is not installed, so that "
-            "its answers cannot be compared"
-        )
-    return True
 
 
 PLANNERS = {"CLIPModel": plan_image_text, "SiglipModel": plan_image_text, "Siglip2Model": plan_image_text}
