@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,8 @@ MAX_WORSE = 4
 """After so many penalties in a row with a higher validation loss, weaker penalties are not tried."""
 DEFAULT_STRENGTH = 0.1
 """The penalty if there are no validation data."""
+MOST_OF_ONE_THREAD = 1 << 20
+"""Numbers among the training features up to which the fit uses one thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,34 @@ def fit_head(
     Raises:
         StopRequested: the worker must stop.
     """
+    with _threads_for(train.x.numel()):
+        return _fit(train, validation, classes, hparams, kind, output, seed, stop, on_metric, columns)
+
+
+@contextmanager
+def _threads_for(numbers: int) -> Iterator[None]:
+    """One thread for a block that computes with few numbers: several would wait for each other at every step."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if numbers > MOST_OF_ONE_THREAD else 1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _fit(
+    train: LabelledFeatures,
+    validation: LabelledFeatures,
+    classes: int | None,
+    hparams: Hyperparameters,
+    kind: str | None,
+    output: str,
+    seed: int,
+    stop: StopSignal,
+    on_metric: Callable[[Metric], None],
+    columns: int,
+) -> FittedHead:
+    """See `fit_head`."""
     curves: list[Metric] = []
 
     def record(metric: Metric) -> None:

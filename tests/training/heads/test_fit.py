@@ -60,6 +60,19 @@ def test_requested_kind_is_taken() -> None:
     assert fit(rings(600, 1), rings(200, 2), 2, kind="linear").chosen["head"] == "linear"
 
 
+def test_fit_of_few_numbers_uses_one_thread() -> None:
+    threads: list[int] = []
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        data = blobs(60, 0.3, 1)
+        fit(data, data, 3, kind="linear", on_metric=lambda _: threads.append(torch.get_num_threads()))
+        assert {*threads} == {1}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_requested_penalty_is_kept() -> None:
     hparams = HPARAMS.model_copy(update={"weight_decay": 0.5})
     data = blobs(60, 0.3, 1)
