@@ -1,6 +1,6 @@
 """Two servers on one home and one database are replaced one after the other, to the next release and back, under traffic.
 
-A balancer spreads the calls: the client's own, or a real Envoy with the configuration of deploy/. No call may fail.
+Balancers spread the calls: the client's own, and a real Envoy with the configuration of deploy/. No call may fail.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -79,9 +80,9 @@ class Fleet:
         assert [server.wait() for server in self.servers] == [0, 0]
 
 
-@pytest.fixture(params=["client", "envoy"])
-def fleet(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Fleet, str]]:
-    """The servers, and the target of their balancer."""
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[tuple[Fleet, dict[str, str]]]:
+    """The servers, and the target of each balancer."""
     home = tmp_path / "home"
     home.mkdir()
     (home / "weights").symlink_to(zoo_home() / "weights")
@@ -99,9 +100,7 @@ def fleet(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Flee
         made = Fleet(ports, release, settings)
         stack.callback(made.close)
         target = f"ipv4:127.0.0.1:{ports[0]},127.0.0.1:{ports[1]}"
-        if request.param == "envoy":
-            target = stack.enter_context(envoy(tmp_path, ports))
-        yield made, target
+        yield made, {"client": target, "envoy": stack.enter_context(envoy(tmp_path, ports))}
 
 
 @contextmanager
@@ -131,28 +130,29 @@ def stock_stub(target: str) -> Iterator[Any]:
 @pytest.mark.component
 @pytest.mark.timeout(2400)  # six servers start one after the other; each step has its own limit, TIMEOUT_S
 def test_upgrade_and_rollback_of_one_server_after_the_other_lose_no_request(
-    fleet: tuple[Fleet, str], tmp_path: Path
+    fleet: tuple[Fleet, dict[str, str]], tmp_path: Path
 ) -> None:
-    servers, target = fleet
+    servers, targets = fleet
     with ExitStack() as stack:
-        client = stack.enter_context(Client(target))
-        stub = stack.enter_context(stock_stub(target))
-        wanted = outputs(stub.ModelInfer(infer(RNN, samples=TONE[None]), timeout=TIMEOUT_S))
+        clients = {name: stack.enter_context(Client(target)) for name, target in targets.items()}
+        stubs = {name: stack.enter_context(stock_stub(target)) for name, target in targets.items()}
+        client, by_envoy = clients["client"], clients["envoy"]
+        wanted = outputs(stubs["client"].ModelInfer(infer(RNN, samples=TONE[None]), timeout=TIMEOUT_S))
 
-        def by_stock_client() -> None:
-            got = outputs(stub.ModelInfer(infer(RNN, samples=TONE[None]), timeout=TIMEOUT_S))
+        def by_stock_client(balancer: str) -> None:
+            got = outputs(stubs[balancer].ModelInfer(infer(RNN, samples=TONE[None]), timeout=TIMEOUT_S))
             assert got.keys() == wanted.keys()
             for name, values in got.items():
                 np.testing.assert_allclose(values, wanted[name], rtol=1e-5, atol=1e-6)
 
-        def by_sdk() -> None:
-            [found] = client.predict("flats", FLAT)
+        def by_sdk(balancer: str) -> None:
+            [found] = clients[balancer].predict("flats", FLAT)
             assert found.version == 1, found
 
         data = client.upload_dataset(flats_csv(tmp_path / "flats.csv"), columns={"target": "rent"})
 
-        def job(epochs: int) -> str:
-            made = client.create_job(
+        def job(epochs: int, to: Client = client) -> str:
+            made = to.create_job(
                 "tabular_mlp", data.id, "flats", hyperparameters={"epochs": epochs, "patience": epochs}, promote=True
             )
             return made.id
@@ -162,13 +162,14 @@ def test_upgrade_and_rollback_of_one_server_after_the_other_lose_no_request(
 
         first = job(10)
         until(lambda: state(first) == "SUCCEEDED", "the first job")
-        streamed = client.stream_predict("flats", cycle([FLAT]), in_flight=4)
+        streams = {name: one.stream_predict("flats", cycle([FLAT]), in_flight=4) for name, one in clients.items()}
 
-        def by_stream() -> None:
-            found = next(streamed)
+        def by_stream(balancer: str) -> None:
+            found = next(streams[balancer])
             assert isinstance(found, Regression), found
 
-        callers = [by_stock_client, by_stock_client, by_stock_client, by_sdk, by_stream]
+        kinds = [by_stock_client, by_stock_client, by_sdk, by_stream]
+        callers = [partial(call, balancer) for balancer in targets for call in kinds]
         traffic = stack.enter_context(SteadyTraffic(callers))
         long = job(10_000)
         until(lambda: client.job(long).progress.step > 0, "the second job")
@@ -182,7 +183,7 @@ def test_upgrade_and_rollback_of_one_server_after_the_other_lose_no_request(
         client.cancel_job(long)
         until(lambda: state(long) == "CANCELLED", "the end of the second job")
 
-        of_next_release = job(10_000)
+        of_next_release = job(10_000, by_envoy)
         for place in range(2):
             servers.replace(place, new=False)
             assert (
@@ -197,7 +198,7 @@ def test_upgrade_and_rollback_of_one_server_after_the_other_lose_no_request(
         waiting = client.job(of_next_release)
         assert (waiting.state, waiting.damaged) == ("QUEUED", "")
         assert waiting.state_reason == "waits for a server of the newer Zoo that created it"
-        after = job(10)
+        after = job(10, by_envoy)
         until(lambda: state(after) == "SUCCEEDED", "a job of the old release")
         client.cancel_job(of_next_release)
         assert state(of_next_release) == "CANCELLED"
