@@ -33,6 +33,7 @@ GROUPS = {
             f"{TUNING}/test_fine_tuning_bad_input.py",
             f"{TUNING}/test_fine_tuning_crashes.py",
             f"{TUNING}/test_fine_tuning_versions.py",
+            f"{TUNING}/test_reduced_precision.py",
         ],
         "tuned models on a server",
     ),
@@ -43,7 +44,6 @@ GROUPS = {
 LONGEST_FIRST = (
     "tuned models on a server",
     "a compiled network",
-    f"{TUNING}/test_reduced_precision.py",
     f"{OPERATIONS}/test_environment.py",
     "the default models on a server",
     "tests/end_to_end/course/test_pages.py",
