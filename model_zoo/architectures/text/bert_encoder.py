@@ -117,7 +117,7 @@ class _SelfAttention(nn.Module):
 
     def _split(self, hidden: Tensor) -> Tensor:
         """(B, T, D) → (B, H, T, D / H)."""
-        return hidden.unflatten(-1, (self._heads, -1)).transpose(1, 2)
+        return hidden.view(*hidden.shape[:-1], self._heads, -1).transpose(1, 2)
 
 
 class _Residual(nn.Module):
