@@ -23,7 +23,8 @@ From a name to a network::
 * ``release``          whether a newer release wrote a document
 * ``sources``          artifacts of weights: package indexes, model hubs, folders
 * ``formats``          source files → ``model.safetensors``, labels, tokenizer; imports torch
-* ``architectures``    torch modules that timm and transformers lack, and the wrappers of all served networks
+* ``architectures``    torch modules that timm and transformers lack or are slow to import for, and the wrappers of all served
+                       networks
 * ``network``          card + files → the module that is served; imports torch, timm or transformers on need
 * ``shared_weights``   weights in memory once for several networks
 

@@ -1,8 +1,9 @@
 """A card and its files → the torch module that is served.
 
-Nothing is downloaded here and no pickle is read: the library builds the architecture from the arguments on the card, and the
-state is read from ``model.safetensors``, strictly by name. ``architectures/wrappers.py`` defines the inputs and outputs of
-networks. Weights are float32 on the CPU; the runtime moves and casts them.
+Nothing is downloaded here and no pickle is read: the library builds the architecture from the arguments on the card, or a module
+of Zoo that equals the library's, and the state is read from ``model.safetensors``, strictly by name.
+``architectures/wrappers.py`` defines the inputs and outputs of networks. Weights are float32 on the CPU; the runtime moves and
+casts them.
 """
 
 from typing import Any
@@ -11,6 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from model_zoo.architectures.image.efficientnet_lite import EfficientNetLite, is_efficientnet_lite
+from model_zoo.architectures.text.bert_encoder import BertEncoder, is_plain_bert
 from model_zoo.architectures.tuned import Head, TunedNetwork
 from model_zoo.architectures.wrappers import (
     CharacterModel,
@@ -118,6 +121,8 @@ def _build(card: Card) -> Network:
 def _build_base(card: Card) -> Network:
     arguments = dict(card.architecture.arguments)
     match card.architecture.builder:
+        case "timm" if is_efficientnet_lite(arguments):  # the same network, without the seconds of timm's import
+            return ImageClassifier(EfficientNetLite(**arguments))
         case "timm":
             import timm
 
@@ -132,13 +137,8 @@ def _build_base(card: Card) -> Network:
 
             return torchvision_classifier.TorchvisionClassifier(torchvision_classifier.build(arguments))
         case "transformers":
-            import transformers
-
-            config: Any = transformers.AutoConfig.for_model(arguments.pop("model_type"), **arguments)
-            auto: Any = transformers.AutoModel  # untyped upstream
-            backbone = auto.from_config(config, add_pooling_layer=False)
-            recipe = card.recipe
-            return SentenceEncoder(backbone, normalize=isinstance(recipe, TextRecipe) and recipe.normalize)
+            normalize = isinstance(card.recipe, TextRecipe) and card.recipe.normalize
+            return SentenceEncoder(_text_encoder(arguments), normalize=normalize)
         case "transformers_auto":
             from model_zoo.architectures.transformers.auto_classes import build
             from model_zoo.architectures.transformers.network_wrappers import WRAPPERS
@@ -153,15 +153,15 @@ def _build_base(card: Card) -> Network:
 
             return SpeakerEncoder(SpeakerLstm(**arguments))
         case "char_lstm":
-            from model_zoo.architectures.char_lstm import CharLstm
+            from model_zoo.architectures.text.char_lstm import CharLstm
 
             return CharacterModel(CharLstm(**arguments))
         case "char_gru":
-            from model_zoo.architectures.char_gru import CharGru
+            from model_zoo.architectures.text.char_gru import CharGru
 
             return CharacterModel(CharGru(**arguments))
         case "word_gru":
-            from model_zoo.architectures.word_gru import WordGru
+            from model_zoo.architectures.text.word_gru import WordGru
 
             return WordClassifier(WordGru(**arguments))
         case "small_cnn":
@@ -185,7 +185,7 @@ def _build_base(card: Card) -> Network:
 
             return ObjectDetector(NanoDet(**arguments))
         case "subword_classifier":
-            from model_zoo.architectures.subword_classifier import SubwordClassifier
+            from model_zoo.architectures.text.subword_classifier import SubwordClassifier
 
             return SubwordModel(SubwordClassifier(**arguments))
         case "image_filter":
@@ -197,3 +197,18 @@ def _build_base(card: Card) -> Network:
 
             return ImageToImage(ResidualDenseNetwork(**arguments), card.signature.outputs[0].name)
     raise ValueError(f"there is no builder for {card.architecture.builder}")
+
+
+def _text_encoder(arguments: dict[str, Any]) -> nn.Module:
+    """An encoder under the names of transformers."""
+    if is_plain_bert(arguments):  # the same network, without the seconds of the library's import
+        return BertEncoder(
+            **{name: value for name, value in arguments.items() if name not in ("model_type", "hidden_act")}
+        )
+
+    import transformers
+
+    config: Any = transformers.AutoConfig.for_model(arguments.pop("model_type"), **arguments)
+    auto: Any = transformers.AutoModel  # untyped upstream
+    backbone: nn.Module = auto.from_config(config, add_pooling_layer=False)
+    return backbone

@@ -56,7 +56,7 @@ class Network(nn.Module):
 
 
 class ImageClassifier(Network):
-    """A timm classifier."""
+    """A classifier with the methods of timm's networks."""
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
@@ -111,8 +111,8 @@ class ObjectDetector(Network):
 
 
 class SentenceEncoder(Network):
-    """A transformers encoder whose token vectors are pooled: their mean over the mask (Sentence-BERT, arXiv:1908.10084), or the
-    first one."""
+    """An encoder of texts, called as those of transformers, whose token vectors are pooled: their mean over the mask
+    (Sentence-BERT, arXiv:1908.10084), or the first one."""
 
     def __init__(self, backbone: nn.Module, normalize: bool, first_token: bool = False) -> None:
         super().__init__()

@@ -86,7 +86,8 @@ class Architecture(CardPart):
         "rdn",
         "onnx",
     ]
-    """``onnx``: the graph in the file of the weights, which ONNX Runtime runs; there is no module."""
+    """``onnx``: the graph in the file of the weights, which ONNX Runtime runs; there is no module. ``timm`` and ``transformers``:
+    as these libraries build it; where Zoo has an equal module, the library is not imported."""
     arguments: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -14,7 +14,7 @@ from tokenizers.models import WordLevel
 from torch import Tensor
 from torch.nn import functional
 
-from model_zoo.architectures.word_gru import WordGru
+from model_zoo.architectures.text.word_gru import WordGru
 from model_zoo.cards.card import Figure
 from model_zoo.training_recipes.data.model_data import MODEL_DATA, model_data
 from model_zoo.training_recipes.fitting import Plan, fit

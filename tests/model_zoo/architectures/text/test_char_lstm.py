@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from model_zoo.architectures.char_lstm import CharLstm
+from model_zoo.architectures.text.char_lstm import CharLstm
 from model_zoo.architectures.wrappers import CharacterModel
 
 

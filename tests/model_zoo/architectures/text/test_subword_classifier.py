@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from model_zoo.architectures.subword_classifier import SubwordClassifier
+from model_zoo.architectures.text.subword_classifier import SubwordClassifier
 from model_zoo.formats.fasttext import word_paths
 
 SYMBOLS, WIDTH, CLASSES = 20, 6, 5

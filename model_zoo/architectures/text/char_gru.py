@@ -7,7 +7,7 @@ arXiv:1406.1078). Its methods are those of ``char_lstm``, so that it is served a
 import torch
 from torch import Tensor, nn
 
-from model_zoo.architectures.char_lstm import CharLstm
+from model_zoo.architectures.text.char_lstm import CharLstm
 
 __all__ = ["CharGru", "last_state"]
 

@@ -5,7 +5,7 @@ Many steps in, one answer out: the encoder of Cho et al. (EMNLP 2014, arXiv:1406
 
 from torch import Tensor, nn
 
-from model_zoo.architectures.char_gru import last_state
+from model_zoo.architectures.text.char_gru import last_state
 
 __all__ = ["WordGru"]
 

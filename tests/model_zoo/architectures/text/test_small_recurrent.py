@@ -2,8 +2,8 @@
 
 import torch
 
-from model_zoo.architectures.char_gru import CharGru, last_state
-from model_zoo.architectures.word_gru import WordGru
+from model_zoo.architectures.text.char_gru import CharGru, last_state
+from model_zoo.architectures.text.word_gru import WordGru
 from model_zoo.architectures.wrappers import CharacterModel, WordClassifier
 
 
