@@ -39,7 +39,7 @@ MEASURED, VALIDATED = 20_000, 300
 """Characters of the test, and rows of the validation."""
 ORDERS = (0, 2, 4)
 """Of the n-gram models."""
-PLAN = Plan(epochs=4, batch=32, rate=0.004)
+PLAN = Plan(epochs=3, batch=32, rate=0.004)
 _ROWS = 1_000
 
 
@@ -141,7 +141,11 @@ def served_bits(network: CharGru, ids: Tensor, places: Sequence[int]) -> float:
 
 
 def _rule(order: int) -> str:
-    return "the frequencies of the characters" if order == 0 else f"counts of {order + 1} characters in a row (order {order})"
+    return (
+        "the frequencies of the characters"
+        if order == 0
+        else f"counts of {order + 1} characters in a row (order {order})"
+    )
 
 
-RECIPES = (Recipe("austen_gru", JANE_AUSTEN, train, 600),)
+RECIPES = (Recipe("austen_gru", JANE_AUSTEN, train, 240),)

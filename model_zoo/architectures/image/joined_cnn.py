@@ -1,8 +1,9 @@
-"""A picture and the row of a table → a number: a small convolutional network whose features, followed by the columns, go through a
-feed-forward network.
+"""A picture and the row of a table → a number: a small convolutional network whose features, followed by the columns, go
+through a feed-forward network.
 
-The joint network over both kinds of input is that of Ngiam et al., Multimodal Deep Learning, ICML 2011: each kind has layers of its
-own, and shared layers follow. An output may so depend on a product of both, which a sum of two separate networks cannot.
+The joint network over both kinds of input is that of Ngiam et al., Multimodal Deep Learning, ICML 2011: each kind has
+layers of its own, and shared layers follow. An output may so depend on a product of both, which a sum of two separate
+networks cannot.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,5 @@
-"""Tables and texts out of an installed package of R, without R: its database of lazily loaded data, ``Rdata.rdx`` and ``Rdata.rdb``.
+"""Tables and texts out of an installed package of R, without R: its database of lazily loaded data, ``Rdata.rdx`` and
+``Rdata.rdb``.
 
 The index names for each object where its serialised form begins in the database, and how long it is. Each part is compressed by
 itself; the serialisation is that of "R Internals", section 1.8, in its binary form with big-endian numbers (XDR), of version 2

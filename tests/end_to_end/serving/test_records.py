@@ -1,4 +1,4 @@
-"""A network of pictures with rows on a real server: zoo.v1, Open Inference and tensors; wrong parts; the command and its golden cases."""
+"""A network of pictures with rows on a real server: both protocols, tensors, wrong parts, the command, golden cases."""
 
 from __future__ import annotations
 
@@ -82,7 +82,11 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
         "instances[0].row.age_years",
         "takes a number, got 'old'",
     ),
-    "a part too many": (record(image=PICTURE, row=ROW, text=pb.Instance(text="x")), "instances[0].text", "nothing else"),
+    "a part too many": (
+        record(image=PICTURE, row=ROW, text=pb.Instance(text="x")),
+        "instances[0].text",
+        "nothing else",
+    ),
     "tensors of the picture alone": (tensors(pixel_values=PIXELS), "instances[0]", "input columns is missing"),
     "a row of another width": (
         tensors(pixel_values=PIXELS, columns=COLUMNS[:6]),
@@ -97,7 +101,11 @@ def test_wrong_part_is_named_and_leaves_its_neighbours_alone(stubs: Stubs) -> No
         refusal = expect_error(lambda instance=instance: stubs.predict(ask(NAME, instance)))  # type: ignore[misc]
         assert (what, refusal.code, refusal.field) == (what, "INVALID_ARGUMENT", field)
         assert says in refusal.message, what
-    given = [record(image=PICTURE, row=ROW), *(instance for instance, _, _ in WRONG.values()), record(image=PICTURE, row=ROW)]
+    given = [
+        record(image=PICTURE, row=ROW),
+        *(instance for instance, _, _ in WRONG.values()),
+        record(image=PICTURE, row=ROW),
+    ]
     kinds = [one.WhichOneof("result") for one in stubs.predict(ask(NAME, *given)).predictions]
     assert kinds == ["regression", *["error"] * len(WRONG), "regression"]
 
