@@ -29,7 +29,7 @@ WINDOW = 64
 """Characters of the input of the served network."""
 STRETCH = 128
 """Characters of a row of the training."""
-HIDDEN, EMBEDDING = 192, 32
+HIDDEN, EMBEDDING = 160, 32
 LEAST_COUNT = 100
 """Times that a character occurs in the training text; others are left out of all texts."""
 PAD = 0
@@ -39,7 +39,7 @@ MEASURED, VALIDATED = 20_000, 300
 """Characters of the test, and rows of the validation."""
 ORDERS = (0, 2, 4)
 """Of the n-gram models."""
-PLAN = Plan(epochs=3, batch=32, rate=0.004)
+PLAN = Plan(epochs=2, batch=32, rate=0.004)
 _ROWS = 1_000
 
 
@@ -148,4 +148,4 @@ def _rule(order: int) -> str:
     )
 
 
-RECIPES = (Recipe("austen_gru", JANE_AUSTEN, train, 240),)
+RECIPES = (Recipe("austen_gru", JANE_AUSTEN, train, 150),)

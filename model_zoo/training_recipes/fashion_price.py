@@ -41,7 +41,7 @@ NOISE = 0.1
 TRAINING, VALIDATION = 20_000, 2_500
 """Pictures."""
 HIDDEN = (64, 32)
-PLAN = Plan(epochs=5, batch=64, rate=0.004, weight_decay=0.01)
+PLAN = Plan(epochs=4, batch=64, rate=0.004, weight_decay=0.01)
 _ROWS = 1_000
 
 Array = NDArray[np.float64]
