@@ -40,7 +40,7 @@ NOISE = 0.1
 """Standard deviation of the logarithm of a price."""
 TRAINING, VALIDATION = 20_000, 2_500
 """Pictures."""
-HIDDEN = (64, 32)
+CHANNELS, HIDDEN = (8, 16, 32), (64, 32)
 PLAN = Plan(epochs=4, batch=64, rate=0.004, weight_decay=0.01)
 _ROWS = 1_000
 
@@ -125,11 +125,11 @@ def train_on(known: Pieces, unseen: Pieces, tested: Pieces, report: Report, plan
     scale = Scale.of(known)
     width = scale.columns(known).shape[1]
     torch.manual_seed(0)
-    joined = JoinedCnn(width, hidden=HIDDEN, colours=1)
+    joined = JoinedCnn(width, CHANNELS, HIDDEN, colours=1)
     torch.manual_seed(0)
     contenders: tuple[tuple[str, nn.Module, Inputs], ...] = (
         ("picture and row", joined, lambda some: {"pixel_values": some.pixels, "columns": scale.columns(some)}),
-        ("the picture alone", JoinedCnn(0, hidden=HIDDEN, colours=1), lambda some: {"pixel_values": some.pixels}),
+        ("the picture alone", JoinedCnn(0, CHANNELS, HIDDEN, colours=1), lambda some: {"pixel_values": some.pixels}),
         ("the row alone", FeedForward(width, HIDDEN, activation="relu"), lambda some: {"numbers": scale.columns(some)}),
     )
     targets = torch.from_numpy((known.prices - scale.mean) / scale.std).float()[:, None]

@@ -99,7 +99,7 @@ def test_price_of_picture_and_row_is_better_told_from_both_than_from_either() ->
         made = fashion_price.train_on(known, unseen, tested, lambda line: None, Plan(epochs=3, batch=20, rate=0.01))
     assert [figure.baseline for figure in made.figures[:2]] == ["the picture alone", "the row alone"]
     assert all(figure.value < 0.8 * figure.baseline_value for figure in made.figures)
-    assert made.state["picture.blocks.0.conv.weight"].shape == (16, 3, 3, 3)
+    assert made.state["picture.blocks.0.conv.weight"].shape == (8, 3, 3, 3)
     assert made.facts["target"]["lower"] < 0 < made.facts["target"]["upper"]
 
 
