@@ -63,8 +63,7 @@ class Pieces:
 
     def part(self, rows: slice) -> "Pieces":
         """Some of them."""
-        own = (self.pixels, self.age, self.brand, self.condition, self.prices)
-        return Pieces(*(values[rows] for values in own))
+        return Pieces(self.pixels[rows], self.age[rows], self.brand[rows], self.condition[rows], self.prices[rows])
 
     def row(self, at: int) -> dict[str, str | float]:
         """The row of one piece, as a caller sends it."""
