@@ -168,6 +168,10 @@ def _build_base(card: Card) -> Network:
             from model_zoo.architectures.small_cnn import SmallCnn
 
             return ImageClassifier(SmallCnn(**arguments))
+        case "joined_cnn":
+            from model_zoo.architectures.image.joined_cnn import JoinedCnn
+
+            return TabularNetwork(JoinedCnn(**arguments), card.signature.outputs[0].name)
         case "tabular_mlp":
             from model_zoo.architectures.tabular_mlp import TabularMlp
 

@@ -36,13 +36,17 @@ class SmallCnn(nn.Module):
         """Build the network with random weights.
 
         Args:
+            classes: with 0 there is no classifier, and the output is the width of the last convolution.
             channels: of each convolution.
             colours: channels of the pictures.
         """
         super().__init__()
         self.blocks = nn.ModuleList(_Block(a, b) for a, b in pairwise((colours, *channels)))
         self.width = channels[-1]
-        self.classifier: nn.Module = nn.Linear(self.width, classes)
+        self.classifier = self._classifier(classes)
+
+    def _classifier(self, classes: int) -> nn.Module:
+        return nn.Linear(self.width, classes) if classes else nn.Identity()
 
     def forward_features(self, pixels: Tensor) -> Tensor:
         """(B, colours, H, W) → (B, width, H ÷ 4, W ÷ 4)."""
@@ -65,7 +69,7 @@ class SmallCnn(nn.Module):
 
     def reset_classifier(self, classes: int) -> None:
         """Replaces the last layer; with 0 classes by none."""
-        self.classifier = nn.Linear(self.width, classes) if classes else nn.Identity()
+        self.classifier = self._classifier(classes)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, colours, H, W) → (B, classes)."""

@@ -249,7 +249,7 @@ class SubwordModel(Network):
 
 
 class TabularNetwork(Network):
-    """Columns of a table → the output that the card names: logits of classes, or a number."""
+    """Columns of a table, perhaps with an image → the output that the card names: logits of classes, or a number."""
 
     def __init__(self, backbone: nn.Module, output: str) -> None:
         super().__init__()
@@ -257,7 +257,7 @@ class TabularNetwork(Network):
         self.output = output
 
     def features(self, **inputs: Tensor) -> Tensor:
-        """``numbers`` (B, n), ``categories`` (B, m) → the last hidden vector (B, width)."""
+        """The inputs of the backbone → its last hidden vector (B, width)."""
         backbone: Any = self.backbone
         hidden: Tensor = backbone.features(**inputs)
         return hidden
@@ -268,7 +268,8 @@ class TabularNetwork(Network):
         backbone.out = None
 
     def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
-        """``numbers`` (B, n) and ``categories`` (B, m), of which one may be absent → (B, outputs)."""
+        """``numbers`` (B, n) and ``categories`` (B, m), of which one may be absent, or ``pixel_values`` (B, 3, H, W) and
+        ``columns`` (B, c) → (B, outputs)."""
         return {self.output: self.backbone(**inputs)}
 
 

@@ -77,6 +77,7 @@ class Architecture(CardPart):
         "char_gru",
         "word_gru",
         "small_cnn",
+        "joined_cnn",
         "tabular_mlp",
         "feed_forward",
         "series_gru",

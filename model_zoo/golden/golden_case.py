@@ -61,7 +61,7 @@ class Noise(CardPart):
 
 class GoldenInput(CardPart):
     """Exactly one of a file of ``model_zoo/golden/``, a text, generated noise, the row of a table, a series, or the
-    seed of random tensors. A second text may come with a text, and labels with a file."""
+    seed of random tensors. A second text may come with a text, and labels or a row with a file."""
 
     file: str | None = None
     text: str | None = None
@@ -72,7 +72,7 @@ class GoldenInput(CardPart):
     """Name of the kernel that an image is filtered with; empty for the default."""
     noise: Noise | None = None
     row: dict[str, bool | int | float | str | None] | None = Field(default=None, min_length=1)
-    """Cells by column."""
+    """Cells by column, alone or with an image."""
     series: tuple[tuple[float, ...], ...] | None = Field(default=None, min_length=1)
     """Steps, the oldest first; each has a number for every channel."""
     seed: int | None = Field(default=None, ge=0)
@@ -80,7 +80,8 @@ class GoldenInput(CardPart):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "GoldenInput":
-        parts = (self.file, self.text, self.noise, self.row, self.series, self.seed)
+        row = self.row if self.file is None else None  # a record is an image and its row
+        parts = (self.file, self.text, self.noise, row, self.series, self.seed)
         if sum(part is not None for part in parts) != 1:
             raise ValueError("give exactly one of file, text, noise, row, series and seed")
         if self.text_pair is not None and self.text is None:

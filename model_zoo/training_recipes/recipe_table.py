@@ -9,10 +9,13 @@ from model_zoo.training_recipes.recipe import Recipe
 __all__ = ["RECIPES", "recipe_for"]
 
 RECIPES = {
+    "austen_gru": "austen_gru",
     "fashion_cnn": "fashion_cnn",
+    "fashion_price": "fashion_price",
     "house_linear": "houses",
     "house_mlp": "houses",
     "mood_gru": "mood_gru",
+    "series_lstm": "series_lstm",
 }
 """Name of a model → module of this package that makes it."""
 

@@ -49,7 +49,7 @@ def _given(given: GoldenInput) -> str:
     if given.file is not None:
         name = given.file
         shown = f'<img src="{FOLDER}/{name}" width="96" alt="{name}">' if name.endswith(PICTURES) else f"`{name}`"
-        words = [f"kernel `{given.kernel}`" if given.kernel else "", ", ".join(given.candidate_labels)]
+        words = [f"kernel `{given.kernel}`" if given.kernel else "", ", ".join(given.candidate_labels), _row(given)]
         return " ".join([shown, *filter(None, words)])
     if given.text is not None:
         return one_line(" / ".join(_code(text) for text in (given.text, given.text_pair) if text is not None))
@@ -57,10 +57,14 @@ def _given(given: GoldenInput) -> str:
         kind = "noise" if given.noise.amplitude else "silence"
         return f"{given.noise.seconds:g} s of {kind}"
     if given.row is not None:
-        return one_line(", ".join(f"{column} {cell}" for column, cell in given.row.items()))
+        return _row(given)
     if given.series is not None:
         return f"{len(given.series):,} steps"
     return "numbers of a seed"
+
+
+def _row(given: GoldenInput) -> str:
+    return one_line(", ".join(f"{column} {cell}" for column, cell in (given.row or {}).items()))
 
 
 def _code(text: str) -> str:

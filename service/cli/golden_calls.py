@@ -5,7 +5,7 @@ The task of the card judges, as when a server loads the model; only the answers 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +106,8 @@ def _value(instance: types.Instance) -> Any:
         return dict(instance.cells)
     if isinstance(instance, types.SeriesInstance):
         return instance.values
+    if isinstance(instance, types.RecordInstance):
+        return {name: _value(part) for name, part in instance.parts.items()}
     if isinstance(instance, types.TensorInstance):
         return dict(instance.tensors)
     # What is compared is what a caller gives; the rest is for messages.
@@ -115,17 +117,22 @@ def _value(instance: types.Instance) -> Any:
 
 def _shown(given: GoldenInput) -> str:
     if given.file is not None:
-        return f"{given.file} by {given.kernel}" if given.kernel else given.file
+        beside = f" by {given.kernel}" if given.kernel else "" if given.row is None else f" with {_cells(given.row)}"
+        return f"{given.file}{beside}"
     if given.noise is not None:
         what = "noise" if given.noise.amplitude else "silence"
         return f"{given.noise.seconds:g} s of {what}"
     if given.row is not None:
-        return _cut(", ".join(f"{column} {cell}" for column, cell in given.row.items()))
+        return _cells(given.row)
     if given.series is not None:
         return f"a series of {len(given.series)} steps"
     if given.text is None:
         return f"tensors of seed {getattr(given, 'seed', None)}"
     return repr(_cut(given.text))
+
+
+def _cells(row: Mapping[str, object]) -> str:
+    return _cut(", ".join(f"{column} {cell}" for column, cell in row.items()))
 
 
 def _cut(text: str) -> str:

@@ -116,6 +116,12 @@ def _check_base(base: Card, *kinds: DatasetKind) -> None:
             "spec.base",
             f"{base.name!r} cannot be fine-tuned: it is an ONNX file, whose weights ONNX Runtime does not train",
         )
+    if base.recipe.kind == "record":
+        raise InvalidInput(
+            "spec.base",
+            f"{base.name!r} cannot be fine-tuned: it has learned pictures with columns of its own; "
+            "a model of pictures, such as 'fashion_cnn', learns them with any columns",
+        )
     inputs = INPUT_NAMES.get(base.recipe.kind)
     if inputs is None or base.task in WITHOUT_FEATURES:
         hint = ENCODER_HINT if base.task == "automatic-speech-recognition" else ""

@@ -17,6 +17,7 @@ from service.tasks.classification import LabelAnswers
 from service.tasks.composed import ComposedTask
 from service.tasks.embedding import EmbeddingAnswers
 from service.tasks.image.image_input import ImageInput
+from service.tasks.image.image_tabular_regression import ImageTabularRegression
 from service.tasks.image.image_to_image import ImageToImage
 from service.tasks.regression import NumberAnswers
 from service.tasks.tabular.tabular_prediction import TabularPrediction
@@ -104,6 +105,21 @@ def test_answer_keeps_the_values_of_the_result() -> None:
 def test_row_and_series_are_asked_as_the_sdk_takes_them() -> None:
     assert _value(types.RowInstance({"area": 70.0, "town": None})) == {"area": 70.0, "town": None}
     assert _value(types.SeriesInstance(np.ones((3, 1)))).tolist() == [[1.0]] * 3
+
+
+def test_record_is_asked_as_the_sdk_takes_it_and_named_by_both_parts() -> None:
+    card = Catalog.from_package().get("fashion_price")
+    case = card.golden[0]
+    asked: list[Any] = []
+
+    def ask(inputs: list[Any], options: dict[str, Any]) -> list[Any]:
+        asked.extend(inputs)
+        return [results.Regression(**COMMON, value=case.expect.number + 1e6)]  # type: ignore[union-attr]
+
+    outcome = run_case(ImageTabularRegression(card), case, ask)
+    assert asked == [{"image": golden_path(case.input.file or "").read_bytes(), "row": case.input.row}]
+    assert outcome.input.startswith(f"{case.input.file} with age_years ")
+    assert outcome.problem.startswith("expected ")
 
 
 def test_number_and_forecast_are_judged_and_shown() -> None:

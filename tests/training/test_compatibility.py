@@ -180,6 +180,13 @@ def test_network_without_features_of_a_whole_input_is_no_base(task: str) -> None
         check_before_upload(card, JobSpec(base="mine", dataset_id="", model="mine"))
 
 
+def test_network_that_has_learned_pictures_with_columns_is_no_base_and_names_another() -> None:
+    with pytest.raises(InvalidInput, match="such as 'fashion_cnn', learns them with any columns") as refusal:
+        check_before_upload(base("fashion_price"), JobSpec(base="fashion_price", dataset_id="", model="mine"))
+    assert refusal.value.field == "spec.base"
+    assert planned("fashion_cnn", data("image_table")).method is Method.HEAD
+
+
 def test_table_with_other_columns_than_a_trained_network_has_learned_is_refused() -> None:
     known = data("table").model_copy(
         update={"inputs": tuple(ColumnInfo(name=name, kind="number") for name in ("living_area", "year_built"))}

@@ -1,4 +1,5 @@
-"""Tables out of an installed package of R, without R: its database of lazily loaded data, ``Rdata.rdx`` and ``Rdata.rdb``.
+"""Tables and texts out of an installed package of R, without R: its database of lazily loaded data, ``Rdata.rdx`` and
+``Rdata.rdb``.
 
 The index names for each object where its serialised form begins in the database, and how long it is. Each part is compressed by
 itself; the serialisation is that of "R Internals", section 1.8, in its binary form with big-endian numbers (XDR), of version 2
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Column", "read_table"]
+__all__ = ["Column", "read_table", "read_texts"]
 
 Column = NDArray[np.float64] | list[str | None]
 """Numbers with NaN for empty cells, or texts with None for them; factors are texts."""
@@ -44,13 +45,36 @@ def read_table(index: bytes, database: bytes, name: str) -> Mapping[str, Column]
         KeyError: the package has no table of that name.
         ValueError: the object is no table, or the files are in another form than the one above.
     """
+    return {column: _column(cells) for column, cells in _named(_object(index, database, name)).items()}
+
+
+def read_texts(index: bytes, database: bytes, name: str) -> list[str]:
+    """A vector of texts, without its empty cells.
+
+    Args:
+        index, database: contents of ``Rdata.rdx`` and ``Rdata.rdb``.
+
+    Raises:
+        KeyError: the package has no object of that name.
+        ValueError: the object is no vector of texts, or the files are in another form than the one above.
+    """
+    found = _object(index, database, name)
+    if not isinstance(found, _Vector) or not isinstance(found.values, list):
+        raise ValueError("expected a vector of texts")
+    texts = [text for text in found.values if text is not None]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("expected a vector of texts")
+    return texts
+
+
+def _object(index: bytes, database: bytes, name: str) -> Any:
+    """An object of the database by its name. Raises KeyError, ValueError."""
     known = _Reader(_inflated(index)).document()
     parts = _named(_named(known)["variables"])
     if name not in parts:
         raise KeyError(name)
     offset, length = (int(number) for number in parts[name].values)
-    table = _Reader(_part(database[offset : offset + length])).document()
-    return {column: _column(cells) for column, cells in _named(table).items()}
+    return _Reader(_part(database[offset : offset + length])).document()
 
 
 def _inflated(index: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """Task `image-tabular-regression`: a photo and a row of a table → a number, by the RecordRecipe of the card.
 
-The network gets the photo; its head gets the backbone's features followed by the row's columns.
+A network that was tuned on records gets the photo, and its head the backbone's features followed by the row's columns. A network
+that has learned from both itself gets both.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from service.errors import InvalidInput, ZooError
 from service.tasks.base import NO_FILES, Task
 from service.tasks.image.image_input import ImageInput
 from service.tasks.instances import reject_kind
-from service.tasks.regression import to_regression
+from service.tasks.regression import NumberAnswers
 from service.tasks.tabular.row_input import (
     COLUMNS,
     columns_of,
@@ -55,6 +56,7 @@ class ImageTabularRegression(Task):
         if not isinstance(card.recipe, RecordRecipe):
             raise TypeError(f"card {card.name} has no recipe of records")
         self._recipe = card.recipe
+        self._answers = NumberAnswers(card, labels)
         photo_signature = card.signature.model_copy(update={"inputs": card.signature.inputs[:1]})
         self._photos = ImageInput(
             card.model_copy(update={"recipe": card.recipe.image, "raw_input": "image", "signature": photo_signature})
@@ -80,19 +82,19 @@ class ImageTabularRegression(Task):
 
     def postprocess(self, row: Tensors, item: Item, options: Options) -> Regression:
         """`[1]` in standard deviations of the target → the number and its interval."""
-        return to_regression(row[self.card.signature.outputs[0].name], self.card.target)
+        return self._answers.postprocess(row, item, options)
 
     def warmup_item(self) -> Item:
         """A photo of one colour and a row of means and unknown categories."""
         return Item({name: np.zeros(shape, dtype) for name, (_, dtype, shape) in self._specs.items()})
 
     def golden_instance(self, given: GoldenInput) -> Instance:
-        """Not implemented: a tuned network's golden cases are tensors."""
-        raise NotImplementedError(self.card.name)
+        """The photo and the row of a golden case."""
+        return RecordInstance({"image": self._photos.golden_instance(given), "row": RowInstance(given.row or {})})
 
     def golden_problem(self, expect: Expectation, answer: Answer, answer_of: Mapping[str, Answer]) -> str | None:
-        """See `golden_instance`."""
-        raise NotImplementedError(self.card.name)
+        """A number that is too far off."""
+        return self._answers.golden_problem(expect, answer, answer_of)
 
 
 def _parts(record: RecordInstance, needs_row: bool, path: str) -> tuple[ImageInstance, RowInstance]:

@@ -8,6 +8,7 @@ from typer.testing import Result
 from model_zoo.catalog import Catalog
 from model_zoo.materialised import Materialised
 from model_zoo.store import Store
+from model_zoo.training_recipes.recipe_table import RECIPES
 from service.pb import models_pb2
 from tests.support.fake_zoo.server import FakeZoo
 
@@ -50,7 +51,7 @@ def test_models_as_json_names_server_or_catalog_as_source(run: Run, zoo: FakeZoo
         (("--family", "rnn", "--task", "voice-activity-detection"), {"silero_vad"}),
         (
             ("--family", "cnn", "--max-parameters", "4M"),
-            {"esrgan_slim_x4", "fashion_cnn", "image_filter", "mobilenetv2_100", "nanodet"},
+            {"esrgan_slim_x4", "fashion_cnn", "fashion_price", "image_filter", "mobilenetv2_100", "nanodet"},
         ),
         (
             ("--task", "image-classification", "--licence", "apache"),
@@ -59,9 +60,9 @@ def test_models_as_json_names_server_or_catalog_as_source(run: Run, zoo: FakeZoo
         (("--licence", "no such licence"), set()),
         (("--source", "initial"), {"series_gru", "tabular_mlp"}),
         (("--source", "hub"), set()),
-        (("--on-disk",), {"fashion_cnn", "house_linear", "house_mlp", "mood_gru"}),
+        (("--on-disk",), set(RECIPES)),
         (("--source", "bundled", "--family", "linear"), {"house_linear"}),
-        (("--fine-tunable", "--family", "rnn"), {"char_lstm", "mood_gru", "series_gru", "speaker_lstm"}),
+        (("--fine-tunable", "--family", "rnn"), {"austen_gru", "char_lstm", "mood_gru", "series_gru", "speaker_lstm"}),
         (("--max-size", "3MB", "--source", "pypi"), {"char_lstm", "lid_176", "silero_vad"}),
     ],
 )

@@ -60,6 +60,7 @@ def test_every_card_has_a_golden_case_of_its_input_kind(card: Card) -> None:
         "image-to-image": ImageExpectation,
         "feature-extraction": EmbeddingExpectation,
         "tabular-regression": NumberExpectation,
+        "image-tabular-regression": NumberExpectation,
         "text-classification": ClassificationExpectation,
         "time-series-forecasting": ForecastExpectation,
         "text-generation": ContinuationExpectation,

@@ -36,6 +36,8 @@ def test_row_and_series_are_kinds_of_their_own() -> None:
     row = GoldenInput.model_validate({"row": {"area": 70, "lift": True, "town": "Ulm", "note": None}})
     assert row.row == {"area": 70, "lift": True, "town": "Ulm", "note": None}
     assert GoldenInput.model_validate({"series": [[1.0], [2.0]]}).series == ((1.0,), (2.0,))
+    record = GoldenInput(file="boot.png", row={"age": 2})
+    assert (record.file, record.row) == ("boot.png", {"age": 2})
     for wrong in ({"row": {}}, {"series": []}, {"row": {"a": 1}, "text": "b"}, {"row": {"a": float("nan")}}):
         with pytest.raises(ValidationError):
             GoldenInput.model_validate(wrong)

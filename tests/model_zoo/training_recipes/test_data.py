@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from model_zoo.training_recipes.data.idx import read_idx
-from model_zoo.training_recipes.data.r_tables import read_table
+from model_zoo.training_recipes.data.jane_austen import paragraphs
+from model_zoo.training_recipes.data.r_tables import read_table, read_texts
 
 HEADER = b"X\n" + struct.pack(">iii", 3, 0x40201, 0x30500) + struct.pack(">i", 5) + b"UTF-8"
 LZMA2 = [{"id": lzma.FILTER_LZMA2, "preset": 6}]
@@ -102,6 +103,23 @@ def test_table_of_an_r_package_is_read_column_by_column(compress: Callable[[byte
     assert table["note"] == ["a", None, "ü"]
     np.testing.assert_array_equal(table["number"], [1.0, 2.0, 3.0])
     np.testing.assert_array_equal(table["area"], [7.0, 8.0, 9.0])
+
+
+def test_texts_of_an_r_package_are_read_without_empty_cells() -> None:
+    def files(kind: int, values: Any) -> tuple[bytes, bytes]:
+        plain = HEADER + vector(kind, values)
+        return package(struct.pack(">i", len(plain)) + b"0" + plain)
+
+    assert read_texts(*files(16, ["It is", None, "", "a truth"]), "houses") == ["It is", "", "a truth"]
+    with pytest.raises(ValueError, match="a vector of texts"):
+        read_texts(*files(14, [1.0]), "houses")
+    with pytest.raises(ValueError, match="a vector of texts"):
+        read_texts(*files(19, [vector(14, [1.0])]), "houses")
+
+
+def test_paragraph_of_a_book_is_one_line() -> None:
+    lines = ["", "It is a  truth", "universally acknowledged.", "", "", "  However", ""]
+    assert paragraphs(lines) == "It is a truth universally acknowledged.\nHowever"
 
 
 def test_absent_table_and_object_that_is_no_table_are_errors() -> None:

@@ -12,6 +12,8 @@ from model_zoo.architectures.tuned import Head, TunedNetwork
 from model_zoo.architectures.wrappers import Network
 from model_zoo.cards.recipes import RowRecipe
 from model_zoo.cards.tuned_parts import HeadSpec, TargetScale
+from model_zoo.catalog import Catalog
+from model_zoo.golden.golden_case import NumberExpectation
 from model_zoo.materialised import Materialised
 from service.errors import InvalidInput
 from service.runtime.network import NetworkRuntime
@@ -125,3 +127,18 @@ def test_card_gets_its_task_and_a_warmup_item(tmp_path: Path) -> None:
         "pixel_values": (3, 224, 224),
         "columns": (7,),
     }
+
+
+def test_golden_case_of_a_record_is_its_picture_and_row_and_judges_the_number() -> None:
+    card = Catalog.from_package().get("fashion_price")
+    case = card.golden[0]
+    assert isinstance(case.expect, NumberExpectation)
+    task = ImageTabularRegression(card)
+    instance = task.golden_instance(case.input)
+    assert isinstance(instance, RecordInstance)
+    assert instance.parts["row"] == RowInstance(case.input.row or {})
+    [item] = task.preprocess([instance], [""])
+    assert isinstance(item, Item)
+    number, tolerance = case.expect.number, case.expect.tolerance
+    assert task.golden_problem(case.expect, Regression(number + tolerance / 2), {}) is None
+    assert "got" in (task.golden_problem(case.expect, Regression(number + 2 * tolerance), {}) or "")
