@@ -90,7 +90,8 @@ class Inference:
             def infer(part: InferRequest, with_answers: bool) -> Awaitable[InferReply]:
                 return self.infer(replace(part, deadline=deadline), answers=with_answers, model=known)
 
-            reply = await attributed(infer, self._pool, model, request)
+            with self._in_flight.one_more():  # also between its parts
+                reply = await attributed(infer, self._pool, model, request)
             _note_timing(len(request.instances), reply.timing)
             return reply
         expansion = expanded(model, request) if model.task.expands else None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from service.engine.loaded_model import LoadedModel
@@ -23,6 +24,26 @@ class InFlight:
         self.count = 0
         self.empty = asyncio.Event()
         self.empty.set()
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        """A request is in flight in the context: a drain waits for it."""
+        self.begin()
+        try:
+            yield
+        finally:
+            self.end()
+
+    def begin(self) -> None:
+        """A request is in flight until `end`."""
+        self.count += 1
+        self.empty.clear()
+
+    def end(self) -> None:
+        """See `begin`."""
+        self.count -= 1
+        if not self.count:
+            self.empty.set()
 
 
 @dataclass(slots=True)
@@ -65,8 +86,7 @@ class RequestScope:
         except TooLate:
             self.rejected("too_late")
             raise
-        in_flight.count += 1
-        in_flight.empty.clear()
+        in_flight.begin()
         in_flight.recorder.inference_started(model.name, model.version)
 
     def settle(self, outcomes: Sequence[object], timing: Timing, *, together: bool) -> ZooError | None:
@@ -103,9 +123,7 @@ class RequestScope:
         """Counts the request out. `error`: what ended it in place of outcomes."""
         in_flight, model = self.in_flight, self.model
         model.release(self.rows)
-        in_flight.count -= 1
-        if not in_flight.count:
-            in_flight.empty.set()
+        in_flight.end()
         seconds = time.monotonic() - self.began
         timing = self.timing or _NO_TIMING
         in_flight.recorder.inference_finished(model.name, model.version, self.answered, self.ok, seconds, timing)

@@ -13,6 +13,7 @@ import pytest
 from service.engine.loaded_model import LoadedModel
 from service.errors import InvalidInput, QueueFull, ZooError
 from service.inference.attribution import MOST_INSTANCES, VARIANTS_AT_ONCE, attributed, check_attribution
+from service.inference.request_scope import InFlight
 from service.scheduler.queued_row import LAST_PRIORITY
 from service.tasks.occlusion import Attributable
 from service.tasks.text.word_occlusion import word_occlusions
@@ -139,3 +140,13 @@ def test_instances_of_a_request_are_bounded() -> None:
     with pytest.raises(InvalidInput) as raised:
         check_attribution(request(*[text("a")] * (MOST_INSTANCES + 1)))
     assert (raised.value.field, f"got {MOST_INSTANCES + 1}" in raised.value.message) == ("instances", True)
+
+
+@pytest.mark.asyncio
+async def test_drain_waits_for_a_request_between_its_parts() -> None:
+    in_flight = InFlight(cast(Any, None))
+    with in_flight.one_more():
+        with in_flight.one_more():
+            assert not in_flight.empty.is_set()
+        assert not in_flight.empty.is_set()
+    assert in_flight.empty.is_set()
