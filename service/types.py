@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from service.errors import InvalidInput, ZooError
 
+DEFAULT_PRIORITY, LAST_PRIORITY = 5, 9
+"""Priorities are 1 (first) to 9 (last), larger ones count as 9; 0, for not given, means 5."""
+
 Array = NDArray[np.generic]
 Tensors = Mapping[str, Array]
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from service.engine.loaded_model import LoadedModel
 from service.errors import InvalidInput, ZooError
-from service.scheduler.queued_row import LAST_PRIORITY
 from service.tasks.occlusion import Occlusions
 from service.types import (
+    LAST_PRIORITY,
     Attribution,
     Classification,
     HeatMap,

@@ -37,11 +37,10 @@ from service.training.data.feature_cache import (
     row_state,
 )
 from service.training.data.feature_inputs import base_instance, features_task
-from service.types import Item, Row
+from service.types import LAST_PRIORITY, Item, Row
 
 log = logger(__name__)
 
-LAST_PRIORITY = 9
 QUIET_S = 0.25
 """The device is quiet when it has had no rows of others for this time."""
 POLL_S = 0.005

@@ -37,13 +37,12 @@ from collections.abc import Iterable
 from service.scheduler.cost import Cost, Law
 from service.scheduler.queue import PROBE_S, Batch, BatchLimits, NetworkQueue
 from service.scheduler.queued_row import (
-    DEFAULT_PRIORITY,
-    LAST_PRIORITY,
     PATIENCE_S,
     PRIORITY_STEP_S,
     QueuedRow,
     effective_deadline,
 )
+from service.types import DEFAULT_PRIORITY, LAST_PRIORITY
 
 BORROW_S = 0.5
 """Device time per weight that near deadlines may take ahead of a queue's share."""

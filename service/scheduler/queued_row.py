@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from service.types import Item
+from service.types import DEFAULT_PRIORITY, LAST_PRIORITY, Item
 
 PATIENCE_S = 10.0
 """After so many seconds a far deadline counts as if it were due. It bounds how long near deadlines may pass a row."""
 
 PRIORITY_STEP_S = 5.0
 """How far one step of priority moves a row's effective deadline."""
-
-DEFAULT_PRIORITY, LAST_PRIORITY = 5, 9
-"""Priorities are 1 (first) to 9 (last), larger ones count as 9; 0, for not given, means 5."""
 
 
 class Arrival(NamedTuple):

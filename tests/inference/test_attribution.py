@@ -14,10 +14,10 @@ from service.engine.loaded_model import LoadedModel
 from service.errors import InvalidInput, QueueFull, ZooError
 from service.inference.attribution import MOST_INSTANCES, VARIANTS_AT_ONCE, attributed, check_attribution
 from service.inference.request_scope import InFlight
-from service.scheduler.queued_row import LAST_PRIORITY
 from service.tasks.occlusion import Attributable
 from service.tasks.text.word_occlusion import word_occlusions
 from service.types import (
+    LAST_PRIORITY,
     Classification,
     InferReply,
     InferRequest,

@@ -11,13 +11,11 @@ from model_zoo.golden.golden_items import GoldenItem
 from service.engine.served_head import ServedHead
 from service.errors import QueueFull
 from service.registry.loading.background import in_daemon
-from service.types import Item, Row, Tensors
+from service.types import LAST_PRIORITY, Item, Row, Tensors
 from service.verification.head_checks import HeadCheck, HeadCheckSteps, head_check_steps
 
 CHECK_TIMEOUT_S = 60.0
 """How long a batch of a head's check may wait in the base's queue."""
-LAST_PRIORITY = 9
-"""Priority of a check: after all calls."""
 MAX_PAUSE_S = 0.1
 
 
