@@ -28,6 +28,8 @@ they may be sent to a client.
 
 from collections.abc import Sequence
 
+from model_zoo.similar_names import similar_names
+
 
 class ZooModelError(Exception):
     """A model of the zoo is not ready. ``str(error)`` is fit for a user."""
@@ -69,7 +71,9 @@ class UnknownRecipe(ZooModelError):
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
         shown = name if len(name) <= 64 else f"{name[:63]}…"
-        super().__init__(f"Zoo has no recipe for {shown!r}; it has {', '.join(known)}")
+        near = similar_names(name, known)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        super().__init__(f"Zoo has no recipe for {shown!r}; it has {', '.join(known)}{hint}")
 
 
 class UnusableTable(ZooModelError):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model_zoo.architectures.char_gru import CharGru
+from model_zoo.architectures.text.char_gru import CharGru
 from model_zoo.cards.card import Figure
 from model_zoo.training_recipes.character_grams import CharacterGrams
 from model_zoo.training_recipes.data.jane_austen import JANE_AUSTEN, novel

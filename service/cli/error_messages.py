@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ _EXPECTED = (
     ("service.cli.photos.errors", "PhotosError", FAILED),
 )
 _HOW_TO_AUTHENTICATE = "; this command sends the token of ZOO_TOKEN_FILE or ZOO_TOKEN"
+_NOT_LOADED = re.compile(r"model '([a-z0-9_]+)' is unavailable: (?:not loaded|unloaded)")
 _OUT_OF_RANGE = "Value out of range: "
 """protobuf's error of a number that does not fit its field."""
 _OWN_PACKAGES = ("service", "model_zoo")
@@ -34,8 +36,7 @@ def error_message(error: BaseException) -> tuple[str, int] | None:
     for module, name, code in _EXPECTED:
         kind = getattr(sys.modules.get(module), name, None)
         if kind is not None and isinstance(error, kind):
-            hint = _HOW_TO_AUTHENTICATE if getattr(error, "code", "") == "UNAUTHENTICATED" else ""
-            return f"{error}{hint}", code
+            return f"{error}{_hint(error)}", code
     match error:
         case ModuleNotFoundError():
             if error.name is None or error.name.partition(".")[0] in _OWN_PACKAGES:
@@ -51,6 +52,17 @@ def error_message(error: BaseException) -> tuple[str, int] | None:
             name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
             return f"{quoted(name)}: {describe_os_error(error)}", FAILED
     return None
+
+
+def _hint(error: BaseException) -> str:
+    """What to do next, where the sentence does not say it."""
+    if getattr(error, "code", "") == "UNAUTHENTICATED":
+        return _HOW_TO_AUTHENTICATE
+    if unloaded := _NOT_LOADED.fullmatch(str(error)):
+        return f"; load it: zoo load {unloaded[1]}"
+    if type(error).__name__ == "UnknownCard" and not getattr(error, "near", ()):
+        return "; published networks have references such as hf:ORG/NAME and timm:NAME, see zoo search WORDS"
+    return ""
 
 
 def option_problem(error: typer.BadParameter) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import typer
 
+from model_zoo.similar_names import similar_names
 from service.cli.rendering.console import quoted
 
 if TYPE_CHECKING:
@@ -48,6 +50,21 @@ class ModelFilter:
             and model.parameter_count <= self.max_parameters
             and (not self.asks_catalog or self._takes_local(model))
         )
+
+    def why_none(self, models: Sequence[ModelInfo | LocalModel]) -> str:
+        """Why no model of a list is taken: a word that none has, or all of them together."""
+        for option, word, known in (
+            ("task", self.task, {model.task for model in models}),
+            ("family", self.family, {model.family for model in models}),
+        ):
+            if word and word not in known:
+                near = similar_names(word, known)
+                return f"no model has the {option} {quoted(word)}" + (
+                    f"; did you mean {' or '.join(near)}?" if near else ""
+                )
+        if self.licence and not any(self.licence.lower() in model.licence.lower() for model in models):
+            return f"no licence has {quoted(self.licence)} in it"
+        return "no model is of this kind"
 
     def _takes_local(self, model: ModelInfo | LocalModel) -> bool:
         from service.cli.local_catalog import LocalModel

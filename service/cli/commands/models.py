@@ -66,6 +66,7 @@ def models(
             raise typer.Exit(FAILED)
         live, problem = status.live, status.problem
         listed = list(status.models) if live else local_models()
+    everything = listed
     listed = [model for model in listed if wanted.takes(model)]  # type: ignore[assignment]
     if as_json:
         where = "server" if live else "catalog"
@@ -78,7 +79,7 @@ def models(
     else:
         print_note(f"no server answers at {server}; this is the catalog of this machine")
     if not listed and wanted != ModelFilter():
-        print_note("no model is of this kind")
+        print_note(wanted.why_none(everything))
         return
     rows = new_table("model", "state", "family", "task", "parameters", "summary", right=("parameters",))
     for model in listed:

@@ -87,7 +87,8 @@ def predict(
     attribute: Annotated[
         bool,
         typer.Option(
-            "--attribute", help="Say which words, or which parts of a photo, the best label follows from (see --draw)."
+            "--attribute",
+            help="Say which words or parts of a photo the best label follows from; takes 101 rows an input.",
         ),
     ] = False,
     priority: Annotated[
@@ -150,6 +151,10 @@ def _drawing(folder: Path, info: ModelInfo, attribute: bool) -> Drawing:
     from service.cli.rendering.drawing import ATTRIBUTED_TASK, DRAWN_TASKS, CannotDraw, Drawing
 
     if info.task not in DRAWN_TASKS and not (attribute and info.task == ATTRIBUTED_TASK):
+        if info.task == ATTRIBUTED_TASK:
+            raise typer.BadParameter(
+                "labels cannot be drawn; what they follow from can: add --attribute", param_hint="--draw"
+            )
         raise typer.BadParameter(
             f"answers of {info.name} ({info.task}) cannot be drawn; those of {', '.join(DRAWN_TASKS)} can",
             param_hint="--draw",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from service.cli.options import optional_address
-from service.cli.rendering.console import escaped, print_error, print_line, stderr_console
+from service.cli.rendering.console import escaped, print_error, print_line, print_note, stderr_console
 from service.cli.rendering.formatting import format_size
 
 if TYPE_CHECKING:
@@ -250,6 +250,8 @@ def _pull_card(catalog: Catalog, name: str, settings: Settings) -> bool:
     size = format_size(files.weights.stat().st_size)
     print_line(f"{card.name}: {'already here' if found else 'fetched'}, {size} in {files.folder}")
     print_line(f"  licence of the weights: {card.licence.weights}")
+    if not found:
+        print_note(f"  serve it: zoo serve --model {card.name}; on a running server: zoo load {card.name}")
     return True
 
 

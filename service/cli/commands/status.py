@@ -73,7 +73,9 @@ def unload(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = False)
         return
     print_line(f"{unloaded.name} is {unloaded.state}" + (f": {unloaded.state_reason}" if unloaded.state_reason else ""))
     if unloaded.held_bytes:
-        print_line(f"freed {format_size(unloaded.freed_bytes)} of {format_size(unloaded.held_bytes)}")
+        print_line(
+            f"freed {format_size(unloaded.freed_bytes)} of memory; its weights have {format_size(unloaded.held_bytes)}"
+        )
 
 
 def set_options(

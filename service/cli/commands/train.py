@@ -32,8 +32,9 @@ def train(
         ),
     ] = None,
     explain: Annotated[
-        int, typer.Option("--explain", metavar="N", min=0, help="Print every number of the first N steps, and end.")
-    ] = 0,
+        int | None,
+        typer.Option("--explain", metavar="N", min=1, help="Print every number of the first N steps, and end."),
+    ] = None,
     listed: Annotated[bool, typer.Option("--list", help="List the models that this command makes.")] = False,
 ) -> None:
     """Train a network of the zoo again: fetch its data, train, measure, and compare the file with the one that ships.

@@ -74,7 +74,8 @@ def test_models_lists_only_those_of_the_asked_kind(
     assert {model["name"] for model in done["models"]} == names
     shown = run("models", "--server", nowhere, *options, env=home)
     assert shown.exit_code == 0
-    assert ("no model is of this kind" in shown.stderr) == (not names)
+    none = ("no model is of this kind", "no licence has")
+    assert any(words in shown.stderr for words in none) == (not names)
 
 
 def test_models_of_a_server_are_filtered(run: Run, zoo: FakeZoo, tmp_path: Path) -> None:
@@ -115,7 +116,7 @@ def test_pull_prints_folder_and_licence_of_the_weights(run: Run, weights: list[s
     assert done.exit_code == 0
     assert weights == ["silero_vad"]
     assert done.stdout == f"silero_vad: fetched, 2.0 MB in {tmp_path}\n  licence of the weights: MIT\n"
-    assert done.stderr == ""
+    assert done.stderr == "  serve it: zoo serve --model silero_vad; on a running server: zoo load silero_vad\n"
 
 
 def test_pull_default_fetches_the_default_set(run: Run, weights: list[str], tmp_path: Path) -> None:
@@ -147,3 +148,21 @@ def test_pull_continues_after_a_model_that_fails(run: Run, monkeypatch: pytest.M
     assert done.exit_code == 1
     assert done.stderr.count("no network") == 2
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "note"),
+    [
+        (
+            ["--task", "image-clasification"],
+            "no model has the task 'image-clasification'; did you mean image-classification",
+        ),
+        (["--family", "cnm"], "no model has the family 'cnm'"),
+        (["--licence", "apche"], "no licence has 'apche' in it"),
+        (["--family", "rnn", "--task", "image-classification"], "no model is of this kind"),
+    ],
+)
+def test_word_that_no_model_has_is_named(run: Run, nowhere: str, words: list[str], note: str) -> None:
+    done = run("models", *words, "--server", nowhere)
+    assert done.exit_code == 0
+    assert note in done.stderr

@@ -245,7 +245,9 @@ def test_drawing_is_refused_by_name_for_a_task_without_anything_to_draw(run: Run
     done = run("predict", PHOTOS, str(album / "a.png"), "--draw", str(album / "drawn"), "--server", zoo.target)
     assert done.exit_code == 2
     assert "--draw" in done.stderr
-    assert "image-classification" in done.stderr
+    assert "add --attribute" in done.stderr
+    done = run("predict", TEXTS, "a text", "--draw", str(album / "drawn"), "--attribute", "--server", zoo.target)
+    assert done.exit_code == 2
     assert "object-detection" in done.stderr
     assert not (album / "drawn").exists()
     assert not zoo.calls["Predict"]

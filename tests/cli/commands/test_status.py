@@ -45,7 +45,9 @@ def test_status_as_json_has_the_same_exit_codes(run: Run, zoo: FakeZoo, nowhere:
 def test_load_and_unload_print_the_new_state(run: Run, zoo: FakeZoo) -> None:
     done = run("unload", "silero_vad", "--server", zoo.target)
     assert done.exit_code == 0
-    assert done.stdout == "silero_vad is UNAVAILABLE: it was unloaded\nfreed 19.5 MB of 20.0 MB\n"
+    assert (
+        done.stdout == "silero_vad is UNAVAILABLE: it was unloaded\nfreed 19.5 MB of memory; its weights have 20.0 MB\n"
+    )
     done = run("load", "silero_vad", "--server", zoo.target)
     assert (done.exit_code, done.stdout) == (0, "silero_vad is READY, fp32 on cpu, 18.6 MB\n")
 

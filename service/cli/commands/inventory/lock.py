@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli.rendering.console import print_error, print_line
+from service.cli.rendering.console import print_error, print_line, print_note
 
 
 def lock(
@@ -50,4 +50,6 @@ def lock(
         commit = getattr(card.source, "commit", "")
         print_line(f"{card.name}: {card.reference}" + (f" at {commit[:12]}" if commit else ""))
     count = len(chosen)
+    if not model:
+        print_note("models that ship with Zoo are pinned by Zoo and need no lock: zoo pull NAME gets them anywhere")
     print_line(f"{out} locks {count} {'model' if count == 1 else 'models'}; elsewhere: zoo pull --locked {out.name}")
