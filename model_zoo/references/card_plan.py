@@ -52,7 +52,7 @@ class Given:
     labels: tuple[str, ...] = ()
     """Names of the classes, in the order of the logits."""
     settings: Mapping[str, str] = field(default_factory=dict)
-    """``pooling``, ``max_tokens``."""
+    """See `pull_settings`."""
     asked: list[NotDerivable] = field(default_factory=list, compare=False, repr=False)
     """What a user has to state, found while a card is planned."""
 

@@ -9,6 +9,7 @@ from torch import nn
 from model_zoo.errors import NotDerivable
 from model_zoo.references.card_plan import Given
 from model_zoo.references.common_fields import positive
+from model_zoo.references.pull_settings import MAX_TOKENS
 from model_zoo.references.repository import Repository, config_of
 from model_zoo.references.transformers.tokenizer_file import require_tokenizer_file, tokenizer_of
 
@@ -105,7 +106,7 @@ def refuse_left_truncation(repository: Repository, settings: dict[str, Any], tok
 def _max_tokens(
     repository: Repository, config: dict[str, Any], settings: dict[str, Any], given: Given, most: int | None
 ) -> int:
-    said = given.settings.get("max_tokens")
+    said = given.settings.get(MAX_TOKENS)
     if said is not None and not re.fullmatch("[1-9][0-9]{0,6}", said):
         raise NotDerivable(repository.name, f"max_tokens is {said[:50]!r}; expected a positive whole number")
     positions = config.get("max_position_embeddings", config.get("n_positions"))

@@ -9,12 +9,11 @@ from model_zoo.cards.recipes import ImageRecipe
 from model_zoo.errors import NotDerivable
 from model_zoo.references.card_plan import Given
 from model_zoo.references.onnx.facts import OnnxFacts
+from model_zoo.references.pull_settings import IMAGE_SETTINGS
 
-__all__ = ["IMAGE_SETTINGS", "TASK", "ImagePlan", "as_image_classifier", "plan_image"]
+__all__ = ["TASK", "ImagePlan", "as_image_classifier", "plan_image"]
 
 TASK = "image-classification"
-IMAGE_SETTINGS = ("size", "resize_shorter", "interpolation", "mean", "std")
-"""Settings that together say how an image becomes the input."""
 _EXAMPLE = (
     "--set size=224 --set resize_shorter=256 --set interpolation=bilinear --set mean=0.5,0.5,0.5 --set std=0.5,0.5,0.5"
 )

@@ -7,6 +7,7 @@ from typing import Any
 from model_zoo.errors import NotDerivable
 from model_zoo.references.card_plan import Given
 from model_zoo.references.common_fields import positive
+from model_zoo.references.pull_settings import MAX_TOKENS
 from model_zoo.references.repository import Repository, config_of
 from model_zoo.references.text_fields import refuse_left_truncation
 from model_zoo.references.transformers.tokenizer_file import require_tokenizer_file, tokenizer_of
@@ -135,7 +136,7 @@ def prompt_recipe(
 
 def _lengths(repository: Repository, config: dict[str, Any], given: Given, continues: bool) -> tuple[int, int]:
     """The most tokens of a prompt, and of an answer. A network that continues has its positions for both together."""
-    said = given.settings.get("max_tokens")
+    said = given.settings.get(MAX_TOKENS)
     if said is not None and not re.fullmatch("[1-9][0-9]{0,6}", said):
         raise NotDerivable(repository.name, f"max_tokens is {said[:50]!r}; expected a positive whole number")
     positions = config.get("max_position_embeddings", config.get("n_positions"))
