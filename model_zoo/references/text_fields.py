@@ -79,13 +79,13 @@ def text_recipe(
         NotDerivable: there is no fast tokenizer, it pads or cuts on the left, or there is no token for padding.
     """
     require_tokenizer_file(repository, folder)
-    tokenizer = tokenizer_of(repository, f"{folder}tokenizer.json")
+    vocabulary = positive(repository, config.get("vocab_size"), "vocab_size in config.json")
+    tokenizer = tokenizer_of(repository, f"{folder}tokenizer.json", vocabulary)
     settings = config_of(repository, f"{folder}tokenizer_config.json")
     if settings.get("padding_side", "right") != "right":
         raise NotDerivable(repository.name, "its tokenizer pads on the left")
     refuse_left_truncation(repository, settings, tokenizer)
     max_tokens = _max_tokens(repository, config, settings, given, most)
-    positive(repository, config.get("vocab_size"), "vocab_size in config.json")
     return {
         "kind": "text",
         "max_tokens": max_tokens,
@@ -138,7 +138,7 @@ def _counts_after_padding(config: dict[str, Any]) -> bool:
 def mask_fields(repository: Repository, config: dict[str, Any]) -> dict[str, Any]:
     """The fields of a recipe for texts with masked tokens. Raises NotDerivable where no token stands for them."""
     require_tokenizer_file(repository)
-    tokenizer = tokenizer_of(repository, "tokenizer.json")
+    tokenizer = tokenizer_of(repository, "tokenizer.json", config["vocab_size"])
     settings = config_of(repository, "tokenizer_config.json")
     model = tokenizer.get("model") if isinstance(tokenizer.get("model"), dict) else {}
     assert isinstance(model, dict)
