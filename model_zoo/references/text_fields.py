@@ -7,9 +7,8 @@ from typing import Any
 from torch import nn
 
 from model_zoo.errors import NotDerivable
-from model_zoo.references.card_plan import Given
+from model_zoo.references.card_plan import MAX_TOKENS, Given
 from model_zoo.references.common_fields import positive
-from model_zoo.references.pull_settings import MAX_TOKENS
 from model_zoo.references.repository import Repository, config_of
 from model_zoo.references.transformers.tokenizer_file import require_tokenizer_file, tokenizer_of
 

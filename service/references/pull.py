@@ -19,9 +19,8 @@ from model_zoo.errors import NotDerivable, SourceUnavailable, StoreUnusable
 from model_zoo.locking import passing_lock, shared_lock
 from model_zoo.materialised import Materialised
 from model_zoo.network import load_network
-from model_zoo.references.card_plan import CardPlan, Given
+from model_zoo.references.card_plan import CardPlan, Given, check_settings
 from model_zoo.references.derive import derive
-from model_zoo.references.pull_settings import check_settings
 from model_zoo.references.reference import Reference
 from model_zoo.references.transformers.vision.image_text import AUTO_CLASS
 from model_zoo.references.transformers.vision.image_text import TASK as IMAGE_TEXT

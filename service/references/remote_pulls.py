@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from model_zoo.errors import InvalidReference, PullRefused, ZooModelError
-from model_zoo.references.pull_settings import settings_of
+from model_zoo.references.card_plan import settings_of
 from model_zoo.references.reference import parse_reference
 from service.errors import (
     CannotPull,

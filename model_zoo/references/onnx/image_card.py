@@ -7,9 +7,8 @@ from typing import Any
 from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import LONGEST_SIDE, ImageRecipe
 from model_zoo.errors import NotDerivable
-from model_zoo.references.card_plan import Given
+from model_zoo.references.card_plan import IMAGE_SETTINGS, Given
 from model_zoo.references.onnx.facts import OnnxFacts
-from model_zoo.references.pull_settings import IMAGE_SETTINGS
 
 __all__ = ["TASK", "ImagePlan", "as_image_classifier", "plan_image"]
 

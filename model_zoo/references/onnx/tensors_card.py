@@ -7,9 +7,8 @@ from typing import Any
 from model_zoo.cards.recipes import TensorsRecipe
 from model_zoo.cards.signature import TensorSpec
 from model_zoo.errors import NotDerivable
-from model_zoo.references.card_plan import Given
+from model_zoo.references.card_plan import TENSOR_SETTINGS, Given
 from model_zoo.references.onnx.facts import OnnxFacts, OnnxTensor
-from model_zoo.references.pull_settings import TENSOR_SETTINGS
 
 __all__ = ["TASK", "InputPlan", "output_specs", "plan_inputs", "tensors_fields"]
 

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from model_zoo.errors import NotDerivable
-from model_zoo.references.card_plan import Given
+from model_zoo.references.card_plan import MAX_TOKENS, Given
 from model_zoo.references.common_fields import positive
-from model_zoo.references.pull_settings import MAX_TOKENS
 from model_zoo.references.repository import Repository, config_of
 from model_zoo.references.text_fields import refuse_left_truncation
 from model_zoo.references.transformers.generation_rules import check_rules

@@ -134,8 +134,7 @@ def _check_card(catalog: Catalog, text: str) -> None:
 def _check_reference(text: str, given: Given | None) -> None:
     """Refuses what needs no process to be found out. Raises ZooModelError."""
     from model_zoo.errors import SourceUnavailable
-    from model_zoo.references.card_plan import check_task
-    from model_zoo.references.pull_settings import check_settings
+    from model_zoo.references.card_plan import check_settings, check_task
     from model_zoo.references.reference import parse_reference
 
     reference = parse_reference(text)
@@ -273,8 +272,7 @@ def _given(task: str, labels: Path | None, assignments: list[str]) -> Given | No
     """The facts that the options state; None for none."""
     if not (task or labels or assignments):
         return None
-    from model_zoo.references.card_plan import Given
-    from model_zoo.references.pull_settings import SETTINGS
+    from model_zoo.references.card_plan import SETTINGS, Given
 
     settings = {}
     for assignment in assignments:

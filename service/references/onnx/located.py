@@ -12,10 +12,9 @@ from typing import Any
 
 from model_zoo.cards.web_address import file_name_of
 from model_zoo.errors import NotDerivable, SourceUnavailable
-from model_zoo.references.card_plan import Given
+from model_zoo.references.card_plan import FILE, Given
 from model_zoo.references.hub import HubRepository
 from model_zoo.references.onnx.facts import MOST_BYTES
-from model_zoo.references.pull_settings import FILE
 from model_zoo.references.reference import HUB_PREFIX, Reference
 from model_zoo.sources.artifact_source import Progress
 from model_zoo.sources.download import ExpectedFile

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from model_zoo.cards.card import Batching, Card
 from model_zoo.cards.signature import Signature
 from model_zoo.errors import NotDerivable
-from model_zoo.references.card_plan import Given
+from model_zoo.references.card_plan import FILE, IMAGE_SETTINGS, Given
 from model_zoo.references.onnx.facts import OnnxFacts
 from model_zoo.references.onnx.image_card import TASK as IMAGE_TASK
 from model_zoo.references.onnx.image_card import as_image_classifier, plan_image
@@ -22,7 +22,6 @@ from model_zoo.references.onnx.tensors_card import (
     plan_inputs,
     tensors_fields,
 )
-from model_zoo.references.pull_settings import FILE, IMAGE_SETTINGS
 from model_zoo.references.reference import Reference
 from model_zoo.sources.artifact_source import Progress
 from model_zoo.store import Store

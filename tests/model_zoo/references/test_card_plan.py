@@ -3,7 +3,7 @@
 import pytest
 
 from model_zoo.errors import NotDerivable
-from model_zoo.references.pull_settings import SETTINGS, check_settings
+from model_zoo.references.card_plan import SETTINGS, check_settings
 
 
 def test_setting_of_another_kind_of_reference_is_refused() -> None:
