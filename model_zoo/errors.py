@@ -17,7 +17,7 @@
     │   └── SourceNotFound   the source answers, and has no such repository, revision, package or file
     ├── DigestMismatch       a file differs from the card; it has been removed
     ├── ConversionFailed     a file is the right one, but does not fit the architecture on the card
-    ├── StoreUnusable        ``ZOO_HOME`` cannot be written, or its disk is full
+    ├── StoreUnusable        ``ZOO_HOME`` or temporary files cannot be written, or a disk is full
     ├── UnknownVersion       a model has no fine-tuned version of that number
     ├── VersionDamaged       a version's files differ from those that were published
     └── VersionTooNew        a newer Zoo published a version, and its card has what this Zoo does not know
@@ -195,10 +195,10 @@ class ConversionFailed(ZooModelError):
 
 
 class StoreUnusable(ZooModelError):
-    """The folders of the store cannot be written or read."""
+    """The folders of the store, or those for temporary files, cannot be written or read."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"the folder of ZOO_HOME cannot be used: {reason.lower()}")
+    def __init__(self, reason: str, folder: str = "the folder of ZOO_HOME") -> None:
+        super().__init__(f"{folder} cannot be used: {reason.lower()}")
         self.reason = reason
 
 

@@ -13,6 +13,12 @@ BUILT_IN = ("eager", "sdpa", "grouped_mm", "batched_mm")
 takes `org/name` for compiled code on a hub, and names such as `flash_attention_2` stand for it too."""
 
 _LABELS = ("id2label", "label2id")
+_NUMBERS = ("dtype", "torch_dtype")
+_KINDS_OF_NUMBERS = (
+    "auto",
+    *("float16", "bfloat16", "float32", "float64", "half", "float", "double"),
+    *("int8", "uint8", "int16", "int32", "int64"),
+)
 
 
 def config_fault(found: object, path: str = "", where: str = "") -> str:
@@ -29,6 +35,8 @@ def config_fault(found: object, path: str = "", where: str = "") -> str:
     key = path.rpartition(".")[2]
     if "implementation" in key:
         return _implementation_fault(found, path, where)
+    if key in _NUMBERS and not isinstance(found, Mapping):
+        return _numbers_fault(found, path, where)
     if isinstance(found, Mapping):
         if key in _LABELS:
             return ""  # names of classes may be any words
@@ -43,6 +51,13 @@ def config_fault(found: object, path: str = "", where: str = "") -> str:
         if abs(found) > most:
             return f"{path[:100]}{where} is {str(found)[:20]}; expected at most {most:,}"
     return ""
+
+
+def _numbers_fault(found: Any, path: str, where: str) -> str:
+    if found is None or (isinstance(found, str) and found.removeprefix("torch.") in _KINDS_OF_NUMBERS):
+        return ""
+    expected = ", ".join(_KINDS_OF_NUMBERS[1:5])
+    return f"{path[:100]}{where} is {str(found)[:80]!r}; expected one of {expected}"
 
 
 def _implementation_fault(found: Any, path: str, where: str) -> str:

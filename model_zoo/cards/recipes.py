@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from model_zoo.cards.part import CardPart
 
 __all__ = [
+    "LONGEST_SIDE",
     "RAW_OF",
     "AudioRecipe",
     "CategoryColumn",
@@ -34,19 +35,22 @@ __all__ = [
 ]
 
 Triple = tuple[float, float, float]
+LONGEST_SIDE = 4096
+"""Pixels of a side of the images that a network reads."""
+Side = Annotated[int, Field(gt=0, le=LONGEST_SIDE)]
 
 
 class ImageRecipe(CardPart):
     """Encoded image → FP32 (3, height, width): RGB, shorter side resized, centre crop, scaled to 0..1, normalised."""
 
     kind: Literal["image"]
-    size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
-    """(height, width) of the crop, pixels."""
-    resize_shorter: int = Field(gt=0)
+    size: tuple[Side, Side]
+    """(height, width) of the crop, pixels; each at most 4,096."""
+    resize_shorter: int = Field(gt=0, le=LONGEST_SIDE)
     """Length of the shorter side before the crop, pixels."""
     stretch: bool = False
     """Whether the whole image is resized to `size` without keeping its proportions and without a crop."""
-    stretch_to: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None = None
+    stretch_to: tuple[Side, Side] | None = None
     """(height, width), pixels, to which the whole image is resized before the crop without keeping its proportions; its shorter
     side is `resize_shorter`. By default proportions are kept."""
     crop_rounding: Literal["even", "down"] = "even"
@@ -76,7 +80,7 @@ class ScaledImageRecipe(CardPart):
     kind: Literal["scaled_image"]
     shortest_edge: int = Field(gt=0)
     """Length of the shorter side, pixels, unless the longer one would exceed its limit."""
-    longest_edge: int = Field(gt=0, le=4096)
+    longest_edge: int = Field(gt=0, le=LONGEST_SIDE)
     """Greatest length of the longer side, pixels."""
     multiple_of: int = Field(default=1, gt=0)
     """Both sides are rounded down to multiples of it, pixels."""

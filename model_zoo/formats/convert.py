@@ -23,6 +23,7 @@ from model_zoo.formats.shared_tensors import without_views
 from model_zoo.formats.torchscript import state_dict_of
 from model_zoo.materialised import label_lines
 from model_zoo.network import build_network
+from model_zoo.system_errors import system_errors
 
 __all__ = ["convert"]
 
@@ -79,7 +80,8 @@ def convert(card: Card, contents: Mapping[str, bytes], folder: Path) -> dict[str
         made = read.made
         state = _fit(card, read.state, build_network(card).backbone.state_dict())
     # One key of metadata only: the order of several keys is not fixed, and equal weights must have an equal digest.
-    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    with system_errors(folder / "model.safetensors"):
+        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     roles = {"weights": "model.safetensors"}
     # Files beside the weights that only their reader needs have no use once it has read them.
     spent = card.weights.mapping == "library" or card.weights.format in READ_WHOLE

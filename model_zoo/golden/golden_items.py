@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from model_zoo.errors import ConversionFailed
+from model_zoo.system_errors import system_errors
 
 __all__ = ["GoldenItem", "read_golden_items", "write_golden_items"]
 
@@ -29,12 +30,13 @@ class GoldenItem:
 
 
 def write_golden_items(path: Path, items: Sequence[tuple[Tensors, Tensors]]) -> None:
-    """Inputs and outputs of a few items, by name and without the rows axis → file."""
+    """Inputs and outputs of a few items, by name and without the rows axis → file. Raises OSError."""
     tensors: dict[str, NDArray[Any]] = {}
     for i, (inputs, outputs) in enumerate(items):
         tensors |= {f"input.{i}.{name}": np.ascontiguousarray(array) for name, array in inputs.items()}
         tensors |= {f"output.{i}.{name}": np.ascontiguousarray(array) for name, array in outputs.items()}
-    save_file(tensors, path)
+    with system_errors(path):
+        save_file(tensors, path)
 
 
 def read_golden_items(model: str, path: Path) -> list[GoldenItem]:

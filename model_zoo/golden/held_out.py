@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from model_zoo.errors import ConversionFailed
+from model_zoo.system_errors import system_errors
 
 __all__ = ["HELD_OUT", "MOST_HELD_OUT", "HeldOut", "read_held_out", "write_held_out"]
 
@@ -50,13 +51,14 @@ class HeldOut:
 
 
 def write_held_out(path: Path, held_out: HeldOut) -> None:
-    """Write the file."""
+    """Write the file. Raises OSError."""
     arrays: dict[str, NDArray[Any]] = {
         "indices": np.ascontiguousarray(held_out.indices, np.int64),
         "targets": np.ascontiguousarray(held_out.targets, np.float64),
         "outputs": np.ascontiguousarray(held_out.outputs, np.float32),
     }
-    save_file(arrays, path, metadata={"dataset": held_out.dataset})
+    with system_errors(path):
+        save_file(arrays, path, metadata={"dataset": held_out.dataset})
 
 
 def read_held_out(model: str, path: Path) -> HeldOut | None:

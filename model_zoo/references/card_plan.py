@@ -9,7 +9,19 @@ from model_zoo.cards.card import Card
 from model_zoo.cards.weight_source import SourceFile
 from model_zoo.errors import NotDerivable
 
-__all__ = ["TASKS", "CardPlan", "Given", "check_task"]
+__all__ = [
+    "FILE",
+    "IMAGE_SETTINGS",
+    "MAX_TOKENS",
+    "SETTINGS",
+    "TASKS",
+    "TENSOR_SETTINGS",
+    "CardPlan",
+    "Given",
+    "check_settings",
+    "check_task",
+    "settings_of",
+]
 
 Library = Literal["timm", "torchvision", "transformers", "sentence-transformers"]
 
@@ -33,6 +45,23 @@ TASKS = (
 """Tasks of the networks that can be pulled by reference: those of all planners. They are listed here as well, so that a command
 can tell them without importing a library of models."""
 
+MAX_TOKENS = "max_tokens"
+"""The longest text in tokens."""
+FILE = "file"
+"""Names one of several ONNX files of a repository."""
+TENSOR_SETTINGS = ("max_batch_size", "max_length")
+"""Of an ONNX file: rows of a batch, and the greatest size of an axis that varies."""
+IMAGE_SETTINGS = ("size", "resize_shorter", "interpolation", "mean", "std")
+"""Of an ONNX file that classifies images: together they say how an image becomes the input."""
+
+_BY_KIND = {
+    "hf": (MAX_TOKENS,),
+    "local": (MAX_TOKENS,),
+    "onnx": (*TENSOR_SETTINGS, *IMAGE_SETTINGS, FILE),
+}
+SETTINGS = tuple(dict.fromkeys(name for names in _BY_KIND.values() for name in names))
+"""Names of all settings, each once."""
+
 
 def check_task(task: str, reference: str) -> None:
     """Raises NotDerivable for a task that no network can be pulled for; `reference` is for its message."""
@@ -41,6 +70,20 @@ def check_task(task: str, reference: str) -> None:
     near = difflib.get_close_matches(task, TASKS, n=1)
     hint = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(TASKS)}"
     raise NotDerivable(reference, f"Zoo does not have the task {task!r}{hint}")
+
+
+def settings_of(kind: str) -> tuple[str, ...]:
+    """Names of the settings that a reference of a kind may have; none for timm and torchvision, whose files say all."""
+    return _BY_KIND.get(kind, ())
+
+
+def check_settings(shown: str, kind: str, settings: Mapping[str, str]) -> None:
+    """Raises NotDerivable for a setting that no network of this kind of reference has; `shown` is for its message."""
+    known = settings_of(kind)
+    for name in settings:
+        if name not in known:
+            expected = f"expected {' or '.join(known)}" if known else "its files say all"
+            raise NotDerivable(shown, f"--set {name[:40]} has no meaning for it; {expected}")
 
 
 @dataclass(frozen=True)
@@ -52,7 +95,7 @@ class Given:
     labels: tuple[str, ...] = ()
     """Names of the classes, in the order of the logits."""
     settings: Mapping[str, str] = field(default_factory=dict)
-    """``pooling``, ``max_tokens``."""
+    """By their names, which `settings_of` lists."""
     asked: list[NotDerivable] = field(default_factory=list, compare=False, repr=False)
     """What a user has to state, found while a card is planned."""
 

@@ -95,7 +95,9 @@ def _check(repository: Repository, plan: CardPlan) -> None:
             raise NotDerivable(repository.name, "its files hold text or numbers that no card can hold") from error
         fault = error.errors()[0]
         field = ".".join(str(step) for step in fault["loc"])
-        raise NotDerivable(repository.name, f"its files make no valid card: {field}: {fault['msg']}") from error
+        got = fault.get("input")
+        value = f", got {str(got)[:40]}" if isinstance(got, int | float | str) else ""
+        raise NotDerivable(repository.name, f"its files make no valid card: {field}: {fault['msg']}{value}") from error
 
 
 def all_problems(name: str, problems: Sequence[NotDerivable]) -> NotDerivable:

@@ -6,6 +6,7 @@ is refused here; where a field means something else than it is taken for, the co
 
 from typing import Any, TypeGuard
 
+from model_zoo.cards.recipes import LONGEST_SIDE
 from model_zoo.errors import NotDerivable
 from model_zoo.references.repository import Repository, config_of
 from model_zoo.references.transformers.vision.processor_class import CONVNEXT, LEVIT, processor_class, with_defaults
@@ -55,8 +56,8 @@ def detection_recipe(
             raise NotDerivable(repository.name, f"size in {PROCESSOR} does not bound the longer side")
         return {
             "kind": "scaled_image",
-            "shortest_edge": size["shortest_edge"],
-            "longest_edge": longest,
+            "shortest_edge": _bounded(repository, size["shortest_edge"], "size"),
+            "longest_edge": _bounded(repository, longest, "the longer side of size"),
             "multiple_of": multiple_of,
             **_pixel_fields(repository, config, found),
         }
@@ -113,7 +114,7 @@ def _geometry(repository: Repository, found: dict[str, Any], name: str = "") -> 
     if not found.get("do_resize", True):
         raise NotDerivable(repository.name, "its images are not resized")
     given = found.get("size")
-    size, crop = _sides(given), _sides(found.get("crop_size"))
+    size, crop = _sides(repository, given, "size"), _sides(repository, found.get("crop_size"), "crop_size")
     if size is None:
         raise NotDerivable(repository.name, f"size in {PROCESSOR} is none that Zoo understands")
     shortest = "shortest_edge" in given if isinstance(given, dict) else not found.get("default_to_square", True)
@@ -139,18 +140,31 @@ def _share_of_image(repository: Repository, side: int, share: Any) -> dict[str, 
         raise NotDerivable(repository.name, f"size and crop_pct in {PROCESSOR} are none that Zoo understands")
     if side >= _FULL_CROP:
         return {"size": (side, side), "resize_shorter": side, "stretch": True}
-    return {"size": (side, side), "resize_shorter": int(side / share), "stretch": False, **_CROP}
+    shorter = _bounded(repository, int(side / share), "the size by crop_pct")
+    return {"size": (side, side), "resize_shorter": shorter, "stretch": False, **_CROP}
 
 
-def _sides(found: Any) -> tuple[int, int] | None:
-    """(height, width) of a size: a number, or an object with one of two pairs of keys."""
+def _sides(repository: Repository, found: Any, name: str) -> tuple[int, int] | None:
+    """(height, width) of a size: a number, or an object with one of two pairs of keys. Raises NotDerivable."""
+    pair = (found, found)
     if isinstance(found, dict):
         if "shortest_edge" in found and not found.get("longest_edge"):
-            found = found["shortest_edge"]
+            pair = (found["shortest_edge"],) * 2
         else:
-            height, width = found.get("height"), found.get("width")
-            return (height, width) if _is_side(height) and _is_side(width) else None
-    return (found, found) if _is_side(found) else None
+            pair = (found.get("height"), found.get("width"))
+    height, width = pair
+    if not (_is_side(height) and _is_side(width)):
+        return None
+    return _bounded(repository, height, name), _bounded(repository, width, name)
+
+
+def _bounded(repository: Repository, side: int, name: str) -> int:
+    """A side. Raises NotDerivable where it is longer than a recipe may have it."""
+    if side > LONGEST_SIDE:
+        raise NotDerivable(
+            repository.name, f"{name} in {PROCESSOR} is {str(side)[:20]} pixels; expected at most {LONGEST_SIDE:,}"
+        )
+    return side
 
 
 def _is_side(found: Any) -> TypeGuard[int]:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from model_zoo.errors import NotDerivable
-from model_zoo.references.card_plan import Given
+from model_zoo.references.card_plan import MAX_TOKENS, Given
 from model_zoo.references.common_fields import positive
 from model_zoo.references.repository import Repository, config_of
 from model_zoo.references.transformers.tokenizer_file import require_tokenizer_file, tokenizer_of
@@ -78,13 +78,13 @@ def text_recipe(
         NotDerivable: there is no fast tokenizer, it pads or cuts on the left, or there is no token for padding.
     """
     require_tokenizer_file(repository, folder)
-    tokenizer = tokenizer_of(repository, f"{folder}tokenizer.json")
+    vocabulary = positive(repository, config.get("vocab_size"), "vocab_size in config.json")
+    tokenizer = tokenizer_of(repository, f"{folder}tokenizer.json", vocabulary)
     settings = config_of(repository, f"{folder}tokenizer_config.json")
     if settings.get("padding_side", "right") != "right":
         raise NotDerivable(repository.name, "its tokenizer pads on the left")
     refuse_left_truncation(repository, settings, tokenizer)
     max_tokens = _max_tokens(repository, config, settings, given, most)
-    positive(repository, config.get("vocab_size"), "vocab_size in config.json")
     return {
         "kind": "text",
         "max_tokens": max_tokens,
@@ -105,7 +105,7 @@ def refuse_left_truncation(repository: Repository, settings: dict[str, Any], tok
 def _max_tokens(
     repository: Repository, config: dict[str, Any], settings: dict[str, Any], given: Given, most: int | None
 ) -> int:
-    said = given.settings.get("max_tokens")
+    said = given.settings.get(MAX_TOKENS)
     if said is not None and not re.fullmatch("[1-9][0-9]{0,6}", said):
         raise NotDerivable(repository.name, f"max_tokens is {said[:50]!r}; expected a positive whole number")
     positions = config.get("max_position_embeddings", config.get("n_positions"))
@@ -137,7 +137,7 @@ def _counts_after_padding(config: dict[str, Any]) -> bool:
 def mask_fields(repository: Repository, config: dict[str, Any]) -> dict[str, Any]:
     """The fields of a recipe for texts with masked tokens. Raises NotDerivable where no token stands for them."""
     require_tokenizer_file(repository)
-    tokenizer = tokenizer_of(repository, "tokenizer.json")
+    tokenizer = tokenizer_of(repository, "tokenizer.json", config["vocab_size"])
     settings = config_of(repository, "tokenizer_config.json")
     model = tokenizer.get("model") if isinstance(tokenizer.get("model"), dict) else {}
     assert isinstance(model, dict)

@@ -19,7 +19,7 @@ from model_zoo.errors import NotDerivable, SourceUnavailable, StoreUnusable
 from model_zoo.locking import passing_lock, shared_lock
 from model_zoo.materialised import Materialised
 from model_zoo.network import load_network
-from model_zoo.references.card_plan import CardPlan, Given
+from model_zoo.references.card_plan import CardPlan, Given, check_settings
 from model_zoo.references.derive import derive
 from model_zoo.references.reference import Reference
 from model_zoo.references.transformers.vision.image_text import AUTO_CLASS
@@ -94,6 +94,7 @@ def pull_reference(
 
 def _pull(asked: _Request) -> Pulled:
     reference, home, name = asked.reference, asked.home, asked.name
+    check_settings(reference.shown, reference.kind, asked.given.settings)
     store = Store(home, keep_downloads=True)
     known = known_card(reference, home, name)
     if known is not None:

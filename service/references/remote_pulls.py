@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from model_zoo.errors import InvalidReference, PullRefused, ZooModelError
+from model_zoo.references.card_plan import settings_of
 from model_zoo.references.reference import parse_reference
 from service.errors import (
     CannotPull,
@@ -93,6 +94,11 @@ class RemotePulls:
         if not reference.is_on_hub:
             # An address of the web would let a caller send requests from inside the server's network.
             raise PermissionDenied("callers may pull from a hub only, not from files of the server or other addresses")
+        known = settings_of(reference.kind)
+        for key in request.settings:
+            if key not in known:
+                expected = ", ".join(known) if known else f"no setting, as {reference.kind} says all"
+                raise InvalidInput(f"settings[{key[:64]}]", f"is unknown; expected {expected}")
         return PullOrder(
             reference=str(reference),
             home=self._home,
@@ -141,7 +147,7 @@ def _check(request: PullRequest) -> None:
     if len(request.settings) > MOST_SETTINGS:
         raise InvalidInput("settings", f"expected at most {MOST_SETTINGS}, got {len(request.settings)}")
     for key, value in request.settings.items():
-        texts |= {"settings": key, f"settings.{key[:64]}": value}
+        texts |= {"settings": key, f"settings[{key[:64]}]": value}
         _check_texts(texts)
     _check_texts(texts)
     if len(request.labels) > MOST_LABELS:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from model_zoo.cards.card import Card
@@ -93,6 +94,18 @@ def test_materialise_removes_the_download_unless_keep_downloads_is_set(
     assert not (tmp_path / "a" / "downloads" / ARTIFACT).exists()
     Store(tmp_path / "b", keep_downloads=True).materialise(tiny_card)
     assert (tmp_path / "b" / "downloads" / ARTIFACT).exists()
+
+
+def test_full_disk_during_a_conversion_is_the_fault_of_the_store(
+    located: Index, tiny_card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **options: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(conversion, "save_file", full)
+    with pytest.raises(StoreUnusable, match="ZOO_HOME cannot be used: no space left on device"):
+        Store(tmp_path).materialise(tiny_card)
+    assert published(tmp_path) == []
 
 
 def test_interrupted_conversion_publishes_nothing_and_can_be_repeated(

@@ -220,3 +220,20 @@ def test_name_that_cannot_be_given_is_refused_without_a_process(
     pulls = RemotePulls(tmp_path, allowed=True, offline=False, memory=1, budget=0)
     with pytest.raises(error, match=words):
         asyncio.run(pulls.pull(PullRequest("hf:org/tiny", name)))
+
+
+@pytest.mark.parametrize(
+    ("reference", "setting", "words"),
+    [
+        ("hf:org/tiny", "zzz", r"settings\[zzz\]: is unknown; expected max_tokens$"),
+        ("hf:org/tiny", "size", r"settings\[size\]: is unknown; expected max_tokens$"),
+        ("timm:resnet18", "max_tokens", r"settings\[max_tokens\]: is unknown; expected no setting"),
+    ],
+)
+def test_setting_that_the_reference_does_not_have_is_refused_without_a_process(
+    reference: str, setting: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.references.remote_pulls.PullProcess", None)
+    pulls = RemotePulls(tmp_path, allowed=True, offline=False, memory=1, budget=0)
+    with pytest.raises(InvalidInput, match=words):
+        asyncio.run(pulls.pull(PullRequest(reference, settings={setting: "1"})))

@@ -5,21 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from model_zoo.cards.card import Card
-from model_zoo.cards.recipes import ImageRecipe
+from model_zoo.cards.recipes import LONGEST_SIDE, ImageRecipe
 from model_zoo.errors import NotDerivable
-from model_zoo.references.card_plan import Given
+from model_zoo.references.card_plan import IMAGE_SETTINGS, Given
 from model_zoo.references.onnx.facts import OnnxFacts
 
-__all__ = ["IMAGE_SETTINGS", "TASK", "ImagePlan", "as_image_classifier", "plan_image"]
+__all__ = ["TASK", "ImagePlan", "as_image_classifier", "plan_image"]
 
 TASK = "image-classification"
-IMAGE_SETTINGS = ("size", "resize_shorter", "interpolation", "mean", "std")
-"""Settings that together say how an image becomes the input."""
 _EXAMPLE = (
     "--set size=224 --set resize_shorter=256 --set interpolation=bilinear --set mean=0.5,0.5,0.5 --set std=0.5,0.5,0.5"
 )
-_LARGEST = 4096
-"""Pixels of a side."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +108,8 @@ def _recipe(shown: str, given: Given) -> ImageRecipe:
 
 
 def _pixels(shown: str, name: str, text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:12]) <= _LARGEST:
-        raise NotDerivable(shown, f"--set {name} is {text[:40]!r}; expected pixels, 1 to {_LARGEST:,}")
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:12]) <= LONGEST_SIDE:
+        raise NotDerivable(shown, f"--set {name} is {text[:40]!r}; expected pixels, 1 to {LONGEST_SIDE:,}")
     return int(text)
 
 

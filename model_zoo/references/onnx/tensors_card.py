@@ -7,7 +7,7 @@ from typing import Any
 from model_zoo.cards.recipes import TensorsRecipe
 from model_zoo.cards.signature import TensorSpec
 from model_zoo.errors import NotDerivable
-from model_zoo.references.card_plan import Given
+from model_zoo.references.card_plan import TENSOR_SETTINGS, Given
 from model_zoo.references.onnx.facts import OnnxFacts, OnnxTensor
 
 __all__ = ["TASK", "InputPlan", "output_specs", "plan_inputs", "tensors_fields"]
@@ -16,7 +16,6 @@ TASK = "other"
 """The Hub's name for a task that is none of its list."""
 MOST_ROWS, GAINFUL_ROWS = 32, 8
 """Rows of a batch, by default; on a CPU."""
-_SETTINGS = ("max_batch_size", "max_length")
 MASK = "attention_mask"
 """The name by which exporters of sequence networks call the mask of padding."""
 _NOT_STATED = "not stated in the file"
@@ -166,8 +165,10 @@ def _sizes(axes: Sequence[int | str]) -> tuple[int, ...]:
 def _settings(shown: str, given: Mapping[str, str]) -> dict[str, int]:
     found = {}
     for key, text in given.items():
-        if key not in _SETTINGS:
-            raise NotDerivable(shown, f"--set {key[:40]} has no meaning for it; expected {' or '.join(_SETTINGS)}")
+        if key not in TENSOR_SETTINGS:
+            raise NotDerivable(
+                shown, f"--set {key[:40]} has no meaning for it; expected {' or '.join(TENSOR_SETTINGS)}"
+            )
         if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:12]) <= 1_000_000:
             raise NotDerivable(shown, f"--set {key} is {text[:40]!r}; expected a whole number from 1 to 1,000,000")
         found[key] = int(text)

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from model_zoo.errors import NotDerivable
-from model_zoo.references.card_plan import Given
+from model_zoo.references.card_plan import MAX_TOKENS, Given
 from model_zoo.references.common_fields import positive
 from model_zoo.references.repository import Repository, config_of
 from model_zoo.references.text_fields import refuse_left_truncation
+from model_zoo.references.transformers.generation_rules import check_rules
 from model_zoo.references.transformers.tokenizer_file import require_tokenizer_file, tokenizer_of
 
 __all__ = [
@@ -71,6 +72,11 @@ def generation_settings(repository: Repository, config: dict[str, Any], continue
     stated = config_of(repository, GENERATION) or config
     kept = {name: stated.get(name) for name in (_ANY if continues else (*_ANY, *_DECODER))}
     found = {name: value for name, value in kept.items() if value is not None}
+    vocabulary = _vocabulary(repository, config)
+    padding = {"pad_token_id": stated.get("pad_token_id")}
+    check_rules(repository, found | padding, "config.json" if stated is config else GENERATION, vocabulary)
+    if padding["pad_token_id"] is None:
+        check_rules(repository, {"pad_token_id": config.get("pad_token_id")}, "config.json", vocabulary)
     stops = token_numbers(found.get("eos_token_id"))
     pad = next((n for n in (*token_numbers(stated.get("pad_token_id"), config.get("pad_token_id")), *stops)), 0)
     found |= {"pad_token_id": pad}
@@ -78,6 +84,7 @@ def generation_settings(repository: Repository, config: dict[str, Any], continue
         start = token_numbers(config.get("decoder_start_token_id"), found.get("bos_token_id"))
         if not start:
             raise NotDerivable(repository.name, "it does not say with which token an answer begins")
+        check_rules(repository, {"decoder_start_token_id": start[0]}, "config.json", vocabulary)
         found["decoder_start_token_id"] = start[0]
     return found
 
@@ -111,15 +118,13 @@ def prompt_recipe(
 ) -> dict[str, Any]:
     """The recipe of a prompt. Raises NotDerivable where there is no fast tokenizer, or no limit of length."""
     require_tokenizer_file(repository)
-    tokenizer = tokenizer_of(repository, "tokenizer.json")
+    vocabulary = _vocabulary(repository, config)
+    tokenizer = tokenizer_of(repository, "tokenizer.json", vocabulary)
     if (
         not continues
     ):  # of a prompt that is continued the end is kept, by Zoo and in the comparison, whatever the files say
         refuse_left_truncation(repository, config_of(repository, "tokenizer_config.json"), tokenizer)
-    vocabulary = positive(repository, config.get("vocab_size"), "vocab_size in config.json")
     stops = token_numbers(generation.get("eos_token_id"))
-    if max((generation["pad_token_id"], *stops)) >= vocabulary:
-        raise NotDerivable(repository.name, f"a special token is beyond its {vocabulary:,} tokens")
     most, new = _lengths(repository, config, given, continues)
     return {
         "kind": "prompt",
@@ -133,9 +138,13 @@ def prompt_recipe(
     }
 
 
+def _vocabulary(repository: Repository, config: dict[str, Any]) -> int:
+    return positive(repository, config.get("vocab_size"), "vocab_size in config.json")
+
+
 def _lengths(repository: Repository, config: dict[str, Any], given: Given, continues: bool) -> tuple[int, int]:
     """The most tokens of a prompt, and of an answer. A network that continues has its positions for both together."""
-    said = given.settings.get("max_tokens")
+    said = given.settings.get(MAX_TOKENS)
     if said is not None and not re.fullmatch("[1-9][0-9]{0,6}", said):
         raise NotDerivable(repository.name, f"max_tokens is {said[:50]!r}; expected a positive whole number")
     positions = config.get("max_position_embeddings", config.get("n_positions"))

@@ -39,11 +39,14 @@ def require_tokenizer_file(repository: Repository, folder: str = "") -> None:
     raise NotDerivable(repository.name, reason)
 
 
-def tokenizer_of(repository: Repository, path: str) -> dict[str, Any]:
+def tokenizer_of(repository: Repository, path: str, vocabulary: int) -> dict[str, Any]:
     """The content of the file.
 
+    Args:
+        vocabulary: token ids of the network.
+
     Raises:
-        NotDerivable: it is not a JSON object, or it makes texts very much longer.
+        NotDerivable: it is not a JSON object, makes texts very much longer, or has tokens that the network does not have.
         SourceUnavailable: it cannot be read.
     """
     tokenizer = strict_json.parsed_object(repository.read(path, _MOST_BYTES))
@@ -60,7 +63,25 @@ def tokenizer_of(repository: Repository, path: str) -> dict[str, Any]:
     added = sum(1 for rule in _rules(tokenizer.get("post_processor")) if "SpecialToken" in rule)
     if added > 2 * MOST_ADDED:  # of a text alone and of a pair
         raise NotDerivable(repository.name, f"tokenizer.json puts more than {MOST_ADDED} tokens around a text")
+    for token, number in _numbers(tokenizer):
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < vocabulary:
+            reason = f"the token {str(token)[:50]!r} in tokenizer.json has the number {str(number)[:20]}"
+            expected = f"expected 0 to {vocabulary - 1:,}, by vocab_size in config.json"
+            raise NotDerivable(repository.name, f"{reason}; {expected}")
     return tokenizer
+
+
+def _numbers(tokenizer: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+    """All tokens with their numbers: those of the vocabulary, and those beside it."""
+    model = tokenizer.get("model")
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    if isinstance(vocabulary, dict):
+        yield from vocabulary.items()
+    elif isinstance(vocabulary, list):  # pieces with their scores, in the order of their numbers
+        yield from ((piece, number) for number, piece in enumerate(vocabulary))
+    for entry in tokenizer.get("added_tokens") or []:
+        if isinstance(entry, dict):
+            yield entry.get("content"), entry.get("id")
 
 
 def _rules(part: Any) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ from model_zoo.references.repository import config_of
 from model_zoo.references.text_fields import TOKENIZER_FILES
 from model_zoo.references.transformers.extractor import PROCESSORS, sound_inputs, sound_recipe
 from model_zoo.references.transformers.generation import GENERATED
+from model_zoo.references.transformers.generation_rules import check_rules
 from model_zoo.references.transformers.network_class import NetworkClass
 from model_zoo.references.transformers.prompt import (
     GENERATION,
@@ -59,6 +60,7 @@ def plan_whisper(network: NetworkClass) -> CardPlan:
     if no_timestamps + 1 + steps >= vocabulary or positions <= len(prompt) + 1:
         raise network.refuse("its timestamps are beyond its tokens, or its decoder has too few positions")
     generation = {name: rules[name] for name in _KEPT if rules.get(name) is not None}
+    check_rules(repository, generation, GENERATION, vocabulary)
     stop = _number(network, rules, "eos_token_id")
     initial = token_numbers(rules.get("max_initial_timestamp_index"))
     recipe["windows"] = {

@@ -22,20 +22,6 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 
-SETTINGS = (
-    "max_tokens",
-    "max_length",
-    "max_batch_size",
-    "size",
-    "resize_shorter",
-    "interpolation",
-    "mean",
-    "std",
-    "file",
-)
-"""Keys of `--set`."""
-
-
 def pull(
     model: Annotated[
         list[str] | None,
@@ -148,14 +134,16 @@ def _check_card(catalog: Catalog, text: str) -> None:
 def _check_reference(text: str, given: Given | None) -> None:
     """Refuses what needs no process to be found out. Raises ZooModelError."""
     from model_zoo.errors import SourceUnavailable
-    from model_zoo.references.card_plan import check_task
+    from model_zoo.references.card_plan import check_settings, check_task
     from model_zoo.references.reference import parse_reference
 
     reference = parse_reference(text)
     if reference.kind == "local" and not Path(reference.place).is_dir():
         raise SourceUnavailable(reference.shown, f"there is no folder {reference.place}")
-    if given is not None and given.task:
-        check_task(given.task, reference.shown)
+    if given is not None:
+        check_settings(reference.shown, reference.kind, given.settings)
+        if given.task:
+            check_task(given.task, reference.shown)
 
 
 def pull_one(
@@ -286,7 +274,7 @@ def _given(task: str, labels: Path | None, assignments: list[str]) -> Given | No
     """The facts that the options state; None for none."""
     if not (task or labels or assignments):
         return None
-    from model_zoo.references.card_plan import Given
+    from model_zoo.references.card_plan import SETTINGS, Given
 
     settings = {}
     for assignment in assignments:

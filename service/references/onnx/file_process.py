@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from model_zoo import strict_json
 from model_zoo.cards.recipes import TensorsRecipe
 from model_zoo.cards.signature import TensorSpec
-from model_zoo.errors import NotDerivable
+from model_zoo.errors import NotDerivable, StoreUnusable
 from model_zoo.references.onnx.facts import OnnxFacts
 from service.references.library_process import reply_of
 from service.references.onnx.file_worker import WorkerRequest
@@ -44,7 +44,7 @@ def tried_out(
         together: whether they may, by the file.
         stored_bytes: of all files of the network.
 
-    Raises NotDerivable.
+    Raises NotDerivable, StoreUnusable.
     """
     with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
         results = Path(folder) / "outputs.safetensors"
@@ -72,6 +72,8 @@ def _ask(shown: str, request: WorkerRequest) -> dict[str, Any]:
             f"the process that reads it ended: it needs more than {request.seconds} s or {memory:.1f} GB, or is damaged"
         )
         raise NotDerivable(shown, reason)
+    if "not_written" in reply:
+        raise StoreUnusable(str(reply["not_written"]), "the folder for temporary files")
     if "reason" in reply:
         raise NotDerivable(shown, str(reply["reason"]))
     return reply

@@ -1,7 +1,8 @@
 """Reads and runs an unknown ONNX file: `python -m service.references.onnx.file_worker`, started by `file_process.py` alone.
 
 A line of JSON comes on standard input (`WorkerRequest`), and one goes out on standard output: `{"facts": …}`,
-`{"single_rows_because": …}` with the outputs in a file of safetensors, or `{"reason": "one sentence"}`.
+`{"single_rows_because": …}` with the outputs in a file of safetensors, `{"not_written": "no space left on device"}` where that
+file cannot be written, or `{"reason": "one sentence"}`.
 """
 
 from __future__ import annotations
@@ -45,9 +46,16 @@ def answer(request: WorkerRequest) -> dict[str, Any]:
     assert request.trial is not None
     from safetensors.numpy import save_file
 
+    from model_zoo.system_errors import system_errors
+
     outputs, because = try_out(request.trial)
     named = {f"{i}.{name}": array for i, row in enumerate(outputs) for name, array in row.items()}
-    save_file(named, request.trial.results)
+    try:
+        with system_errors(request.trial.results):
+            save_file(named, request.trial.results)
+    except OSError as error:
+        traceback.print_exc()
+        return {"not_written": error.strerror}
     return {"single_rows_because": because}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from model_zoo.cards.web_address import file_name_of
 from model_zoo.errors import NotDerivable, SourceUnavailable
-from model_zoo.references.card_plan import Given
+from model_zoo.references.card_plan import FILE, Given
 from model_zoo.references.hub import HubRepository
 from model_zoo.references.onnx.facts import MOST_BYTES
 from model_zoo.references.reference import HUB_PREFIX, Reference
@@ -22,8 +22,6 @@ from model_zoo.sources.hub import fetch_file, snapshot_folder
 from model_zoo.sources.url import fetch_url, size_at, url_folder
 from service.references.places import folder_lock
 
-FILE = "file"
-"""Setting that names one of several ONNX files of a repository."""
 ROOM = 2.2
 """Free space that a pull needs, as a multiple of the files: as they were fetched, and as they are kept."""
 _BESIDE = ("{name}.data", "{name}_data", "{stem}.data", "{stem}_data")

@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from model_zoo.cards.card import Batching, Card
 from model_zoo.cards.signature import Signature
 from model_zoo.errors import NotDerivable
-from model_zoo.references.card_plan import Given
+from model_zoo.references.card_plan import FILE, IMAGE_SETTINGS, Given
 from model_zoo.references.onnx.facts import OnnxFacts
-from model_zoo.references.onnx.image_card import IMAGE_SETTINGS, as_image_classifier, plan_image
 from model_zoo.references.onnx.image_card import TASK as IMAGE_TASK
+from model_zoo.references.onnx.image_card import as_image_classifier, plan_image
 from model_zoo.references.onnx.tensors_card import (
     GAINFUL_ROWS,
     TASK,
@@ -28,7 +28,7 @@ from model_zoo.store import Store
 from service.references.footprint import Footprint, Room, check_room
 from service.references.onnx.agreement import agreed, with_photos
 from service.references.onnx.file_process import read_facts, tried_out
-from service.references.onnx.located import FILE, LocatedFile, located
+from service.references.onnx.located import LocatedFile, located
 from service.references.publishing import Pulled, Say, pinned, publish_card
 from service.runtime.onnx_session import OnnxRuntime
 from service.tasks.table import task_for

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from model_zoo.system_errors import system_errors
 from service.types import Array, Tensors
 
 FILE = "calibration.safetensors"
@@ -32,7 +33,8 @@ def write(folder: Path, batches: Sequence[Tensors]) -> None:
         for number, batch in enumerate(batches)
         for name, array in batch.items()
     }
-    save_file(arrays, folder / FILE)
+    with system_errors(folder / FILE):
+        save_file(arrays, folder / FILE)
 
 
 def read(folder: Path) -> list[dict[str, Array]]:

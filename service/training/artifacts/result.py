@@ -20,6 +20,7 @@ from model_zoo.cards.weight_source import SourceFile, TrainedColumns, TunedSourc
 from model_zoo.golden.golden_items import write_golden_items
 from model_zoo.golden.held_out import HELD_OUT, HeldOut, write_held_out
 from model_zoo.materialised import Materialised
+from model_zoo.system_errors import system_errors
 from service import __version__
 from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, Splits
 from service.training.artifacts.html_report import render_page
@@ -69,11 +70,9 @@ def write_result(
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     roles = {"weights": "model.safetensors"}
-    save_file(
-        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()},
-        draft / roles["weights"],
-        metadata={"format": "pt"},
-    )
+    weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    with system_errors(draft / roles["weights"]):
+        save_file(weights, draft / roles["weights"], metadata={"format": "pt"})
     if card.labels is not None:
         roles["labels"] = card.labels
         write_labels(draft / card.labels, evaluation.labels)

@@ -29,6 +29,7 @@ from model_zoo import strict_json
 from model_zoo.cards.card import Card
 from model_zoo.materialised import Materialised
 from model_zoo.sources.digest import sha256_of_file
+from model_zoo.system_errors import system_errors
 from service import __version__
 from service.datasets.dataset import FEATURES, DatasetInfo
 from service.training.data.feature_inputs import features_card
@@ -94,7 +95,8 @@ class FeatureCache:
                 "features": np.ascontiguousarray(features, np.float32),
                 "ok": np.ascontiguousarray(ok, np.uint8),
             }
-            save_file(tensors, draft)
+            with system_errors(draft):
+                save_file(tensors, draft)
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)

@@ -29,6 +29,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from model_zoo import strict_json
+from model_zoo.system_errors import system_errors
 from service.training.data.seeds import generator_states, restore_generators
 from service.training.protocol import CheckpointWritten, Metric
 
@@ -164,7 +165,8 @@ class Checkpoints:
         staging = self._staging()
         staging.mkdir()
         for name, contents in tensors.items():
-            save_file(dict(contents), staging / name)
+            with system_errors(staging / name):
+                save_file(dict(contents), staging / name)
         finite = state.model_copy(update={"curves": finite_curves(state)})
         (staging / STATE).write_text(strict_json.text(finite), encoding="utf-8")
         for path in staging.iterdir():

@@ -284,6 +284,28 @@ def test_left_truncation_is_refused_where_the_beginning_of_a_prompt_is_kept() ->
     assert planned({**WRITER, **left}).fields["recipe"]["continues"]
 
 
+@pytest.mark.parametrize(
+    ("rules", "words"),
+    [
+        ({"eos_token_id": "x"}, "eos_token_id in generation_config.json is 'x'; expected tokens, 0 to"),
+        ({"suppress_tokens": [10**9]}, "suppress_tokens in generation_config.json is [1000000000]"),
+        ({"bad_words_ids": [5]}, "bad_words_ids in generation_config.json is [5]; expected lists of tokens"),
+        ({"forced_bos_token_id": -1}, "forced_bos_token_id in generation_config.json is -1; expected a token"),
+        ({"repetition_penalty": 0}, "repetition_penalty in generation_config.json is 0; expected a positive number"),
+        ({"min_length": 1.5}, "min_length in generation_config.json is 1.5; expected a whole number"),
+    ],
+)
+def test_rule_for_writing_that_the_library_cannot_use_is_refused_by_name(rules: dict[str, Any], words: str) -> None:
+    assert words in refusal({**REWRITER, "generation_config.json": rules}).reason
+    assert "eos_token_id in config.json is 'x'" in refusal(changed(WRITER, "config.json", eos_token_id="x")).reason
+
+
+def test_kind_of_numbers_that_torch_does_not_have_is_refused_by_name() -> None:
+    reason = refusal(changed(IMAGE, "config.json", dtype="float8_evil")).reason
+    assert reason.startswith("dtype in config.json is 'float8_evil'; expected one of float16")
+    assert planned(changed(IMAGE, "config.json", torch_dtype="bfloat16"))
+
+
 def test_network_with_a_decoder_takes_its_rules_from_the_generation_config() -> None:
     rules = {"eos_token_id": [1, 3], "decoder_start_token_id": 2, "no_repeat_ngram_size": 3, "num_beams": 4, "top_k": 5}
     fields = planned({**REWRITER, "generation_config.json": rules}).fields
@@ -324,7 +346,7 @@ def test_rules_for_transcripts_that_are_not_used_are_named() -> None:
     [
         (without(WRITER, "tokenizer.json"), "tokenizer.json"),
         ({**WRITER, "tokenizer.json": b"[]"}, "tokenizer.json is not a JSON object"),
-        (changed(WRITER, "config.json", eos_token_id=50), "beyond its 50 tokens"),
+        (changed(WRITER, "config.json", eos_token_id=50), "is 50; expected tokens, 0 to 49"),
         (changed(WRITER, "config.json", n_positions=1), "too few"),
         (changed(WRITER, "config.json", architectures=["BertForCausalLM"]), "BertForCausalLM"),
         (changed(WRITER, "config.json", vocab_size=None), "vocab_size"),
@@ -572,6 +594,14 @@ def test_images_that_are_not_normalised_keep_their_values() -> None:
         ({"image_mean": [0.5]}, "image_mean"),
         ({"image_std": "x"}, "image_std"),
         ({"image_std": [0.5, 0.0, 0.5]}, "std must be positive"),
+        (
+            {"size": {"height": 32, "width": 20_000}},
+            "size in preprocessor_config.json is 20000 pixels; expected at most",
+        ),
+        (
+            {**CONVNEXT, "size": {"shortest_edge": 32}, "crop_pct": 1e-9},
+            "by crop_pct in preprocessor_config.json is 319",
+        ),
         ({"size": {"shortest_edge": 32}}, "differ in size"),
         ({"size": {"longest_edge": 32}}, "size in"),
         ({"size": {"shortest_edge": 20}, "do_center_crop": True, "crop_size": 32}, "larger"),

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 from onnx import TensorProto, helper
+from safetensors import SafetensorError
 
 from model_zoo.catalog import Catalog
-from model_zoo.errors import NotDerivable, NotEqual, SourceUnavailable
+from model_zoo.errors import NotDerivable, NotEqual, SourceUnavailable, StoreUnusable
 from model_zoo.golden.golden_case import golden_path
 from model_zoo.references.card_plan import Given
 from model_zoo.references.reference import parse_reference
@@ -495,6 +497,18 @@ def test_network_that_takes_too_much_memory_ends_with_its_process(
     path = saved(graph(nodes, initializers=[weights("w", 4, 3), size]), tmp_path / "network.onnx")
     with pytest.raises(NotDerivable, match=r"memory|cannot run it|cannot load it"):
         pulled(path, home)
+    assert leftovers(home) == []
+
+
+def test_full_disk_of_temporary_files_is_not_blamed_on_the_network(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(safetensors.numpy, "save_file", full)
+    with pytest.raises(StoreUnusable, match="temporary files cannot be used: no space left on device"):
+        pulled(mlp_file(tmp_path / "network.onnx"), home)
     assert leftovers(home) == []
 
 

@@ -17,7 +17,7 @@ def replace(content: str, string: str | None = "x") -> dict[str, Any]:
 
 
 def read(document: object) -> dict[str, Any]:
-    return tokenizer_of(FakeRepository({"tokenizer.json": document}), "tokenizer.json")
+    return tokenizer_of(FakeRepository({"tokenizer.json": document}), "tokenizer.json", 50)
 
 
 @pytest.mark.parametrize("part", ["normalizer", "pre_tokenizer", "decoder"])
@@ -60,4 +60,19 @@ def test_very_many_tokens_around_a_text_are_refused() -> None:
 @pytest.mark.parametrize("document", [[], "text", 3])
 def test_file_that_is_no_object_is_refused(document: object) -> None:
     with pytest.raises(NotDerivable, match="is not a JSON object"):
+        read(document)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"model": {"vocab": {"a": 0, "far": 50}}},
+        {"model": {"vocab": {"far": -1}}},
+        {"model": {"vocab": {"far": "3"}}},
+        {"model": {"vocab": [["a", -1.0]] * 50 + [["far", -2.0]]}},
+        {"model": {"vocab": {}}, "added_tokens": [{"content": "far", "id": 50}]},
+    ],
+)
+def test_token_that_the_network_does_not_have_is_refused_by_name(document: object) -> None:
+    with pytest.raises(NotDerivable, match=r"the token .*far.* in tokenizer\.json has the number .*; expected 0 to 49"):
         read(document)
