@@ -24,9 +24,13 @@
 
 Messages are written for users: they name the model, the file and the next step. They hold no stack trace and no absolute path, so
 they may be sent to a client.
+
+Beside the tree: ``panics_as_errors`` makes an Exception of the panics of libraries in Rust, which are none.
 """
 
-from collections.abc import Sequence
+from asyncio import CancelledError
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 
 class ZooModelError(Exception):
@@ -230,3 +234,18 @@ class VersionDamaged(ZooModelError):
         self.model = model
         self.number = number
         self.reason = reason
+
+
+class LibraryPanic(RuntimeError):
+    """A library raised what is neither an Exception nor an order to end. ``__cause__`` is what it raised."""
+
+
+@contextmanager
+def panics_as_errors() -> Iterator[None]:
+    """Raises LibraryPanic for a panic in the block. A cancellation, an interrupt and an exit stay what they are."""
+    try:
+        yield
+    except (Exception, CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        raise LibraryPanic(f"a library ended with {type(error).__name__}") from error
