@@ -1,7 +1,7 @@
 """The plan of a card: all that a repository says about a network, before its weights are fetched."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -9,7 +9,7 @@ from model_zoo.cards.card import Card
 from model_zoo.cards.weight_source import SourceFile
 from model_zoo.errors import NotDerivable
 
-__all__ = ["TASKS", "CardPlan", "Given", "check_task"]
+__all__ = ["TASKS", "CardPlan", "Given", "check_class_names", "check_task"]
 
 Library = Literal["timm", "torchvision", "transformers", "sentence-transformers"]
 
@@ -41,6 +41,31 @@ def check_task(task: str, reference: str) -> None:
     near = difflib.get_close_matches(task, TASKS, n=1)
     hint = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(TASKS)}"
     raise NotDerivable(reference, f"Zoo does not have the task {task!r}{hint}")
+
+
+LONGEST_CLASS_NAME = 1000
+"""Characters, as many as a candidate label of a call may have."""
+
+
+def check_class_names(names: Sequence[str], reference: str) -> None:
+    """Raises NotDerivable for a name that is no line of text, with its number; `reference` is for the message."""
+    for number, name in enumerate(names):
+        if fault := _fault_of(name):
+            raise NotDerivable(reference, f"the name of class {number} {fault}", "--labels FILE")
+
+
+def _fault_of(name: str) -> str:
+    if not name.strip():
+        return "is blank"
+    if len(name) > LONGEST_CLASS_NAME:
+        return f"has {len(name):,} characters; expected at most {LONGEST_CLASS_NAME:,}"
+    if "\n" in name:
+        return f"has several lines: {name[:50]!r}"
+    try:
+        name.encode()  # JSON can hold halves of characters
+    except UnicodeEncodeError:
+        return f"is no text: {name[:50]!r}"
+    return ""
 
 
 @dataclass(frozen=True)
