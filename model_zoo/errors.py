@@ -8,6 +8,7 @@
     ├── UnknownRecipe        Zoo has not trained a model of that name itself
     ├── UnusableTable        a table that a recipe is to learn from lacks a column, or numbers in it
     ├── InvalidReference     the text is not a reference to a network
+    ├── InvalidName          the text is not a name of a model
     ├── NotDerivable         a repository does not say all that a card needs, or needs what Zoo does not have
     ├── InvalidLock          a lock file cannot be read, or a field of it is wrong
     ├── NotAsLocked          a model or a file differs from what a lock file pins
@@ -90,6 +91,16 @@ class InvalidReference(ZooModelError):
         shown = text if len(text) <= 200 else f"{text[:199]}…"
         super().__init__(f"{shown!r} is not a reference to a network: {reason}")
         self.reason = reason
+
+
+class InvalidName(ZooModelError):
+    """A text is not a name that a pulled model may have."""
+
+    def __init__(self, text: str, hint: str = "") -> None:
+        """`hint`: what the user may do."""
+        shown = text if len(text) <= 80 else f"{text[:79]}…"
+        expected = "expected a to z, 0 to 9 and _, no _ at the beginning, 63 characters at most"
+        super().__init__(f"{shown!r} is no name of a model: {expected}{f'; {hint}' if hint else ''}")
 
 
 class NotDerivable(ZooModelError):

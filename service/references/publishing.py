@@ -17,7 +17,7 @@ from model_zoo import strict_json
 from model_zoo.cards.card import Card
 from model_zoo.cards.weight_source import SourceFile
 from model_zoo.catalog import CARDS, Catalog, parse_card
-from model_zoo.errors import InvalidCard, InvalidReference, NotDerivable
+from model_zoo.errors import InvalidCard, InvalidName, NotDerivable
 from model_zoo.materialised import Materialised
 from model_zoo.references.reference import Reference, shown_reference
 from model_zoo.versions import Versions
@@ -36,12 +36,10 @@ class Pulled:
 
 
 def model_name(reference: Reference, name: str) -> str:
-    """The name of the model: the given one, else that of the repository. Raises InvalidReference for one that is none."""
+    """The name of the model: the given one, else that of the repository. Raises InvalidName for one that is none."""
     found = name or reference.model_name
     if not re.fullmatch(r"[a-z0-9][a-z0-9_]{0,62}", found):
-        raise InvalidReference(
-            reference.shown, f"{found[:80]!r} is no name of a model (a to z, 0 to 9, _); give one by --name"
-        )
+        raise InvalidName(found, "" if name else f"give one by --name for {reference.shown}")
     return found
 
 

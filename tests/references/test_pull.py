@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from model_zoo.catalog import CARDS, Catalog
 from model_zoo.errors import (
     ConversionFailed,
-    InvalidReference,
+    InvalidName,
     NotDerivable,
     NotEqual,
     SourceUnavailable,
@@ -417,7 +417,7 @@ def test_repository_without_a_file_of_its_plan_is_refused(tmp_path: Path, home: 
 
 @pytest.mark.parametrize("name", ["Tiny", "1 2", "../x", "a-b", "x" * 64, "_a"])
 def test_name_that_is_none_is_refused(name: str, tmp_path: Path, home: Path) -> None:
-    with pytest.raises(InvalidReference, match="no name of a model"):
+    with pytest.raises(InvalidName, match="no name of a model: expected a to z"):
         pull_reference(parse_reference(f"local:{tmp_path}"), home, name=name)
 
 
