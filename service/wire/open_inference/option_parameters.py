@@ -77,7 +77,7 @@ def _value(parameters: Parameters, name: str, kinds: Sequence[str]) -> str | flo
     if name not in parameters:
         return None
     kind = parameters[name].WhichOneof("parameter_choice")
-    if kind not in kinds:
+    if kind is None or kind not in kinds:
         raise InvalidInput(FIELD.format(name), f"expected {kinds[0]}, got {kind or 'nothing'}")
     value: str | float = getattr(parameters[name], kind)
     return value
