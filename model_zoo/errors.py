@@ -8,6 +8,7 @@
     ├── UnknownRecipe        Zoo has not trained a model of that name itself
     ├── UnusableTable        a table that a recipe is to learn from lacks a column, or numbers in it
     ├── InvalidReference     the text is not a reference to a network
+    ├── InvalidName          the text is not a name of a model
     ├── NotDerivable         a repository does not say all that a card needs, or needs what Zoo does not have
     ├── InvalidLock          a lock file cannot be read, or a field of it is wrong
     ├── NotAsLocked          a model or a file differs from what a lock file pins
@@ -24,9 +25,13 @@
 
 Messages are written for users: they name the model, the file and the next step. They hold no stack trace and no absolute path, so
 they may be sent to a client.
+
+Beside the tree: ``panics_as_errors`` makes an Exception of the panics of libraries in Rust, which are none.
 """
 
-from collections.abc import Sequence
+from asyncio import CancelledError
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from model_zoo.similar_names import similar_names
 
@@ -90,6 +95,16 @@ class InvalidReference(ZooModelError):
         shown = text if len(text) <= 200 else f"{text[:199]}…"
         super().__init__(f"{shown!r} is not a reference to a network: {reason}")
         self.reason = reason
+
+
+class InvalidName(ZooModelError):
+    """A text is not a name that a pulled model may have."""
+
+    def __init__(self, text: str, hint: str = "") -> None:
+        """`hint`: what the user may do."""
+        shown = text if len(text) <= 80 else f"{text[:79]}…"
+        expected = "expected a to z, 0 to 9 and _, no _ at the beginning, 63 characters at most"
+        super().__init__(f"{shown!r} is no name of a model: {expected}{f'; {hint}' if hint else ''}")
 
 
 class NotDerivable(ZooModelError):
@@ -234,3 +249,18 @@ class VersionDamaged(ZooModelError):
         self.model = model
         self.number = number
         self.reason = reason
+
+
+class LibraryPanic(RuntimeError):
+    """A library raised what is neither an Exception nor an order to end. ``__cause__`` is what it raised."""
+
+
+@contextmanager
+def panics_as_errors() -> Iterator[None]:
+    """Raises LibraryPanic for a panic in the block. A cancellation, an interrupt and an exit stay what they are."""
+    try:
+        yield
+    except (Exception, CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        raise LibraryPanic(f"a library ended with {type(error).__name__}") from error

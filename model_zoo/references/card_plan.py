@@ -1,7 +1,7 @@
 """The plan of a card: all that a repository says about a network, before its weights are fetched."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ __all__ = [
     "TENSOR_SETTINGS",
     "CardPlan",
     "Given",
+    "check_class_names",
     "check_settings",
     "check_task",
     "settings_of",
@@ -84,6 +85,31 @@ def check_settings(shown: str, kind: str, settings: Mapping[str, str]) -> None:
         if name not in known:
             expected = f"expected {' or '.join(known)}" if known else "its files say all"
             raise NotDerivable(shown, f"--set {name[:40]} has no meaning for it; {expected}")
+
+
+LONGEST_CLASS_NAME = 1000
+"""Characters, as many as a candidate label of a call may have."""
+
+
+def check_class_names(names: Sequence[str], reference: str) -> None:
+    """Raises NotDerivable for a name that is no line of text, with its number; `reference` is for the message."""
+    for number, name in enumerate(names):
+        if fault := _fault_of(name):
+            raise NotDerivable(reference, f"the name of class {number} {fault}", "--labels FILE")
+
+
+def _fault_of(name: str) -> str:
+    if not name.strip():
+        return "is blank"
+    if len(name) > LONGEST_CLASS_NAME:
+        return f"has {len(name):,} characters; expected at most {LONGEST_CLASS_NAME:,}"
+    if "\n" in name:
+        return f"has several lines: {name[:50]!r}"
+    try:
+        name.encode()  # JSON can hold halves of characters
+    except UnicodeEncodeError:
+        return f"is no text: {name[:50]!r}"
+    return ""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from torch import nn
 
 from model_zoo.errors import NotDerivable
-from model_zoo.references.card_plan import Given
+from model_zoo.references.card_plan import Given, check_class_names
 from model_zoo.references.repository import Repository
 
 __all__ = ["class_names", "common_fields", "family_of", "parameters_of", "positive"]
@@ -51,8 +51,7 @@ def class_names(repository: Repository, found: tuple[str, ...], count: int, give
         return tuple(f"class {i}" for i in range(count))
     if len(names) != count:
         raise NotDerivable(repository.name, f"its network has {count:,} classes, but {len(names):,} are named")
-    if any(not name.strip() or "\n" in name or not _is_text(name) for name in names):
-        raise NotDerivable(repository.name, "a class has no name, or one that is no line of text", "--labels FILE")
+    check_class_names(names, repository.name)
     return names
 
 
@@ -61,12 +60,3 @@ def positive(repository: Repository, value: Any, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise NotDerivable(repository.name, f"{what} is {str(value)[:50]}; expected a positive whole number")
     return value
-
-
-def _is_text(name: str) -> bool:
-    """Whether it can be written as UTF-8; JSON can hold halves of characters."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

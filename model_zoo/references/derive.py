@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from model_zoo import strict_json
 from model_zoo.cards.weight_source import SourceFile
-from model_zoo.errors import NotDerivable, SourceUnavailable
+from model_zoo.errors import NotDerivable, SourceUnavailable, panics_as_errors
 from model_zoo.references.adapter import ADAPTER_CONFIG
 from model_zoo.references.card_plan import CardPlan, Given, check_task
 from model_zoo.references.repository import Repository, check_config, config_of
@@ -71,7 +71,8 @@ def _plan(repository: Repository, given: Given, problems: list[NotDerivable]) ->
         raise NotDerivable(repository.name, "it is an adapter (peft) without its base")
     check_config(repository, config)
     try:
-        return _planner(repository, config)(repository, config, given)
+        with panics_as_errors():
+            return _planner(repository, config)(repository, config, given)
     except (NotDerivable, SourceUnavailable):
         raise
     except Exception as error:  # a file of another form than its library writes

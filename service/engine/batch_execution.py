@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 
+from model_zoo.errors import panics_as_errors
 from service.engine.head_dispatch import split_outputs
 from service.engine.runtime_handle import RuntimeHandle
 from service.engine.tier_report import TierReport
@@ -39,7 +40,7 @@ class BatchExecution:
 
         Rows that cannot be one batch (`Task.groups`) run one group after another."""
         groups = self._task.groups(items)
-        with self.handle.borrow() as runtime:  # another runtime may replace it meanwhile
+        with panics_as_errors(), self.handle.borrow() as runtime:  # another runtime may replace it meanwhile
             if len(groups) == 1:
                 return self._run_in(runtime, items, predicted_s)
             rows: dict[int, Row | ZooError] = {}

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from model_zoo.errors import panics_as_errors
 from service.engine.loaded_model import LoadedModel
 from service.errors import InvalidInput, ZooError
 from service.tasks.occlusion import Occlusions
@@ -55,7 +56,10 @@ async def attributed(infer: Infer, pool: ThreadPoolExecutor, model: LoadedModel,
             continue  # all are below the threshold
         try:
             label = answer.labels[0] if isinstance(answer, Classification) else None
-            attribution = await _attribution(infer, pool, model, plain, instance, request.path(i), label, prediction)
+            with panics_as_errors():
+                attribution = await _attribution(
+                    infer, pool, model, plain, instance, request.path(i), label, prediction
+                )
         except InvalidInput as error:
             predictions[i] = error
         else:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from model_zoo.errors import panics_as_errors
 from service.engine.loaded_model import LoadedModel
 from service.errors import InvalidInput, ZooError
 from service.inference.results import postprocess_failed
@@ -78,6 +79,7 @@ def _join(
     tensors = {name: np.stack([one.tensors[name] for one in predictions]) for name in predictions[0].tensors}
     notes = {"truncated": True} if any(one.notes.get("truncated") for one in predictions) else {}
     try:
-        return Prediction(tensors, model.task.join(tensors, options) if answers else None, notes)
+        with panics_as_errors():
+            return Prediction(tensors, model.task.join(tensors, options) if answers else None, notes)
     except Exception:  # one bad instance must not fail its neighbours
         return postprocess_failed(model)

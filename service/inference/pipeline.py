@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
+from model_zoo.errors import panics_as_errors
 from service.engine.loaded_model import Arrival, LoadedModel, LoadedModels
 from service.errors import DeadlineExceeded, Draining, InvalidInput, MemoryFull, NotReady, ZooError
 from service.inference.attribution import attributed, check_attribution
@@ -246,7 +247,8 @@ class Inference:
         items = list(prepared.outcomes)
         if not is_light(request.instances[span.start]):
             adjust, options = model.task.with_options, request.options
-            items = [adjust(item, options) if isinstance(item, Item) else item for item in items]
+            with panics_as_errors():
+                items = [adjust(item, options) if isinstance(item, Item) else item for item in items]
         t1 = scope.submitted = time.monotonic()
         scope.preprocessed(len(span))
         good = [item for item in items if isinstance(item, Item)]
@@ -292,7 +294,8 @@ class Inference:
                 item, outcome = items[i], outcomes[i]
                 if isinstance(item, Item) and isinstance(outcome, Row):
                     try:
-                        then = model.task.next_item(item, outcome.tensors, request.options)
+                        with panics_as_errors():
+                            then = model.task.next_item(item, outcome.tensors, request.options)
                     except Exception:
                         outcomes[i], then = postprocess_failed(model), None
                     if then is not None:

@@ -3,7 +3,8 @@
 A hop to a thread and back costs about as much as tokenising a sentence. So requests that arrive while the pool is busy, or
 within one turn of the event loop, share a call: up to as many instances as the task prepares well at once (`Task.chunk`). A
 caller who left before the call began costs nothing. Where more requests wait than one call takes, the earliest effective
-deadlines go first, as in the queue that comes next.
+deadlines go first, as in the queue that comes next. Where a call fails, its instances are prepared one by one, so that only
+the one to blame fails.
 """
 
 from __future__ import annotations
@@ -11,14 +12,19 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from service.errors import ZooError
+from model_zoo.errors import panics_as_errors
+from service.errors import InternalError, ZooError
+from service.observability.log import logger
 from service.tasks.base import Task
 from service.types import Instance, Item
+
+log = logger(__name__)
 
 Outcomes = Sequence[Item | ZooError]
 
@@ -100,7 +106,7 @@ class PreprocessBatcher:
         paths = [path for share in shares for path in share.paths]
         loop = asyncio.get_running_loop()
         began = loop.time()
-        job = loop.run_in_executor(self._pool, self._task.preprocess, instances, paths)
+        job = loop.run_in_executor(self._pool, _outcomes, self._task, instances, paths)
         job.add_done_callback(lambda done: self._deliver(shares, done, loop.time() - began))
 
     def _deliver(self, shares: list[_Share], job: asyncio.Future[list[Item | ZooError]], seconds: float) -> None:
@@ -109,20 +115,32 @@ class PreprocessBatcher:
             for share in shares:
                 share.outcomes.cancel()
             return
-        error = job.exception()
-        if error is None and len(job.result()) != (count := sum(len(share.instances) for share in shares)):
-            error = RuntimeError(f"{len(job.result())} outcomes for {count} instances")
-        if error is None:
-            outcomes = iter(job.result())
-            for share in shares:
-                own = [next(outcomes) for _ in share.instances]
-                if not share.outcomes.done():
-                    share.outcomes.set_result(PreparedItems(own, seconds))
-        elif len(shares) == 1:
-            if not shares[0].outcomes.done():
-                shares[0].outcomes.set_exception(error)
-        else:  # the task raised: each share runs alone, so that only the one to blame fails
-            for share in shares:
-                self._call([share])
+        outcomes = iter(job.result())
+        for share in shares:
+            own = [next(outcomes) for _ in share.instances]
+            if not share.outcomes.done():
+                share.outcomes.set_result(PreparedItems(own, seconds))
         if self._waiting:
             self._begin()
+
+
+def _outcomes(task: Task, instances: Sequence[Instance], paths: Sequence[str]) -> list[Item | ZooError]:
+    """One outcome for each instance, whatever the task does. Runs in the pool; raises nothing."""
+    try:
+        with panics_as_errors():
+            outcomes = task.preprocess(instances, paths)
+        if len(outcomes) != len(instances):
+            raise RuntimeError(f"{len(outcomes)} outcomes for {len(instances)} instances")
+        return outcomes
+    except Exception as error:
+        if len(instances) > 1:
+            log.warning("preprocessing failed and is repeated for each instance", model=task.card.name)
+        elif isinstance(error, ZooError):
+            return [error]
+        else:
+            reference = uuid.uuid4().hex[:12]
+            log.exception("an instance could not be preprocessed", model=task.card.name, reference=reference)
+            return [InternalError(reference)]
+    # After the handler, so that the failed call's tensors are freed.
+    alone = zip(instances, paths, strict=True)
+    return [outcome for instance, path in alone for outcome in _outcomes(task, [instance], [path])]

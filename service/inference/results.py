@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
+from model_zoo.errors import panics_as_errors
 from service.engine.loaded_model import LoadedModel
 from service.errors import InternalError, InvalidInput, ZooError
 from service.observability.log import logger
@@ -89,8 +90,10 @@ def postprocess(
         assert isinstance(item, Item)
         raw = not isinstance(request.instances[i], TensorInstance)
         try:
-            answer = model.task.postprocess(outcome.tensors, item, request.options) if raw else None
-            predictions.append(Prediction(model.task.shown(outcome.tensors, item), answer, item.notes))
+            with panics_as_errors():
+                answer = model.task.postprocess(outcome.tensors, item, request.options) if raw else None
+                shown = model.task.shown(outcome.tensors, item)
+            predictions.append(Prediction(shown, answer, item.notes))
         except ZooError as error:
             predictions.append(error)
         except Exception:  # one bad row must not fail its neighbours

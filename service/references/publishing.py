@@ -7,6 +7,7 @@ import os
 import re
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +16,8 @@ import yaml
 from model_zoo import strict_json
 from model_zoo.cards.card import Card
 from model_zoo.cards.weight_source import SourceFile
-from model_zoo.catalog import CARDS, Catalog
-from model_zoo.errors import InvalidReference, NotDerivable
+from model_zoo.catalog import CARDS, Catalog, parse_card
+from model_zoo.errors import InvalidCard, InvalidName, NotDerivable
 from model_zoo.materialised import Materialised
 from model_zoo.references.reference import Reference, shown_reference
 from model_zoo.versions import Versions
@@ -35,12 +36,10 @@ class Pulled:
 
 
 def model_name(reference: Reference, name: str) -> str:
-    """The name of the model: the given one, else that of the repository. Raises InvalidReference for one that is none."""
+    """The name of the model: the given one, else that of the repository. Raises InvalidName for one that is none."""
     found = name or reference.model_name
     if not re.fullmatch(r"[a-z0-9][a-z0-9_]{0,62}", found):
-        raise InvalidReference(
-            reference.shown, f"{found[:80]!r} is no name of a model (a to z, 0 to 9, _); give one by --name"
-        )
+        raise InvalidName(found, "" if name else f"give one by --name for {reference.shown}")
     return found
 
 
@@ -73,10 +72,8 @@ def pinned(folder: Path, path: str) -> SourceFile:
 
 
 def publish_card(card: Card, home: Path) -> None:
-    """Writes the card under its name, whole or not at all."""
-    document = card.model_dump(mode="json", exclude_defaults=True)
-    finite = strict_json.read(strict_json.text(document))
-    text = yaml.dump(finite, Dumper=yaml.SafeDumper, sort_keys=False, allow_unicode=True, width=120)
+    """Writes the card under its name, whole or not at all. Raises NotDerivable for one that would be read as another."""
+    text = _written(card)
     folder = home / CARDS
     folder.mkdir(parents=True, exist_ok=True)
     staged = folder / f".{card.name}-{uuid.uuid4().hex}"
@@ -85,3 +82,19 @@ def publish_card(card: Card, home: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     staged.replace(folder / f"{card.name}.yaml")
+
+
+def _written(card: Card) -> str:
+    """The YAML of a card, which reads as the same card.
+
+    YAML folds some line breaks, such as U+0085, into a space where they are written as they are. Such a card is written in ASCII,
+    with escapes.
+    """
+    document = card.model_dump(mode="json", exclude_defaults=True)
+    finite = strict_json.read(strict_json.text(document))
+    for as_it_is in (True, False):
+        text = yaml.dump(finite, Dumper=yaml.SafeDumper, sort_keys=False, allow_unicode=as_it_is, width=120)
+        with suppress(InvalidCard):
+            if parse_card(text, card.name).model_dump(mode="json", exclude_defaults=True) == finite:
+                return text
+    raise NotDerivable(card.name, "its files hold text or numbers that no card can hold")

@@ -81,7 +81,7 @@ def pull_reference(
         ask: asks the makers' library; None for a process of its own, which is started when it is asked.
 
     Raises:
-        InvalidReference: the name is taken by another model, or is none.
+        InvalidName: the name is none.
         NotDerivable, SourceUnavailable, DigestMismatch, ConversionFailed, NotEqual, StoreUnusable: see `model_zoo.errors`.
     """
     name = model_name(reference, name)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from model_zoo import strict_json
 from model_zoo.catalog import CARDS
-from model_zoo.errors import ConversionFailed, ZooModelError
+from model_zoo.errors import ConversionFailed, ZooModelError, panics_as_errors
 from service.observability.standard_streams import protect
 from service.references.footprint import Footprint, Room, megabytes
 from service.references.pull_messages import PullOrder, PullReport
@@ -175,7 +175,8 @@ def main() -> None:
     os.dup2(2, 1)  # the output of libraries goes to the log
     protect()
     try:
-        last = pull(order, reports, library)
+        with panics_as_errors():
+            last = pull(order, reports, library)
     except Exception:
         traceback.print_exc()
         last = PullReport(kind="refused", text="it failed for an unknown reason; ZOO_LOG_LEVEL=debug prints it")

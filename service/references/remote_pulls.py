@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -37,6 +38,15 @@ MOST_LABELS = 100_000
 LONGEST_LABELS = 4_000_000
 """Characters of all labels."""
 MOST_SETTINGS = 32
+_FIELDS = (
+    (r"one of them by --set file=PATH", "one of them as settings[file]"),
+    (r"--set (\w+)=N\b", r"settings[\1]"),
+    (r"--set (\w+)", r"settings[\1]"),
+    (r"--labels FILE(, a name a line)?", "labels"),
+    (r"--task (\S+?)(?=,|\s|$)", r"the task \1"),
+    (r"(one|another name) by --name", r"\1"),
+)
+"""Options of `zoo pull` in messages, as patterns, and the fields of a request that say the same."""
 
 
 @dataclass(frozen=True)
@@ -165,17 +175,27 @@ def _check_texts(texts: Mapping[str, str]) -> None:
 
 
 def _as_zoo_error(order: PullOrder, refused: PullRefused) -> ZooError:
-    message = str(refused)
+    message = _in_fields(str(refused))
     match refused.error:
         case "SourceNotFound":
             return NotFound("reference", order.reference, known=message)
         case "SourceUnavailable":
             return NotReady(message)
         case "InvalidReference":
-            return InvalidInput("name" if order.name else "reference", message)
+            return InvalidInput("reference", message)
+        case "InvalidName":
+            return InvalidInput("name", message)
         case "StoreUnusable":
             return StorageFull("the server cannot store the model; its log says why")
     return CannotPull(message)
+
+
+def _in_fields(message: str) -> str:
+    """A message that speaks of options of `zoo pull`, in the fields of the request. A command in it stays as it is."""
+    told, *commands = re.split(r"(?=\bzoo pull )", message, maxsplit=1)
+    for option, field_name in _FIELDS:
+        told = re.sub(rf"(?<![^\s(]){option}", field_name, told)
+    return "".join([told, *commands])
 
 
 def _log_line(line: str) -> None:

@@ -93,9 +93,12 @@ async def test_row_that_exceeds_memory_fails_alone_with_out_of_memory(monkeypatc
         assert "alloc_cpu" not in error.message
 
 
-async def test_error_of_another_kind_is_not_taken_for_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [RuntimeError("shape mismatch"), BaseException("a panic of a library in Rust")])
+async def test_error_of_another_kind_is_not_taken_for_out_of_memory(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with world() as w:
-        give_memory_for(w, 0, RuntimeError("shape mismatch"), monkeypatch)
+        give_memory_for(w, 0, error, monkeypatch)
         predictions: Sequence[object] = (await ask(w, "1", "2")).predictions
-        assert all(isinstance(error, InternalError) for error in predictions)
+        assert all(isinstance(one, InternalError) for one in predictions)
         assert w.model()._network.queue.most_rows(1) == 4

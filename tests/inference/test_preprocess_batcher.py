@@ -10,20 +10,26 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from service.errors import InvalidInput, ZooError
+from service.errors import InternalError, InvalidInput, ZooError
 from service.inference.preprocess_batcher import PreprocessBatcher
 from service.types import Instance, Item, TextInstance
 
 pytestmark = pytest.mark.asyncio
 
 
-class Task:
-    """Answers each text with an item of its length; a text `bad` is refused, `broken` raises for all with it."""
+class Panic(BaseException):
+    """As a library in Rust raises it: no Exception."""
 
+
+class Task:
+    """Answers each text with an item of its length; a text `bad` is refused, `broken` and `panic` raise for all with them."""
+
+    card = SimpleNamespace(name="lengths")
     chunk = 4
 
     def __init__(self) -> None:
@@ -39,6 +45,8 @@ class Task:
         assert self.gate.wait(30)
         if b"broken" in texts:
             raise RuntimeError("a mistake")
+        if b"panic" in texts:
+            raise Panic
         return [
             InvalidInput(path, "bad") if text == b"bad" else Item({}, len(text))
             for text, path in zip(texts, paths, strict=True)
@@ -131,11 +139,13 @@ async def test_bad_instance_fails_only_its_own_caller(task: Task, prepare: Calla
     assert [item.length for item in (one[1], two[0])] == [2, 2]
 
 
-async def test_exception_of_the_task_fails_only_the_caller_that_causes_it(
-    task: Task, prepare: Callable[..., Any]
+@pytest.mark.parametrize("fault", [b"broken", b"panic"])
+async def test_error_of_the_task_fails_only_the_instance_that_causes_it(
+    prepare: Callable[..., Any], fault: bytes
 ) -> None:
-    outcomes = await asyncio.gather(prepare(b"ok"), prepare(b"broken"), prepare(b"fine"), return_exceptions=True)
-    assert [type(outcome).__name__ for outcome in outcomes] == ["list", "RuntimeError", "list"]
+    one, two = await asyncio.wait_for(asyncio.gather(prepare(b"ok", fault, b"fine"), prepare(b"other")), 30)
+    assert isinstance(one[1], InternalError)
+    assert [item.length for item in (one[0], one[2], two[0])] == [2, 4, 5]
 
 
 async def test_request_cancelled_before_the_call_is_not_preprocessed(task: Task, prepare: Callable[..., Any]) -> None:
@@ -181,8 +191,8 @@ async def test_too_few_outcomes_fail_the_callers(
     task: Task, prepare: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(task, "preprocess", lambda instances, _: [Item({}, 1) for _ in instances][1:])
-    outcomes = await asyncio.gather(prepare(b"one"), prepare(b"two", b"three"), return_exceptions=True)
-    assert [type(outcome) for outcome in outcomes] == [RuntimeError, RuntimeError]
+    one, two = await asyncio.gather(prepare(b"one"), prepare(b"two", b"three"))
+    assert [type(outcome) for outcome in (*one, *two)] == [InternalError] * 3
 
 
 async def test_request_cancelled_during_the_call_leaves_the_others(task: Task, prepare: Callable[..., Any]) -> None:

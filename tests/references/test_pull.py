@@ -13,10 +13,10 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from model_zoo.catalog import Catalog
+from model_zoo.catalog import CARDS, Catalog
 from model_zoo.errors import (
     ConversionFailed,
-    InvalidReference,
+    InvalidName,
     NotDerivable,
     NotEqual,
     SourceUnavailable,
@@ -29,6 +29,7 @@ from model_zoo.store import Store
 from service.references import library_process
 from service.references.footprint import Room
 from service.references.library_answers import answer
+from service.references.publishing import publish_card
 from service.references.pull import Pulled, pull_reference
 from service.references.verification_inputs import TEXTS, verification_inputs
 from service.runtime.network import NetworkRuntime
@@ -241,13 +242,15 @@ def test_name_of_timm_is_pulled_from_its_repository(
 
 def test_equal_weights_with_other_labels_are_another_model(tmp_path: Path, home: Path) -> None:
     folders = [tmp_path / "first", tmp_path / "second"]
-    for folder, labels in zip(folders, (("bad", "good"), ("no", "yes")), strict=True):
+    others = ("no", "y\x85es")  # a line break of YAML, not of a file of labels
+    for folder, labels in zip(folders, (("bad", "good"), others), strict=True):
         folder.mkdir()
         text_classifier(folder, labels)
     first = pulled_from(folders[0], home, "first")
     second = pulled_from(folders[1], home, "second")
     assert first.files.digest == second.files.digest
-    for pulled, labels in ((first, ("bad", "good")), (second, ("no", "yes"))):
+    for pulled, labels in ((first, ("bad", "good")), (second, others)):
+        assert Catalog.of_home(home).get(pulled.card.name) == pulled.card
         files = Store(home).find(pulled.card)
         assert files == pulled.files
         assert read_labels(pulled.card, files.folder) == labels
@@ -414,5 +417,28 @@ def test_repository_without_a_file_of_its_plan_is_refused(tmp_path: Path, home: 
 
 @pytest.mark.parametrize("name", ["Tiny", "1 2", "../x", "a-b", "x" * 64, "_a"])
 def test_name_that_is_none_is_refused(name: str, tmp_path: Path, home: Path) -> None:
-    with pytest.raises(InvalidReference, match="no name of a model"):
+    with pytest.raises(InvalidName, match="no name of a model: expected a to z"):
         pull_reference(parse_reference(f"local:{tmp_path}"), home, name=name)
+
+
+# ── published cards ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_published_card_with_every_kind_of_line_break_is_read_as_it_was(tmp_path: Path) -> None:
+    for text in (
+        "a\x85b",
+        "a\u2028 b\u2029",
+        "a\rb\vc\fd\x1ce\u2028",
+        " é\n \x85: #",
+        "\ufeff\x00\x1b[1m",
+        "\U0001f600",
+    ):
+        card = pulled_card().model_copy(update={"summary": text})
+        publish_card(card, tmp_path)
+        assert Catalog.of_home(tmp_path).get(card.name) == card
+
+
+def test_card_that_would_not_be_read_as_it_is_is_refused_and_not_written(tmp_path: Path) -> None:
+    with pytest.raises(NotDerivable, match="no card can hold"):
+        publish_card(pulled_card().model_copy(update={"parameters": -1}), tmp_path)
+    assert not (tmp_path / CARDS).exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 import threading
@@ -15,11 +16,12 @@ from model_zoo.catalog import Catalog
 from model_zoo.errors import PullRefused
 from model_zoo.store import Store
 from service.errors import CannotPull, InvalidInput
-from service.references import pull_process, pull_worker
+from service.references import pull_process, pull_worker, remote_pulls
 from service.references.footprint import Footprint
 from service.references.pull_messages import PullOrder, PullReport
 from service.references.pull_process import PulledModel, PullProcess
 from service.references.remote_pulls import PullRequest, RemotePulls
+from tests.support.paths import REPOSITORY
 from tests.support.preloaded_process import forked_worker
 from tests.support.references.tiny_repositories import text_classifier
 
@@ -207,9 +209,9 @@ def test_bound_of_memory_is_the_prediction_and_a_margin(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("name", "error", "words"),
     [
-        ("silero_vad", CannotPull, "there is a model silero_vad already"),
+        ("silero_vad", CannotPull, "there is a model silero_vad already; give another name$"),
         ("tuned", CannotPull, "there is a fine-tuned model tuned already"),
-        ("Bad Name", InvalidInput, "is no name of a model"),
+        ("../x", InvalidInput, r"^name: '\.\./x' is no name of a model: expected a to z, .* 63 characters at most$"),
     ],
 )
 def test_name_that_cannot_be_given_is_refused_without_a_process(
@@ -237,3 +239,31 @@ def test_setting_that_the_reference_does_not_have_is_refused_without_a_process(
     pulls = RemotePulls(tmp_path, allowed=True, offline=False, memory=1, budget=0)
     with pytest.raises(InvalidInput, match=words):
         asyncio.run(pulls.pull(PullRequest(reference, settings={setting: "1"})))
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("it does not name its 3 classes; give --labels FILE, a name a line", "3 classes; give labels"),
+        (
+            "(1) a (give --labels FILE); (2) b (give --set max_tokens=N)",
+            "(give labels); (2) b (give settings[max_tokens])",
+        ),
+        ("it has a.onnx, b.onnx; give one of them by --set file=PATH", "give one of them as settings[file]"),
+        ("one number; give --task text-ranking, if it scores", "give the task text-ranking, if it scores"),
+        ("hf:org/a--name; without its tokenizer: zoo pull onnx:x --set file=a", "zoo pull onnx:x --set file=a"),
+    ],
+)
+def test_refusal_over_grpc_names_fields_of_the_request(message: str, told: str) -> None:
+    pull = PullOrder(reference="hf:org/tiny", home=Path("/"), memory=1)
+    error = remote_pulls._as_zoo_error(pull, PullRefused(message, "NotDerivable"))
+    assert isinstance(error, CannotPull)
+    assert error.message.endswith(told)
+
+
+def test_options_of_which_refusals_speak_have_a_field() -> None:
+    folders = (REPOSITORY / "model_zoo/references", REPOSITORY / "service/references")
+    texts = [path.read_text() for folder in folders for path in folder.rglob("*.py") if path.stem != "remote_pulls"]
+    options = {option for text in texts for option in re.findall(r"[\s\"(](--[a-z]\w+)", text)}
+    of_the_command = {"--sha256"}
+    assert options - of_the_command == {"--labels", "--name", "--set", "--task"}

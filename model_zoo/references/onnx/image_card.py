@@ -7,7 +7,7 @@ from typing import Any
 from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import LONGEST_SIDE, ImageRecipe
 from model_zoo.errors import NotDerivable
-from model_zoo.references.card_plan import IMAGE_SETTINGS, Given
+from model_zoo.references.card_plan import IMAGE_SETTINGS, Given, check_class_names
 from model_zoo.references.onnx.facts import OnnxFacts
 
 __all__ = ["TASK", "ImagePlan", "as_image_classifier", "plan_image"]
@@ -61,8 +61,7 @@ def plan_image(shown: str, facts: OnnxFacts, given: Given) -> ImagePlan:
         )
     if not given.labels:
         raise NotDerivable(shown, "it does not name its classes", "--labels FILE, a name a line")
-    if any(not name.strip() for name in given.labels):
-        raise NotDerivable(shown, "a class has no name", "--labels FILE")
+    check_class_names(given.labels, shown)
     sized = tensor.model_copy(update={"axes": (axes[0], 3, height, width)})
     return ImagePlan(facts.model_copy(update={"inputs": (sized,)}), recipe, given.labels)
 

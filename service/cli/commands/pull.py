@@ -288,7 +288,8 @@ def _given(task: str, labels: Path | None, assignments: list[str]) -> Given | No
     names: tuple[str, ...] = ()
     if labels is not None:
         try:
-            names = tuple(labels.read_text("utf-8").splitlines())
+            text = labels.read_text("utf-8").removesuffix("\n")
+            names = tuple(text.split("\n")) if text else ()  # `splitlines` would end a name at ten more characters
         except (OSError, UnicodeDecodeError) as error:
             raise typer.BadParameter("the file cannot be read as UTF-8 text", param_hint="--labels") from error
     return Given(task, names, settings)

@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from model_zoo import strict_json
+from model_zoo.errors import panics_as_errors
 from model_zoo.references.onnx.facts import Unusable
 from service.observability.standard_streams import protect
 from service.processes import end_with_parent
@@ -62,7 +63,8 @@ def answer(request: WorkerRequest) -> dict[str, Any]:
 def reply_to(request: WorkerRequest) -> dict[str, Any]:
     """The answer to a request, or the reason why there is none."""
     try:
-        return answer(request)
+        with panics_as_errors():
+            return answer(request)
     except Unusable as error:
         traceback.print_exc()
         return {"reason": str(error)}

@@ -9,6 +9,8 @@ from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
+from model_zoo.errors import panics_as_errors
+
 T = TypeVar("T")
 
 
@@ -22,7 +24,8 @@ def in_daemon(work: Callable[[], T], name: str) -> asyncio.Future[T]:
 
 def _run(work: Callable[[], T], done: asyncio.Future[T], loop: asyncio.AbstractEventLoop) -> None:
     try:
-        outcome = partial(done.set_result, work())
+        with panics_as_errors():
+            outcome = partial(done.set_result, work())
     except Exception as error:
         outcome = partial(done.set_exception, error)
     with suppress(RuntimeError):  # the loop has closed: the result is not needed any more

@@ -10,7 +10,7 @@ from functools import partial
 from model_zoo.architectures.wrappers import Network
 from model_zoo.cards.card import Card
 from model_zoo.cards.weight_source import WITHOUT_NETWORK, InitialSource, TunedSource
-from model_zoo.errors import SourceUnavailable, ZooModelError
+from model_zoo.errors import SourceUnavailable, ZooModelError, panics_as_errors
 from model_zoo.golden.golden_items import read_golden_items
 from model_zoo.materialised import Materialised
 from model_zoo.network import load_network
@@ -76,7 +76,8 @@ class Loader:
             files, base = self._files(card)
             started = time.monotonic()
             try:
-                task, network = self._build(card, files, base)
+                with panics_as_errors():
+                    task, network = self._build(card, files, base)
             except Exception:  # readers raise many kinds of errors for a damaged file
                 files, base = self._repair(card)
                 task, network = self._build(card, files, base)
@@ -248,7 +249,8 @@ def _with_companions(files: Materialised, base: Materialised | None) -> Material
 def _as_not_ready(model: str) -> Iterator[None]:
     """Turns every error in the block into NotReady, with a reason fit for a client."""
     try:
-        yield
+        with panics_as_errors():
+            yield
     except NotReady:
         raise
     except SourceUnavailable as error:  # its reason names hosts and quotes texts of others

@@ -29,6 +29,7 @@ import torch
 
 from model_zoo import strict_json
 from model_zoo.cards.card import Card
+from model_zoo.errors import panics_as_errors
 from model_zoo.materialised import Materialised
 from model_zoo.network import load_network
 from service.observability.standard_streams import protect
@@ -82,7 +83,8 @@ def main() -> None:
     protect()
     for line in sys.stdin.buffer:
         try:
-            answer = networks.handle(strict_json.read(line))
+            with panics_as_errors():
+                answer = networks.handle(strict_json.read(line))
         except Exception as error:
             answer = {"error": traceback.format_exc(), "out_of_memory": is_out_of_memory(error)}
         try:

@@ -25,6 +25,7 @@ from service.wire.frontend.calls import UnaryCall
 from service.wire.frontend.frontend import Frontend
 from service.wire.frontend.streams import StreamCall, StreamHandler
 from service.wire.open_inference.model_codec import ModelCodec, TensorCall, tensor_call
+from service.wire.open_inference.option_parameters import check_options
 from service.wire.open_inference.raw_contents import Received, read
 from service.wire.open_inference.regions import Regions
 from service.wire.open_inference.replies import infer_response, stream_error, stream_reply
@@ -102,6 +103,7 @@ class InferCalls:
                 model, tensors.items, tensors.deadline, tensors.priority, arrived
             )
             return await copy(tensors.response, rows)
+        check_options(model.task, parsed_request.options)
         reply = await self._inference.infer(parsed_request, answers=False, model=model, arrived=arrived)
         return await copy(infer_response, request, wanted, model.task.labels, reply)
 

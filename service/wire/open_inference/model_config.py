@@ -10,7 +10,7 @@ from service.observability.statistics import BatchStatistics, ModelStatisticsSna
 from service.pb import open_inference_pb2 as pb
 from service.registry.states import ModelState
 from service.tasks.image.pixels import pixels_input
-from service.wire.open_inference.filter_parameters import kernel_names
+from service.wire.open_inference.option_parameters import kernel_names
 from service.wire.open_inference.raw_inputs import LABEL_TEXTS, TEXT_PAIR, needs_pairs, takes_label_texts, takes_pairs
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from service.errors import InvalidInput
 from service.pb import open_inference_pb2 as pb
 from service.protobuf_values import sorted_items
 from service.tasks.image.pixels import PIXELS, pixels_input
-from service.types import Array, InferRequest, Instance, TensorInstance
-from service.wire.open_inference.filter_parameters import filter_options
+from service.types import Array, InferRequest, Instance, Options, TensorInstance
+from service.wire.open_inference.option_parameters import options_of
 from service.wire.open_inference.raw_contents import Raws
 from service.wire.open_inference.raw_inputs import (
     LABEL_TEXTS,
@@ -77,7 +77,7 @@ def infer_request(
         version=request.model_version,
         request_id=request.id,
         instances=instances,
-        options=filter_options(request, card),
+        options=options_of(request, card) if is_raw(request.inputs, card) else Options(),
         deadline=deadline,
         priority=priority,
         paths=[f"inputs[0][{i}]" for i in range(len(instances))],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -81,6 +82,21 @@ def test_raw_texts_over_open_inference_get_tokens_of_the_default_length(pulled: 
         assert found["output_ids"][i, : len(ids)].tolist() == ids.tolist()
         assert (found["probabilities"][i, : len(ids)] > 0).all()
         assert (found["probabilities"][i, len(ids) :] == 0).all()
+
+
+def test_parameters_over_open_inference_are_options_of_the_answer(pulled: Stubs) -> None:
+    def write(**parameters: float) -> Any:
+        request = infer("tiny_writer", text=[prompt.encode() for prompt in PROMPTS])
+        for name, value in parameters.items():
+            setattr(request.parameters[name], "int64_param" if isinstance(value, int) else "double_param", value)
+        return request
+
+    found = outputs(pulled.infer(write(max_new_tokens=3, temperature=0.0, top_k=1, of_a_client=1)))
+    assert found["output_ids"].shape[1] <= 3
+    for wrong in ({"max_new_tokens": 0}, {"max_new_tokens": 2.5}, {"max_new_tokens": 100_000}, {"temperature": 0.5}):
+        request = write(**wrong)
+        error = expect_error(functools.partial(pulled.infer, request))
+        assert (error.code, error.field) == ("INVALID_ARGUMENT", f"parameters[{next(iter(wrong))}]")
 
 
 def test_tensors_are_accepted_with_a_limit_for_each_row(pulled: Stubs) -> None:

@@ -190,7 +190,12 @@ def test_classes_without_names_are_asked_for() -> None:
         (changed(TEXT, "config.json", attn_implementation={"": "evil/kernel"}), "fetch no code"),
         (changed(TEXT, "config.json", text_config={"_attn_implementation": "a/b"}), "text_config._attn_implementation"),
         (changed(TEXT, "config.json", experts_implementation="sonicmoe"), "experts_implementation"),
-        (changed(TEXT, "config.json", id2label={"0": "\ud800", "1": "good"}), "no line of text"),
+        (changed(TEXT, "config.json", id2label={"0": "\ud800", "1": "good"}), "class 0 is no text"),
+        (changed(TEXT, "config.json", id2label={"0": "bad", "1": "go\nod"}), "class 1 has several lines: 'go"),
+        (
+            changed(TEXT, "config.json", id2label={"0": "bad", "1": "x" * 1001}),
+            "has 1,001 characters; expected at most",
+        ),
     ],
 )
 def test_what_zoo_does_not_have_is_refused_by_name(contents: dict[str, Any], words: str) -> None:

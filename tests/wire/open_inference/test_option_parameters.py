@@ -1,4 +1,4 @@
-"""A ModelInferRequest chooses a kernel by its parameters, and a wrong one is refused by the name of the parameter."""
+"""Parameters of a ModelInferRequest are options of its model, and a wrong one is refused by the name of the parameter."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from model_zoo.catalog import Catalog
 from service.errors import InvalidInput
 from service.pb import open_inference_pb2 as pb
 from service.types import ImageInstance, Options
-from service.wire.open_inference.filter_parameters import filter_options, kernel_names
+from service.wire.open_inference.option_parameters import kernel_names, options_of
 from service.wire.open_inference.requests import infer_request
 from service.wire.open_inference.tensors import encode
 
@@ -39,7 +39,7 @@ def test_request_without_parameters_has_no_options() -> None:
 
 
 def test_parameters_mean_nothing_to_other_models() -> None:
-    assert filter_options(request(kernel="no such"), CLASSIFIER) == Options()
+    assert options_of(request(kernel="no such"), CLASSIFIER) == Options()
     assert kernel_names(CLASSIFIER) == ()
     assert kernel_names(FILTER)[0] == "sharpen"
 
