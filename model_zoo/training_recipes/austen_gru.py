@@ -5,7 +5,6 @@ state, and some stretches with padding in front of a paragraph, as a short text 
 network: each character is predicted from as many before it as the window of the card holds.
 """
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model_zoo import strict_json
 from model_zoo.architectures.text.char_gru import CharGru
 from model_zoo.cards.card import Figure
 from model_zoo.training_recipes.character_grams import CharacterGrams
@@ -95,7 +95,7 @@ def train_on(known: str, unseen: str, tested: str, report: Report, plan: Plan = 
         for order in ORDERS
     )
     facts = {"architecture.arguments.symbols": len(alphabet) + 1, "recipe.window": WINDOW, "recipe.pad_id": PAD}
-    document = json.dumps(alphabet, ensure_ascii=False, indent=0).encode()
+    document = strict_json.text(alphabet, ascii_only=False, indent=0).encode()
     return Trained(network.state_dict(), figures, {"austen_gru.alphabet.json": document}, facts)
 
 

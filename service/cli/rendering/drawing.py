@@ -74,7 +74,7 @@ class Drawing:
             return None
         if isinstance(outcome, TransformedImage):
             return self._finished(f"{_stem(name)}-{outcome.model}", outcome.image)
-        if isinstance(outcome, Classification):
+        if isinstance(outcome, Classification) and (outcome.attribution is not None or not outcome.labels):
             return self._heat_map(name, picture, outcome)
         if not isinstance(outcome, Detections | Segmentation):
             raise CannotDraw(f"an answer of the kind {type(outcome).__name__} cannot be drawn")

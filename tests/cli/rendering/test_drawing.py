@@ -15,6 +15,7 @@ from service.client import (
     Classification,
     DetectedObject,
     Detections,
+    Label,
     PredictionError,
     Segmentation,
     SegmentedClass,
@@ -23,6 +24,9 @@ from service.client import (
 from service.types import Timing
 
 SIZE = (64, 48)
+
+
+CAT = Label(0, "cat", 0.9)
 
 
 @pytest.fixture
@@ -112,7 +116,11 @@ def test_what_cannot_be_drawn_is_said_in_a_sentence(tmp_path: Path, picture: Pat
         (picture, detections(width=10), "is not the picture that was sent"),
         (b"no picture", detections(), "cannot be read again"),
         (picture.parent / "none.jpg", detections(), "cannot be read again"),
-        (picture, Classification(model="m", version=1, timing=Timing(), labels=()), "Classification cannot be drawn"),
+        (
+            picture,
+            Classification(model="m", version=1, timing=Timing(), labels=(CAT,)),
+            "Classification cannot be drawn",
+        ),
         (picture, segmentation(np.zeros((2, 2), np.uint8)), "another size"),
     ]
     for source, answer, words in cases:

@@ -196,7 +196,7 @@ JOBS: dict[str, tuple[Callable[[Stubs, TunedModels], object], str, str, str]] = 
         lambda raw, made: create(raw, made.data["pets"], "efficientnet_lite1"),
         "NOT_FOUND",
         "",
-        f"'{CNN}'?",
+        f"did you mean '{CNN}' or",
     ),
     "a base that does not read such data": (
         lambda raw, made: create(raw, made.data["topics"], CNN),

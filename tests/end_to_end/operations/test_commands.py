@@ -25,8 +25,7 @@ def target(server: ServerProcess) -> str:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A working directory with the files that the calls name."""
-    shutil.copy(EXAMPLES / "cat.jpg", tmp_path / "photo.jpg")
-    shutil.copy(EXAMPLES / "speech.flac", tmp_path / "speech.wav")
+    shutil.copytree(EXAMPLES, tmp_path / "examples")
     return tmp_path
 
 

@@ -90,7 +90,7 @@ def test_paraphrase_is_nearer_than_an_unrelated_sentence(server: ServerProcess) 
 
 
 def test_folder_is_answered_in_order_of_its_files(server: ServerProcess) -> None:
-    lines = zoo_json("predict", CNN, EXAMPLES, server=server)
+    lines = [one for one in zoo_json("predict", CNN, EXAMPLES, server=server) if Path(one["input"]).parent == EXAMPLES]
     assert [Path(line["input"]).name for line in lines] == ["cat.jpg", "coffee.jpg", "rocket.jpg"]
     best = [line["labels"][0]["name"] for line in lines]
     assert best[0] in CATS
