@@ -23,7 +23,7 @@ from service.pb import open_inference_pb2_grpc as pb_grpc
 from service.registry.model_status import ModelStatus, RuntimeInfo, Unloaded, VersionStatus
 from service.registry.states import ModelState
 from service.scheduler.policy import BatchLimits
-from service.types import InferReply, InferRequest, Instance, Prediction, TensorInstance, Timing
+from service.types import InferReply, InferRequest, Instance, Options, Prediction, TensorInstance, Timing
 from service.wire.calls import CountedServer
 from service.wire.open_inference.servicer import OpenInferenceServicer, add_to_server
 from tests.support.wire.frontends import served_port
@@ -89,6 +89,9 @@ def status(of: Card, state: ModelState = ModelState.READY, labels: tuple[str, ..
 @dataclass(frozen=True)
 class FakeTask:
     labels: tuple[str, ...]
+
+    def check(self, options: Options) -> None:
+        """Takes every option."""
 
 
 @dataclass(frozen=True)
