@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,10 +79,9 @@ def test_wrong_input_is_refused(client: triton.InferenceServerClient, given: dic
 
 
 def test_shown_program_prints_logits(
-    matcher: ServerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    matcher: ServerProcess, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "photo.jpg").write_bytes(CAT)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(REPOSITORY)  # the program names examples/cat.jpg
     shown = run_zoo("show", MODEL, "--json", "--server", matcher.target)
     assert shown.returncode == 0, shown.stderr
     exec(compile(json.loads(shown.stdout)["calls"]["tritonclient"], "tritonclient", "exec"), {})
