@@ -6,14 +6,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
 from model_zoo.errors import panics_as_errors
 from service.engine.loaded_model import LoadedModel
 from service.errors import InvalidInput, ZooError
-from service.tasks.occlusion import Occlusions
+from service.inference.results import postprocess_failed
+from service.tasks.occlusion import Attributable, Occlusions
 from service.types import (
     LAST_PRIORITY,
     Attribution,
@@ -26,6 +28,8 @@ from service.types import (
     Options,
     Prediction,
 )
+
+T = TypeVar("T")
 
 MOST_INSTANCES = 8
 """Of a request with attributions."""
@@ -43,60 +47,84 @@ def check_attribution(request: InferRequest) -> None:
         raise InvalidInput("instances", f"expected at most {MOST_INSTANCES} in a request with attributions, got {got}")
 
 
-async def attributed(infer: Infer, pool: ThreadPoolExecutor, model: LoadedModel, request: InferRequest) -> InferReply:
-    """The reply, with an attribution of each classification's best label. A variant that fails fails its instance."""
-    plain = replace(request, options=replace(request.options, attribute=None))
-    reply = await infer(plain, True)
-    predictions = list(reply.predictions)
-    for i, (instance, prediction) in enumerate(zip(request.instances, predictions, strict=True)):
+@dataclass(frozen=True, slots=True)
+class Attributions:
+    """Makes the attributions of one request. Belongs to the event loop; `pool` makes the variants and weighs their answers."""
+
+    infer: Infer
+    pool: ThreadPoolExecutor
+    model: LoadedModel
+    parts: Attributable
+
+    async def reply(self, request: InferRequest) -> InferReply:
+        """The reply, with an attribution of each classification's best label. An instance whose variant fails, or which has no
+        parts, is its error in its place. Raises what `infer` raises, such as QueueFull and DeadlineExceeded."""
+        plain = replace(request, options=replace(request.options, attribute=None))
+        reply = await self.infer(plain, True)
+        pairs = zip(request.instances, reply.predictions, strict=True)
+        predictions = [await self._attributed(plain, i, *pair) for i, pair in enumerate(pairs)]
+        return replace(reply, predictions=predictions)
+
+    async def _attributed(
+        self, request: InferRequest, index: int, instance: Instance | InvalidInput, prediction: Prediction | ZooError
+    ) -> Prediction | ZooError:
         if isinstance(prediction, ZooError) or isinstance(instance, InvalidInput):
-            continue
-        answer = prediction.answer
-        if isinstance(answer, Classification) and not answer.labels:
-            continue  # all are below the threshold
-        try:
-            label = answer.labels[0] if isinstance(answer, Classification) else None
-            with panics_as_errors():
-                attribution = await _attribution(
-                    infer, pool, model, plain, instance, request.path(i), label, prediction
-                )
-        except InvalidInput as error:
-            predictions[i] = error
-        else:
-            predictions[i] = replace(prediction, attribution=attribution)
-    return replace(reply, predictions=predictions)
+            return prediction
+        answer, path = prediction.answer, request.path(index)
+        if not isinstance(answer, Classification):
+            return InvalidInput(
+                "options.attribute", "attributions of tensors do not exist; send what they were made of"
+            )
+        if not answer.labels:  # all are below the threshold
+            return prediction
+        best = answer.labels[0]
+        occlusions = await self._in_pool(lambda: self.parts.inputs.occlusions(instance, path))
+        if isinstance(occlusions, ZooError):
+            return occlusions
+        without: list[float] = []
+        for start in range(0, occlusions.count, VARIANTS_AT_ONCE):
+            rows = await self._without(
+                request, path, occlusions, range(start, occlusions.count)[:VARIANTS_AT_ONCE], best
+            )
+            if isinstance(rows, ZooError):
+                return rows
+            without += rows
+        found = await self._in_pool(lambda: self._attribution(best, prediction, occlusions, without))
+        return found if isinstance(found, ZooError) else replace(prediction, attribution=found)
 
-
-async def _attribution(
-    infer: Infer,
-    pool: ThreadPoolExecutor,
-    model: LoadedModel,
-    request: InferRequest,
-    instance: Instance,
-    path: str,
-    label: Label | None,
-    prediction: Prediction,
-) -> Attribution:
-    parts = model.task.attributable
-    assert parts is not None, "the task has checked its options"
-    loop = asyncio.get_running_loop()
-    occlusions = await loop.run_in_executor(pool, parts.inputs.occlusions, instance, path)
-    assert label is not None, "the instance is raw, or it had no occlusions"
-    whole = parts.answers.probability(prediction.tensors, label.index)
-    lost: list[float] = []
-    for start in range(0, occlusions.count, VARIANTS_AT_ONCE):
-        some = range(start, min(start + VARIANTS_AT_ONCE, occlusions.count))
-        variants = await loop.run_in_executor(pool, _variants, occlusions, some)
+    async def _without(
+        self, request: InferRequest, path: str, occlusions: Occlusions, some: range, label: Label
+    ) -> list[float] | ZooError:
+        """The label's probabilities in some variants."""
+        variants = await self._in_pool(lambda: [occlusions.variant(i) for i in some])
+        if isinstance(variants, ZooError):
+            return variants
         several = replace(
             request, instances=variants, paths=[path] * len(some), options=Options(), priority=LAST_PRIORITY
         )
-        for variant in (await infer(several, False)).predictions:
-            if isinstance(variant, ZooError):
-                raise variant
-            lost.append(whole - parts.answers.probability(variant.tensors, label.index))
-    weights = occlusions.weights(np.array(lost))
-    return Attribution(label, heat_map=weights) if isinstance(weights, HeatMap) else Attribution(label, words=weights)
+        rows: list[Prediction] = []
+        for outcome in (await self.infer(several, False)).predictions:
+            if isinstance(outcome, ZooError):
+                return outcome
+            rows.append(outcome)
+        return await self._in_pool(lambda: [self.parts.answers.probability(row.tensors, label.index) for row in rows])
 
+    def _attribution(
+        self, label: Label, prediction: Prediction, occlusions: Occlusions, without: list[float]
+    ) -> Attribution:
+        weights = occlusions.weights(
+            self.parts.answers.probability(prediction.tensors, label.index) - np.array(without)
+        )
+        return (
+            Attribution(label, heat_map=weights) if isinstance(weights, HeatMap) else Attribution(label, words=weights)
+        )
 
-def _variants(occlusions: Occlusions, some: range) -> list[Instance]:
-    return [occlusions.variant(i) for i in some]
+    async def _in_pool(self, work: Callable[[], T]) -> T | ZooError:
+        """What `work` gives; a fault of it is the outcome of its instance, and not of its neighbours."""
+        try:
+            with panics_as_errors():
+                return await asyncio.get_running_loop().run_in_executor(self.pool, work)
+        except ZooError as error:
+            return error
+        except Exception:
+            return postprocess_failed(self.model)

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 from model_zoo.errors import panics_as_errors
 from service.engine.loaded_model import Arrival, LoadedModel, LoadedModels
 from service.errors import DeadlineExceeded, Draining, InvalidInput, MemoryFull, NotReady, ZooError
-from service.inference.attribution import attributed, check_attribution
+from service.inference.attribution import Attributions, check_attribution
 from service.inference.expansion import expanded, joined
 from service.inference.preprocess_batcher import PreparedItems, PreprocessBatcher
 from service.inference.request_scope import InFlight, RequestScope
@@ -91,8 +91,9 @@ class Inference:
             def infer(part: InferRequest, with_answers: bool) -> Awaitable[InferReply]:
                 return self.infer(replace(part, deadline=deadline), answers=with_answers, model=known)
 
+            assert model.task.attributable is not None, "the task has checked its options"
             with self._in_flight.one_more():  # also between its parts
-                reply = await attributed(infer, self._pool, model, request)
+                reply = await Attributions(infer, self._pool, model, model.task.attributable).reply(request)
             _note_timing(len(request.instances), reply.timing)
             return reply
         expansion = expanded(model, request) if model.task.expands else None

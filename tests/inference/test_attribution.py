@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from service.engine.loaded_model import LoadedModel
-from service.errors import InvalidInput, QueueFull, ZooError
-from service.inference.attribution import MOST_INSTANCES, VARIANTS_AT_ONCE, attributed, check_attribution
+from service.errors import InternalError, InvalidInput, QueueFull, ZooError
+from service.inference.attribution import MOST_INSTANCES, VARIANTS_AT_ONCE, Attributions, check_attribution
 from service.inference.request_scope import InFlight
 from service.tasks.occlusion import Attributable
 from service.tasks.text.word_occlusion import word_occlusions
@@ -41,7 +41,8 @@ class Codec:
         return float(row["y"][index])
 
 
-MODEL = cast(LoadedModel, SimpleNamespace(task=SimpleNamespace(attributable=Attributable(Codec(), Codec()))))
+PARTS = Attributable(Codec(), Codec())
+MODEL = cast(LoadedModel, SimpleNamespace(name="m", version=1))
 
 
 class Network:
@@ -87,7 +88,7 @@ def text(words: str) -> TextInstance:
 @pytest.mark.asyncio
 async def test_weights_are_the_lost_probability_of_the_best_label(pool: ThreadPoolExecutor) -> None:
     network = Network()
-    reply = await attributed(network.infer, pool, MODEL, request(text("good bad good"), text("good")))
+    reply = await Attributions(network.infer, pool, MODEL, PARTS).reply(request(text("good bad good"), text("good")))
     first, second = reply.predictions
     assert isinstance(first, Prediction)
     assert isinstance(second, Prediction)
@@ -102,7 +103,7 @@ async def test_weights_are_the_lost_probability_of_the_best_label(pool: ThreadPo
 @pytest.mark.asyncio
 async def test_variants_run_last_in_bounded_numbers_without_answers(pool: ThreadPoolExecutor) -> None:
     network = Network()
-    await attributed(network.infer, pool, MODEL, request(text(" ".join(["good"] * 60))))
+    await Attributions(network.infer, pool, MODEL, PARTS).reply(request(text(" ".join(["good"] * 60))))
     (plain, with_answers), *variants = network.calls
     assert (plain.priority, plain.options, with_answers) == (1, Options(top_k=1), True)
     assert [len(part.instances) for part, _ in variants] == [VARIANTS_AT_ONCE, VARIANTS_AT_ONCE, 10]
@@ -113,7 +114,9 @@ async def test_variants_run_last_in_bounded_numbers_without_answers(pool: Thread
 @pytest.mark.asyncio
 async def test_bad_instances_fail_alone(pool: ThreadPoolExecutor) -> None:
     unreadable = InvalidInput("instances[0]", "expected one of")
-    reply = await attributed(Network().infer, pool, MODEL, request(unreadable, TensorInstance({}), text("good x")))
+    reply = await Attributions(Network().infer, pool, MODEL, PARTS).reply(
+        request(unreadable, TensorInstance({}), text("good x"))
+    )
     bad, tensors, good = reply.predictions
     assert bad is unreadable
     assert isinstance(tensors, InvalidInput)
@@ -124,15 +127,35 @@ async def test_bad_instances_fail_alone(pool: ThreadPoolExecutor) -> None:
 
 @pytest.mark.asyncio
 async def test_answer_without_a_label_has_no_attribution(pool: ThreadPoolExecutor) -> None:
-    [one] = (await attributed(Network().infer, pool, MODEL, request(text("bad")))).predictions
+    [one] = (await Attributions(Network().infer, pool, MODEL, PARTS).reply(request(text("bad")))).predictions
     assert isinstance(one, Prediction)
     assert one.attribution is None
 
 
 @pytest.mark.asyncio
-async def test_variant_that_is_refused_fails_the_request(pool: ThreadPoolExecutor) -> None:
-    with pytest.raises(QueueFull):
-        await attributed(Network(fails="bad").infer, pool, MODEL, request(text("good bad")))
+async def test_variant_that_fails_fails_its_instance_alone(pool: ThreadPoolExecutor) -> None:
+    network = Network(fails="bad")
+    reply = await Attributions(network.infer, pool, MODEL, PARTS).reply(request(text("good bad"), text("good bad bad")))
+    first, second = reply.predictions
+    assert isinstance(first, QueueFull)
+    assert isinstance(second, Prediction)
+    assert second.attribution is not None
+
+
+@pytest.mark.asyncio
+async def test_fault_of_the_codec_fails_its_instance_alone(pool: ThreadPoolExecutor) -> None:
+    class Faulty(Codec):
+        def occlusions(self, instance: Instance, path: str) -> Any:
+            if path == "instances[0]":
+                raise BaseException("a panic")
+            return super().occlusions(instance, path)
+
+    parts = Attributable(Faulty(), Codec())
+    reply = await Attributions(Network().infer, pool, MODEL, parts).reply(request(text("good x"), text("good x")))
+    first, second = reply.predictions
+    assert isinstance(first, InternalError)
+    assert isinstance(second, Prediction)
+    assert second.attribution is not None
 
 
 def test_instances_of_a_request_are_bounded() -> None:

@@ -99,7 +99,35 @@ def fit_head(
         StopRequested: the worker must stop.
     """
     with _threads_for(train.x.numel()):
-        return _fit(train, validation, classes, hparams, kind, output, seed, stop, on_metric, columns)
+        curves: list[Metric] = []
+
+        def record(metric: Metric) -> None:
+            curves.append(metric)
+            on_metric(metric)
+
+        def spec(of: str) -> HeadSpec:
+            hidden = hparams.hidden if of == "mlp" else None
+            width, outputs = train.x.shape[1], classes or 1
+            return HeadSpec(kind=of, inputs=width, outputs=outputs, hidden=hidden, output=output, columns=columns)  # type: ignore[arg-type]
+
+        chosen: dict[str, float | int | str] = {}
+        best: _Candidate | None = None
+        if kind != "mlp":
+            best = _best_on_path(train, validation, classes, hparams, spec("linear"), stop, record)
+            chosen = {"head": "linear", "weight_decay": best.strength, "sharpness": round(best.sharpness, 4)}
+        if kind == "mlp" or (kind is None and len(train.y) >= MIN_MLP_EXAMPLES and len(validation.y)):
+            first_step = len(STRENGTHS)
+            mlp = fit_mlp(train, validation, Head(spec("mlp")), hparams, classes, seed, stop, record, first_step)
+            if best is None or clearly_better(mlp.losses, best.losses):
+                chosen = {"head": "mlp", "hidden": hparams.hidden, "weight_decay": mlp.decay, "epochs": mlp.epochs}
+                return FittedHead(mlp.head, _outputs(mlp.head, validation.x), chosen, tuple(curves))
+        assert best is not None
+        both = train.joined(validation)
+        stop.check()
+        scaler = StandardScaler.with_columns(both.x, columns)
+        solution = _solver(scaler(both.x.double()), both.y, classes, hparams).fit(best.strength, EXACT)
+        head = _linear_head(spec("linear"), scaler, solution, best.sharpness)
+        return FittedHead(head, _outputs(best.head, validation.x), chosen, tuple(curves))
 
 
 @contextmanager
@@ -111,50 +139,6 @@ def _threads_for(numbers: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _fit(
-    train: LabelledFeatures,
-    validation: LabelledFeatures,
-    classes: int | None,
-    hparams: Hyperparameters,
-    kind: str | None,
-    output: str,
-    seed: int,
-    stop: StopSignal,
-    on_metric: Callable[[Metric], None],
-    columns: int,
-) -> FittedHead:
-    """See `fit_head`."""
-    curves: list[Metric] = []
-
-    def record(metric: Metric) -> None:
-        curves.append(metric)
-        on_metric(metric)
-
-    def spec(of: str) -> HeadSpec:
-        hidden = hparams.hidden if of == "mlp" else None
-        width, outputs = train.x.shape[1], classes or 1
-        return HeadSpec(kind=of, inputs=width, outputs=outputs, hidden=hidden, output=output, columns=columns)  # type: ignore[arg-type]
-
-    chosen: dict[str, float | int | str] = {}
-    best: _Candidate | None = None
-    if kind != "mlp":
-        best = _best_on_path(train, validation, classes, hparams, spec("linear"), stop, record)
-        chosen = {"head": "linear", "weight_decay": best.strength, "sharpness": round(best.sharpness, 4)}
-    if kind == "mlp" or (kind is None and len(train.y) >= MIN_MLP_EXAMPLES and len(validation.y)):
-        first_step = len(STRENGTHS)
-        mlp = fit_mlp(train, validation, Head(spec("mlp")), hparams, classes, seed, stop, record, first_step)
-        if best is None or clearly_better(mlp.losses, best.losses):
-            chosen = {"head": "mlp", "hidden": hparams.hidden, "weight_decay": mlp.decay, "epochs": mlp.epochs}
-            return FittedHead(mlp.head, _outputs(mlp.head, validation.x), chosen, tuple(curves))
-    assert best is not None
-    both = train.joined(validation)
-    stop.check()
-    scaler = StandardScaler.with_columns(both.x, columns)
-    solution = _solver(scaler(both.x.double()), both.y, classes, hparams).fit(best.strength, EXACT)
-    head = _linear_head(spec("linear"), scaler, solution, best.sharpness)
-    return FittedHead(head, _outputs(best.head, validation.x), chosen, tuple(curves))
 
 
 def _best_on_path(
