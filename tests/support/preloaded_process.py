@@ -6,8 +6,9 @@ The keeper waits for its program and sends its exit code back. `python -m tests.
 process; there is one for each process of tests. Tests that depend on how an interpreter starts (its environment, its locale,
 closed streams), or on memory, start it cold.
 
-The processes in which programs pull networks are forks as well (`forked_worker.py`): each would import torch and the makers'
-library, which takes ten seconds. `tests/references/test_pull_process.py` starts them cold.
+The processes in which programs pull networks or run jobs are forks as well (`forked_worker.py`): each would import torch, and
+the makers' library, which takes ten seconds. `tests/references/test_pull_process.py` and `tests/training/test_worker.py` start
+them cold.
 
 Imports only the standard library, since the environment of the stock clients has nothing of Zoo.
 """
@@ -39,6 +40,8 @@ from tests.support.paths import REPOSITORY
 PYTHON = REPOSITORY / ".venv" / "bin" / "python"
 PIPE, DEVNULL = subprocess.PIPE, subprocess.DEVNULL
 ORDER_BYTES = 1 << 20
+DESCRIPTORS = 16
+"""Of an order, at most: its status, its three streams, and what else its program holds."""
 IMPORTED = (
     "service.server",
     "service.training.methods.tabular",
@@ -49,8 +52,12 @@ IMPORTED = (
 """The modules of the preloaded process. Those that run as `-m` are not among them: they run as a new module."""
 IMPORTED_TO_PULL = ("service.references.pull", "sentence_transformers", "peft", "transformers.pipelines")
 """Further modules, imported before the first pull."""
-PULLING = ("service.references.pull_process", "service.references.library_process")
-"""Modules whose `WORKER` is the command line of a process that takes part in a pull."""
+STARTING_WORKERS = (
+    "service.references.pull_process",
+    "service.references.library_process",
+    "service.jobs.workers.launcher",
+)
+"""Modules whose `WORKER` is the command line of a process that takes part in a pull, or runs a job."""
 
 
 class PreloadedProcess:
@@ -73,7 +80,7 @@ class PreloadedProcess:
         status, status_end = os.pipe()
         variables = dict(os.environ if env is None else env)
         order = {"command": [*map(str, command)], "cwd": str(cwd or Path.cwd()), "environment": variables}
-        socket.send_fds(_preloaded()[0], [json.dumps(order).encode()], [*given, status_end])
+        socket.send_fds(_preloaded()[0], [json.dumps(order).encode()], [status_end, *given])
         for fd in (*given, status_end):
             os.close(fd)
         self._status = os.fdopen(status, "r", encoding="ascii")
@@ -138,12 +145,12 @@ def _stream(wanted: int | IO[Any], reads: bool) -> tuple[int, int | None]:
 
 
 def forked_worker(module: str) -> tuple[str, ...]:
-    """The command line of a process that runs a module in a fork: see `forked_worker.py`."""
+    """The command line of a process that runs a module in a fork: see `forked_worker.py`. Arguments may follow."""
     return _worker(_preloaded()[1], module)
 
 
 def _worker(address: Path, module: str) -> tuple[str, ...]:
-    return (str(PYTHON), "-I", "-S", str(Path(__file__).with_name("forked_worker.py")), str(address), module)
+    return (str(PYTHON), "-I", "-S", str(Path(__file__).with_name("forked_worker.py")), str(address), "-m", module)
 
 
 @cache
@@ -180,7 +187,7 @@ def main() -> None:
     orders = socket.socket(fileno=os.dup(0))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers are reaped by the kernel
     workers = socket.socket(fileno=int(sys.argv[2]))
-    for name in PULLING:
+    for name in STARTING_WORKERS:
         module: Any = import_module(name)
         module.WORKER = _worker(Path(sys.argv[1]), module.WORKER[-1])
     while True:
@@ -194,13 +201,14 @@ def main() -> None:
         for fd in fds:
             os.close(fd)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    *streams, status = fds
+    status, *given = fds
+    order = json.loads(data)
     pid = os.fork()
     if pid:
-        _keep(pid, status)
+        _keep(pid, status, kills=order.get("group") is not None)
     os.close(status)
     try:
-        _run(json.loads(data), streams)
+        _run(order, given)
     except SystemExit as ended:
         _exit(ended.code)
     _exit(0)
@@ -227,20 +235,28 @@ def _exit(code: object) -> None:
 
 def _next_order(orders: socket.socket, workers: socket.socket) -> tuple[bytes, list[int]]:
     """An order and the descriptors of its program. Empty once the process of the tests has ended."""
-    ready, _, _ = select.select([orders, workers], [], [])
-    if orders in ready:
-        return socket.recv_fds(orders, ORDER_BYTES, 4)[:2]
-    if not set(IMPORTED_TO_PULL) <= sys.modules.keys():
+    while True:
+        ready, _, _ = select.select([orders, workers], [], [])
+        if orders in ready:
+            return socket.recv_fds(orders, ORDER_BYTES, DESCRIPTORS)[:2]
+        worker, _ = workers.accept()
+        with worker:
+            data, fds, *_ = socket.recv_fds(worker, ORDER_BYTES, DESCRIPTORS)
+        if data:  # else it was killed before it could ask
+            break
+    pulls = json.loads(data)["command"][1].startswith("service.references.")
+    if pulls and not set(IMPORTED_TO_PULL) <= sys.modules.keys():
         for name in IMPORTED_TO_PULL:
             import_module(name)
         _settle()
-    worker, _ = workers.accept()
-    with worker:
-        return socket.recv_fds(worker, ORDER_BYTES, 4)[:2]
+    return data, fds
 
 
-def _keep(pid: int, status: int) -> None:
-    """Sends the id of the program, waits for it and sends its exit code. Holds no other descriptor. Does not return."""
+def _keep(pid: int, status: int, kills: bool) -> None:
+    """Sends the id of the program, waits for it and sends its exit code. Holds no other descriptor. Does not return.
+
+    With `kills` the program is killed when the process that asked for it has ended.
+    """
     try:
         os.write(status, f"{pid}\n".encode())
     except BrokenPipeError:  # whoever asked for it was killed
@@ -250,6 +266,13 @@ def _keep(pid: int, status: int) -> None:
     os.closerange(4, 4096)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    if kills:
+        end = select.poll()
+        end.register(ours, 0)  # reports the end of its reader, which needs no event of its own
+        program = os.pidfd_open(pid)
+        end.register(program, select.POLLIN)
+        if program not in dict(end.poll()):
+            os.kill(pid, signal.SIGKILL)
     _, ended = os.waitpid(pid, 0)
     try:
         os.write(ours, f"{os.waitstatus_to_exitcode(ended)}\n".encode())
@@ -257,11 +280,13 @@ def _keep(pid: int, status: int) -> None:
         os._exit(0)
 
 
-def _run(order: dict[str, Any], streams: list[int]) -> None:
-    """Becomes the program: its streams, its environment, its folder and its arguments."""
+def _run(order: dict[str, Any], given: list[int]) -> None:
+    """Becomes the program: its streams, its environment, its folder and its arguments. It keeps further descriptors open."""
     if order.get("session"):
         os.setsid()
-    for number, fd in enumerate(streams):
+    if order.get("group"):
+        os.setpgid(0, order["group"])
+    for number, fd in enumerate(given[:3]):
         os.dup2(fd, number)
         os.close(fd)
     # The interpreter's own streams have the settings of the preloaded process.

@@ -27,6 +27,7 @@ from service.processes import AsyncChildProcess, LineTooLong
 from service.training.job_spec import WorkOrder
 from service.training.protocol import WAIT, Assignment
 
+WORKER = (sys.executable, "-m", "service.training.worker")
 LINE_LIMIT = 1024 * 1024
 """Bytes of one line of a worker; a longer one is dropped."""
 LOCK = ".lock"
@@ -94,12 +95,13 @@ class ProcessLauncher:
 
     def __init__(
         self,
-        command: Sequence[str] = (sys.executable, "-m", "service.training.worker"),
+        command: Sequence[str] | None = None,
         niceness: int = 19,
         prewarm_s: float = 0.0,
     ) -> None:
-        """The folder of a job is appended to `command`, or `--wait` for a prewarmed worker, which is kept for `prewarm_s`."""
-        self._command, self._niceness = tuple(command), niceness
+        """`command`: `WORKER` by default. The folder of a job is appended, or `--wait` for a prewarmed worker, which is kept for
+        `prewarm_s`."""
+        self._command, self._niceness = tuple(command or WORKER), niceness
         self._prewarmed = PrewarmedWorker(self._start_waiting, prewarm_s)
 
     def prewarm(self, profile: WorkerProfile) -> None:
