@@ -15,6 +15,7 @@ GROUPS = {
     **dict.fromkeys(
         [
             f"{IMAGES}/test_attributions.py",
+            f"{IMAGES}/test_image_filters.py",
             f"{SERVING}/test_bad_input.py",
             f"{SERVING}/test_burst.py",
             f"{SERVING}/test_deadlines.py",
@@ -24,6 +25,7 @@ GROUPS = {
             f"{OPERATIONS}/test_first_run.py",
             f"{OPERATIONS}/test_photos.py",
             f"{OPERATIONS}/test_shell_tools.py",
+            "tests/end_to_end/trained/test_records.py",
         ],
         "the default models on a server",
     ),

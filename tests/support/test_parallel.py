@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.parallel import GroupScheduling
+from tests.support.parallel import GroupScheduling, group_of
 
 TESTS = [f"tests/test_{module}.py::test_{i}" for module in "abcd" for i in range(3)]
 
@@ -82,3 +82,21 @@ def test_process_that_ends_with_all_its_tests_done_leaves_none(scheduling: Group
     _run(scheduling, first)
     _run(scheduling, second)
     assert scheduling.remove_node(first) is None
+
+
+@pytest.mark.parametrize(
+    ("fixture", "group"), [("server", "the default models on a server"), ("made", "tuned models on a server")]
+)
+def test_modules_that_use_one_server_of_the_session_stay_together(
+    request: pytest.FixtureRequest, fixture: str, group: str
+) -> None:
+    def takes_that_of_the_session(item: pytest.Function) -> bool:
+        definitions = item._fixtureinfo.name2fixturedefs.get(fixture, ())
+        return any(one.baseid == "tests/end_to_end" for one in definitions[-1:])
+
+    users = {
+        item.nodeid
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and takes_that_of_the_session(item)
+    }
+    assert {node_id.partition("::")[0] for node_id in users if group_of(node_id) != group} == set()
