@@ -24,6 +24,7 @@ from model_zoo.architectures.wrappers import (
     ObjectDetector,
     SentenceEncoder,
     SeriesForecaster,
+    ShotDetector,
     SpeakerEncoder,
     SpeechDetector,
     SubwordModel,
@@ -188,6 +189,10 @@ def _build_base(card: Card) -> Network:
             from model_zoo.architectures.image.nanodet import NanoDet
 
             return ObjectDetector(NanoDet(**arguments))
+        case "transnetv2":
+            from model_zoo.architectures.video.transnetv2 import TransNetV2
+
+            return ShotDetector(TransNetV2(**arguments))
         case "subword_classifier":
             from model_zoo.architectures.text.subword_classifier import SubwordClassifier
 

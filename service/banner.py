@@ -70,7 +70,7 @@ def _example(card: Card) -> str:
     package."""
     sample = sample_of(card)
     match card.raw_input:
-        case "image" | "audio":
+        case "image" | "audio" | "video":
             return f"{shlex.quote(sample_path(card.raw_input, sample.file))} {OF_TASKS.get(card.task, '')}".rstrip()
         case "text":
             return shlex.quote(sample.text) if sample.text else OF_TASKS.get(card.task, TEXTS)

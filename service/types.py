@@ -108,6 +108,13 @@ class SamplesInstance:
 
 
 @dataclass(frozen=True, slots=True)
+class VideoInstance:
+    """An encoded video (MP4, MOV, WebM, Matroska, AVI, MPEG-TS), as read from its file."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class TensorInstance:
     """One row of the network's own tensors, by name, without the leading rows axis."""
 
@@ -144,6 +151,7 @@ Instance = (
     | RankingInstance
     | AudioInstance
     | SamplesInstance
+    | VideoInstance
     | TensorInstance
     | RowInstance
     | SeriesInstance
@@ -158,7 +166,7 @@ class Options:
     top_k: int | None = None
     """How many labels to give, best first (classification)."""
     threshold: float | None = None
-    """Scores below this are left out (classification) or count as silence (voice activity)."""
+    """Scores below this are left out (classification), count as silence (voice activity) or end no shot (shots of a video)."""
     max_new_tokens: int | None = None
     """How many tokens to add (text generation)."""
     temperature: float | None = None
@@ -313,6 +321,28 @@ class Segments:
     frame_s: float
     probabilities: NDArray[np.float32]
     duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A shot of a video: its first and its last frame, counted from 0, and its times in seconds from the first frame."""
+
+    start_frame: int
+    end_frame: int
+    start_s: float
+    end_s: float
+    cut_score: float | None = None
+    """Probability of the cut or of the transition that ends it; None for a shot that the end of the video ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shots:
+    """The shots of a video in order of time, and the probability that a shot ends at a frame (float32 `[frames]`)."""
+
+    shots: tuple[Shot, ...]
+    frame_count: int
+    duration_s: float
+    probabilities: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -482,6 +512,7 @@ Answer = (
     Classification
     | Embedding
     | Segments
+    | Shots
     | Transcript
     | Entities
     | FilledMasks

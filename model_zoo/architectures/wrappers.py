@@ -21,6 +21,7 @@ __all__ = [
     "ObjectDetector",
     "SentenceEncoder",
     "SeriesForecaster",
+    "ShotDetector",
     "SpeakerEncoder",
     "SpeechDetector",
     "SubwordModel",
@@ -108,6 +109,19 @@ class ObjectDetector(Network):
         """``pixel_values`` (B, 3, H, W) → ``logits`` (B, places, classes) and ``pred_boxes`` (B, places, 4)."""
         logits, boxes = self.backbone(pixel_values)
         return {"logits": logits, "pred_boxes": boxes}
+
+
+class ShotDetector(Network):
+    """A detector of cuts in windows of a video; it has no features for a head."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, frames: Tensor) -> dict[str, Tensor]:
+        """``frames`` uint8 (B, T, H, W, 3) → ``cuts`` and ``transitions``, (B, frames with an answer) each, in 0..1."""
+        cuts, transitions = self.backbone(frames)
+        return {"cuts": cuts, "transitions": transitions}
 
 
 class SentenceEncoder(Network):

@@ -82,6 +82,7 @@ class Architecture(CardPart):
         "feed_forward",
         "series_gru",
         "nanodet",
+        "transnetv2",
         "subword_classifier",
         "image_filter",
         "rdn",
@@ -210,7 +211,7 @@ class Card(CardPart):
     """Of a fine-tuned network that predicts a number."""
     forecast: ForecastScale | None = None
     """Of a fine-tuned network that forecasts a series, if enough held-out data gave the intervals."""
-    raw_input: Literal["image", "text", "audio", "row", "series", "record", ""]
+    raw_input: Literal["image", "video", "text", "audio", "row", "series", "record", ""]
     """Name of the BYTES input, shape [-1, 1], that is accepted instead of the tensors; empty for a model of tensors only."""
     canonical: Literal["raw", "tensors"]
     """The form of input that a metadata request shows first."""

@@ -140,6 +140,35 @@ class WholeImageRecipe(CardPart):
         return min(self.max_pixels, self.fit_pixels or self.max_pixels)
 
 
+class VideoRecipe(CardPart):
+    """Encoded video → UINT8 (window, height, width, 3): RGB of all its frames in a small size, window by window, and probabilities
+    of cuts → shots."""
+
+    kind: Literal["video"]
+    height: int = Field(gt=0)
+    """Of a frame as the network sees it, in pixels."""
+    width: int = Field(gt=0)
+    window: int = Field(gt=0)
+    """Frames that the network reads at once."""
+    stride: int = Field(gt=0)
+    """Frames of a window that get an answer; as many are left out at its beginning as at its end, where the first and the last
+    frame of the video are repeated."""
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    """A shot ends where the probability of a cut exceeds it."""
+    max_frames: int = Field(gt=0)
+    """Of an accepted video."""
+    max_pixels: int = Field(gt=0)
+    """Largest height × width of a frame; a video with larger ones is refused before it is decoded."""
+    max_decode_seconds: float = Field(gt=0)
+    """Longest time on this machine that the decoding of a video may take."""
+
+    @model_validator(mode="after")
+    def _answers_are_inside(self) -> "VideoRecipe":
+        if self.stride > self.window or (self.window - self.stride) % 2:
+            raise ValueError("stride must be an even number of frames less than window")
+        return self
+
+
 class TextRecipe(CardPart):
     """Text → token ids and mask. The recipe, not the tokenizer file, decides on truncation and padding."""
 
@@ -461,6 +490,7 @@ Recipe = Annotated[
     ImageRecipe
     | ScaledImageRecipe
     | WholeImageRecipe
+    | VideoRecipe
     | TextRecipe
     | PromptRecipe
     | AudioRecipe

@@ -30,6 +30,7 @@ __all__ = [
     "OutputValues",
     "ScoreExpectation",
     "SegmentationExpectation",
+    "ShotsExpectation",
     "SpeechExpectation",
     "TensorsExpectation",
     "TextPair",
@@ -229,6 +230,15 @@ class SegmentationExpectation(CardPart):
     """Of each share."""
 
 
+class ShotsExpectation(CardPart):
+    """The frames of a video, and the last frame of each of its shots but the last one."""
+
+    frames: int = Field(gt=0)
+    cuts: tuple[Annotated[int, Field(ge=0)], ...]
+    min_score: float = Field(default=0.5, gt=0, lt=1)
+    """Least probability of each cut."""
+
+
 class ImageExpectation(CardPart):
     """An image that a network makes: its size, and some of its values."""
 
@@ -253,6 +263,7 @@ Expectation = Annotated[
     | ForecastExpectation
     | DetectionExpectation
     | SegmentationExpectation
+    | ShotsExpectation
     | ImageExpectation
     | TensorsExpectation,
     Field(union_mode="left_to_right"),

@@ -22,6 +22,7 @@ from model_zoo.golden.golden_case import (
     ImageExpectation,
     NumberExpectation,
     SegmentationExpectation,
+    ShotsExpectation,
     SpeechExpectation,
     TensorsExpectation,
     WrittenExpectation,
@@ -94,7 +95,7 @@ def _value(instance: types.Instance) -> Any:
     """An instance as the SDK takes it."""
     if isinstance(instance, types.TextInstance):
         return instance.data.decode()
-    if isinstance(instance, types.ImageInstance | types.AudioInstance):
+    if isinstance(instance, types.ImageInstance | types.AudioInstance | types.VideoInstance):
         return instance.data
     if isinstance(instance, types.LabelledImageInstance):
         return instance.image
@@ -164,6 +165,9 @@ def _figures(expect: object, result: Any) -> str:
         case SegmentationExpectation():
             first = result.classes[0]
             return f"{first.name} on {first.share:.1%}, expected {expect.shares.get(first.name, 0.0):.1%}"
+        case ShotsExpectation():
+            cuts = ", ".join(f"{one.end_frame:,}" for one in result.shots[:-1])
+            return f"{len(result.shots)} shots in {result.frame_count:,} frames, cuts after {cuts}"
         case ImageExpectation():
             return f"an image of {result.width} × {result.height} pixels"
         case TensorsExpectation():

@@ -15,6 +15,7 @@ HIGHEST_PORT = 65535
 EXAMPLES = {
     "image": "photo.jpg",
     "audio": "speech.wav",
+    "video": "film.mp4",
     "text": "'any sentence'",
     "row": "rows.csv",
     "series": "steps.csv",

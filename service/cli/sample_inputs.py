@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from model_zoo.cards.card import Card
 
-_SHIPPED = {"image": "cat.jpg", "audio": "speech.flac", "record": "cat.jpg"}
+_SHIPPED = {"image": "cat.jpg", "audio": "speech.flac", "video": "shots.mp4", "record": "cat.jpg"}
 """By raw input: a file in the folders `examples` of the repository and `model_zoo/golden` of the package."""
 _PACKAGE, _REPOSITORY = Path(__file__).resolve().parents[2] / "model_zoo" / "golden", Path("examples")
 
@@ -40,7 +40,7 @@ def sample_of(card: Card) -> SampleInput:
 
 
 def sample_path(raw_input: str, file: str = "") -> str:
-    """A photo or a sound that exists on this machine, with as few folders before it as it needs from here."""
+    """A photo, a sound or a video that exists on this machine, with as few folders before it as it needs from here."""
     name = file or _SHIPPED[raw_input]
     near = _REPOSITORY / name
     return str(near if near.is_file() else _PACKAGE / name)

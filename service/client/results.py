@@ -23,6 +23,7 @@ from service.types import (
     RankedDocument,
     Segment,
     SegmentedClass,
+    Shot,
     Timing,
     TokenCandidate,
     TranscriptChunk,
@@ -68,6 +69,16 @@ class Segments(Result):
     frame_s: float
     probabilities: NDArray[np.float32]
     duration_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Shots(Result):
+    """The shots of a video in order of time, and the probability that a shot ends at a frame (float32 `[frames]`)."""
+
+    shots: tuple[Shot, ...]
+    frame_count: int
+    duration_s: float
+    probabilities: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -244,6 +255,19 @@ def _outcome(message: pb.PredictionResult, response: pb.PredictResponse, timing:
                 probabilities=np.array(sound.frame_probabilities, np.float32),
                 duration_s=seconds(sound.duration),
             )
+        case "shots":
+            video = message.shots
+            return Shots(
+                model=model,
+                version=version,
+                timing=timing,
+                notes=notes,
+                outputs=outputs,
+                shots=tuple(_shot(found) for found in video.shots),
+                frame_count=video.frame_count,
+                duration_s=seconds(video.duration),
+                probabilities=np.array(video.cut_probabilities, np.float32),
+            )
         case "entities":
             spans = tuple(Entity(x.label, x.score, x.start, x.end, x.text) for x in message.entities.entities)
             return Entities(model=model, version=version, timing=timing, notes=notes, outputs=outputs, entities=spans)
@@ -353,6 +377,11 @@ def _outcome(message: pb.PredictionResult, response: pb.PredictResponse, timing:
 def _detected(message: pb.DetectedObject) -> DetectedObject:
     box = Box(message.box.xmin, message.box.ymin, message.box.xmax, message.box.ymax)
     return DetectedObject(message.index, message.name, message.score, box)
+
+
+def _shot(message: pb.Shot) -> Shot:
+    score = message.cut_score if message.HasField("cut_score") else None
+    return Shot(message.start_frame, message.end_frame, seconds(message.start), seconds(message.end), score)
 
 
 def _steps(values: Sequence[float], channels: int) -> NDArray[np.float64]:

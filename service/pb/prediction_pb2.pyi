@@ -83,12 +83,15 @@ class Instance(_message.Message):
     RECORD_FIELD_NUMBER: _builtins.int
     TEXT_PAIR_FIELD_NUMBER: _builtins.int
     RANKING_FIELD_NUMBER: _builtins.int
+    VIDEO_FIELD_NUMBER: _builtins.int
     image: _builtins.bytes
     """An encoded image: JPEG, PNG or WebP, as read from its file."""
     text: _builtins.str
     """A text."""
     audio: _builtins.bytes
     """An encoded sound: WAV, FLAC or OGG, as read from its file."""
+    video: _builtins.bytes
+    """An encoded video: MP4, MOV, WebM, Matroska, AVI or MPEG-TS, as read from its file."""
     @_builtins.property
     def samples(self) -> Global___AudioSamples:
         """Decoded sound."""
@@ -130,12 +133,13 @@ class Instance(_message.Message):
         record: Global___Record | None = ...,
         text_pair: Global___TextPair | None = ...,
         ranking: Global___RankingQuery | None = ...,
+        video: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "image", b"image", "kind", b"kind", "ranking", b"ranking", "record", b"record", "row", b"row", "samples", b"samples", "series", b"series", "tensors", b"tensors", "text", b"text", "text_pair", b"text_pair"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "image", b"image", "kind", b"kind", "ranking", b"ranking", "record", b"record", "row", b"row", "samples", b"samples", "series", b"series", "tensors", b"tensors", "text", b"text", "text_pair", b"text_pair", "video", b"video"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "image", b"image", "kind", b"kind", "ranking", b"ranking", "record", b"record", "row", b"row", "samples", b"samples", "series", b"series", "tensors", b"tensors", "text", b"text", "text_pair", b"text_pair"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "image", b"image", "kind", b"kind", "ranking", b"ranking", "record", b"record", "row", b"row", "samples", b"samples", "series", b"series", "tensors", b"tensors", "text", b"text", "text_pair", b"text_pair", "video", b"video"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["image", "text", "audio", "samples", "tensors", "row", "series", "record", "text_pair", "ranking"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["image", "text", "audio", "samples", "tensors", "row", "series", "record", "text_pair", "ranking", "video"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -401,6 +405,7 @@ class PredictOptions(_message.Message):
     threshold: _builtins.float
     """Classification: labels below this probability are left out. Voice activity: frames below it are silence.
     Object detection: objects that do not exceed it are left out (0.5).
+    Shots of a video: a shot ends where the probability of a cut exceeds it (0.5).
     In 0..1; unset: the model's own default.
     """
     include_tensors: _builtins.bool
@@ -565,6 +570,7 @@ class PredictionResult(_message.Message):
     SEGMENTATION_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
     TRANSCRIPT_FIELD_NUMBER: _builtins.int
+    SHOTS_FIELD_NUMBER: _builtins.int
     ATTRIBUTION_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
@@ -629,6 +635,10 @@ class PredictionResult(_message.Message):
         """What was said."""
 
     @_builtins.property
+    def shots(self) -> Global___Shots:
+        """Shots of a video."""
+
+    @_builtins.property
     def attribution(self) -> Global___Attribution:
         """From which parts of the input the best label follows, where `attribute` asked for it."""
 
@@ -658,15 +668,16 @@ class PredictionResult(_message.Message):
         segmentation: Global___Segmentation | None = ...,
         image: Global___TransformedImage | None = ...,
         transcript: Global___Transcript | None = ...,
+        shots: Global___Shots | None = ...,
         attribution: Global___Attribution | None = ...,
         outputs: Global___TensorMap | None = ...,
         notes: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "classification", b"classification", "detections", b"detections", "embedding", b"embedding", "entities", b"entities", "error", b"error", "filled_masks", b"filled_masks", "forecast", b"forecast", "image", b"image", "notes", b"notes", "outputs", b"outputs", "ranking", b"ranking", "regression", b"regression", "result", b"result", "segmentation", b"segmentation", "segments", b"segments", "tensors", b"tensors", "text", b"text", "transcript", b"transcript"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "classification", b"classification", "detections", b"detections", "embedding", b"embedding", "entities", b"entities", "error", b"error", "filled_masks", b"filled_masks", "forecast", b"forecast", "image", b"image", "notes", b"notes", "outputs", b"outputs", "ranking", b"ranking", "regression", b"regression", "result", b"result", "segmentation", b"segmentation", "segments", b"segments", "shots", b"shots", "tensors", b"tensors", "text", b"text", "transcript", b"transcript"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "classification", b"classification", "detections", b"detections", "embedding", b"embedding", "entities", b"entities", "error", b"error", "filled_masks", b"filled_masks", "forecast", b"forecast", "image", b"image", "notes", b"notes", "outputs", b"outputs", "ranking", b"ranking", "regression", b"regression", "result", b"result", "segmentation", b"segmentation", "segments", b"segments", "tensors", b"tensors", "text", b"text", "transcript", b"transcript"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "classification", b"classification", "detections", b"detections", "embedding", b"embedding", "entities", b"entities", "error", b"error", "filled_masks", b"filled_masks", "forecast", b"forecast", "image", b"image", "notes", b"notes", "outputs", b"outputs", "ranking", b"ranking", "regression", b"regression", "result", b"result", "segmentation", b"segmentation", "segments", b"segments", "shots", b"shots", "tensors", b"tensors", "text", b"text", "transcript", b"transcript"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["classification", "embedding", "segments", "tensors", "error", "text", "regression", "forecast", "entities", "filled_masks", "ranking", "detections", "segmentation", "image", "transcript"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["classification", "embedding", "segments", "tensors", "error", "text", "regression", "forecast", "entities", "filled_masks", "ranking", "detections", "segmentation", "image", "transcript", "shots"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
@@ -1494,6 +1505,90 @@ class TranscriptChunk(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TranscriptChunk: _TypeAlias = TranscriptChunk  # noqa: Y015
+
+@_typing.final
+class Shots(_message.Message):
+    """The shots of a video."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHOTS_FIELD_NUMBER: _builtins.int
+    FRAME_COUNT_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    CUT_PROBABILITIES_FIELD_NUMBER: _builtins.int
+    frame_count: _builtins.int
+    """Frames of the video."""
+    @_builtins.property
+    def shots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Shot]:
+        """In order of time; at least one."""
+
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """From its first frame to the end of its last one."""
+
+    @_builtins.property
+    def cut_probabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """For each frame the probability that a shot ends at it, in 0..1."""
+
+    def __init__(
+        self,
+        *,
+        shots: _abc.Iterable[Global___Shot] | None = ...,
+        frame_count: _builtins.int = ...,
+        duration: _duration_pb2.Duration | None = ...,
+        cut_probabilities: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cut_probabilities", b"cut_probabilities", "duration", b"duration", "frame_count", b"frame_count", "shots", b"shots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Shots: _TypeAlias = Shots  # noqa: Y015
+
+@_typing.final
+class Shot(_message.Message):
+    """A shot of a video. Frames of a gradual transition between two shots belong to neither, but for its first one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FRAME_FIELD_NUMBER: _builtins.int
+    END_FRAME_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    CUT_SCORE_FIELD_NUMBER: _builtins.int
+    start_frame: _builtins.int
+    """Its first frame, counted from 0."""
+    end_frame: _builtins.int
+    """Its last frame."""
+    cut_score: _builtins.float
+    """Probability of the cut or transition that ends it, in 0..1; not set for a shot that the end of the video ends."""
+    @_builtins.property
+    def start(self) -> _duration_pb2.Duration:
+        """From the first frame of the video to that of the shot."""
+
+    @_builtins.property
+    def end(self) -> _duration_pb2.Duration:
+        """From the first frame of the video to the end of the shot's last one."""
+
+    def __init__(
+        self,
+        *,
+        start_frame: _builtins.int = ...,
+        end_frame: _builtins.int = ...,
+        start: _duration_pb2.Duration | None = ...,
+        end: _duration_pb2.Duration | None = ...,
+        cut_score: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cut_score", b"_cut_score", "cut_score", b"cut_score", "end", b"end", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cut_score", b"_cut_score", "cut_score", b"cut_score", "end", b"end", "end_frame", b"end_frame", "start", b"start", "start_frame", b"start_frame"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cut_score: _TypeAlias = _typing.Literal["cut_score"]  # noqa: Y015
+    _WhichOneofArgType__cut_score: _TypeAlias = _typing.Literal["_cut_score", b"_cut_score"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cut_score) -> _WhichOneofReturnType__cut_score | None: ...
+
+Global___Shot: _TypeAlias = Shot  # noqa: Y015
 
 @_typing.final
 class Timing(_message.Message):

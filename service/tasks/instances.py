@@ -19,6 +19,7 @@ KINDS = {
     "TextPairInstance": "text_pair",
     "RankingInstance": "ranking",
     "AudioInstance": "audio",
+    "VideoInstance": "video",
     "SamplesInstance": "samples",
     "RowInstance": "row",
     "SeriesInstance": "series",

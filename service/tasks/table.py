@@ -22,6 +22,7 @@ from model_zoo.cards.recipes import (
     SubwordRecipe,
     TensorsRecipe,
     TextRecipe,
+    VideoRecipe,
     WholeImageRecipe,
 )
 from model_zoo.materialised import Materialised
@@ -54,6 +55,7 @@ from service.tasks.text.text_ranking import RankingAnswers
 from service.tasks.text.token_classification import EntityAnswers, SpannedTokenInput
 from service.tasks.text.token_input import TokenInput
 from service.tasks.text.zero_shot_classification import ZeroShotAnswers
+from service.tasks.video.video_segmentation import VideoSegmentation
 
 TaskFactory = Callable[[Card, Sequence[str], Mapping[str, Path]], Task]
 
@@ -71,6 +73,7 @@ TASKS: dict[tuple[str, type], TaskFactory] = {
     ("image-to-image", WholeImageRecipe): ImageToImage,
     ("object-detection", ImageRecipe): partial(ComposedTask, ImageInput, DetectionAnswers),
     ("object-detection", ScaledImageRecipe): partial(ScaledImages, DetectionAnswers),
+    ("video-segmentation", VideoRecipe): VideoSegmentation,
     ("feature-extraction", TextRecipe): partial(SequenceTask, TokenInput, EmbeddingAnswers),
     ("feature-extraction", SoundRecipe): partial(sound_task, EmbeddingAnswers),
     ("feature-extraction", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, EmbeddingAnswers),

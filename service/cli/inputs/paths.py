@@ -18,11 +18,16 @@ ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 _SUFFIXES_BY_INPUT = {
     "image": PICTURES,
     "audio": frozenset({".wav", ".flac", ".ogg", ".oga", ".opus"}),
+    "video": frozenset({".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".ts"}),
     "text": TEXTS,
 }
 """Suffixes of the files that a folder is searched for. A file that is named itself may have any."""
 _KNOWN_SUFFIXES = (
-    TABLES | TEXTS | {".json", ".pdf", ".html", ".log", ".rst", *ARCHIVES, *PICTURES, *_SUFFIXES_BY_INPUT["audio"]}
+    TABLES
+    | TEXTS
+    | {".json", ".pdf", ".html", ".log", ".rst", *ARCHIVES, *PICTURES}
+    | _SUFFIXES_BY_INPUT["audio"]
+    | _SUFFIXES_BY_INPUT["video"]
 )
 """A word with one of these suffixes is taken for the name of a file, even if no such file exists."""
 _LONGEST_FILE_NAME = 255
@@ -41,7 +46,7 @@ def file_sources(argument: str, raw_input: str) -> Iterator[InputSource]:
         if not found:
             refuse_url(argument)
             if raw_input in _SUFFIXES_BY_INPUT:
-                kind = "pictures" if raw_input == "image" else "recordings"
+                kind = {"image": "pictures", "video": "videos"}.get(raw_input, "recordings")
                 raise UnreadableInput(f"no such file or directory, and the model takes files of {kind}")
         yield InputSource(argument, path)
 

@@ -1,5 +1,5 @@
-"""Copies of pictures with the boxes or masks that were found in them, and pictures that a network made, for
-`zoo predict --draw`.
+"""Copies of pictures with the boxes or masks that were found in them, pictures that a network made, and contact sheets of videos,
+for `zoo predict --draw`.
 
 Existing files are never changed: a copy gets the first free name, and appears whole or not at all.
 """
@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from service.cli.inputs.input_source import STDIN
 from service.cli.rendering.attributions import with_heat_map
-from service.client import Classification, Detections, PredictionError, Segmentation, TransformedImage
+from service.client import Classification, Detections, PredictionError, Segmentation, Shots, TransformedImage
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from service.client import Box, Outcome
 
-DRAWN_TASKS = ("image-segmentation", "image-to-image", "object-detection")
+DRAWN_TASKS = ("image-segmentation", "image-to-image", "object-detection", "video-segmentation")
 """Tasks whose answers can be drawn."""
 
 ATTRIBUTED_TASK = "image-classification"
@@ -74,6 +74,8 @@ class Drawing:
             return None
         if isinstance(outcome, TransformedImage):
             return self._finished(f"{_stem(name)}-{outcome.model}", outcome.image)
+        if isinstance(outcome, Shots):
+            return self._saved(f"{_stem(name)}-shots", _sheet(name, picture, outcome))
         if isinstance(outcome, Classification) and (outcome.attribution is not None or not outcome.labels):
             return self._heat_map(name, picture, outcome)
         if not isinstance(outcome, Detections | Segmentation):
@@ -126,6 +128,19 @@ class Drawing:
             raise CannotDraw(f"the folder {self._folder} has {MOST_COPIES:,} copies of {stem} already")
         finally:
             staged.unlink(missing_ok=True)
+
+
+def _sheet(name: str, video: Path | bytes, outcome: Shots) -> Image.Image:
+    from service.cli.rendering.contact_sheet import NotTheVideo, contact_sheet
+
+    try:
+        return contact_sheet(video, outcome)
+    except ModuleNotFoundError:
+        raise CannotDraw(
+            "a contact sheet needs the package 'av', which the extra `server` of zoo-serving brings"
+        ) from None
+    except NotTheVideo as error:
+        raise CannotDraw(f"{name}: {error}") from None
 
 
 def _upright(picture: Path | bytes) -> Image.Image:

@@ -36,6 +36,7 @@ from service.client import (
     Result,
     Segmentation,
     Segments,
+    Shots,
     Tensors,
     Transcript,
     TransformedImage,
@@ -83,6 +84,10 @@ def as_json(name: str, outcome: Outcome, timing: bool) -> dict[str, Any]:
             line["duration_s"] = outcome.duration_s
             line["frame_s"] = outcome.frame_s
             line["frame_probabilities"] = outcome.probabilities.tolist()
+        case Shots():
+            line["shots"] = [asdict(shot) for shot in outcome.shots]
+            line |= {"frames": outcome.frame_count, "duration_s": outcome.duration_s}
+            line["cut_probabilities"] = outcome.probabilities.tolist()
         case Entities():
             line["entities"] = [asdict(one) for one in outcome.entities]
         case FilledMasks():
@@ -135,7 +140,7 @@ def print_answers(rows: Sequence[NamedOutcome], timing: bool) -> None:
 def _answers(rows: Sequence[NamedOutcome], compared: bool, bars: bool) -> RenderableType:
     """A row for each answer and each note; vectors in the table of similarities have only their notes here."""
     scored = any(
-        isinstance(outcome, Classification | Detections | Entities | FilledMasks | Ranking | Segments)
+        isinstance(outcome, Classification | Detections | Entities | FilledMasks | Ranking | Segments | Shots)
         for _, outcome in rows
     )
     answers = new_table("input", "answer", *(("score", "") if scored else ()), right=("score",))
@@ -174,6 +179,16 @@ def _answer_lines(outcome: Outcome) -> list[tuple[Text, float | None]]:
             return [(Text(f"nothing found in {outcome.duration_s:.2f} s", style="dim"), None)]
         case Segments():
             return [(Text(f"{part.start_s:.2f} to {part.end_s:.2f} s"), part.score) for part in outcome.segments]
+        case Shots():
+            return [
+                (
+                    Text(
+                        f"{shot.start_s:.2f} to {shot.end_s:.2f} s, frames {shot.start_frame:,} to {shot.end_frame:,}"
+                    ),
+                    shot.cut_score,
+                )
+                for shot in outcome.shots
+            ]
         case Entities(entities=()):
             return [(Text("nothing found", style="dim"), None)]
         case Entities():

@@ -18,10 +18,10 @@ from service.types import Array, SamplesInstance
 
 TEXT_PAIR = frozenset({"text", "text_pair"})
 """Keys of two texts that are read together."""
-_MEDIA = frozenset(
-    ["bmp", "flac", "gif", "heic", "jpeg", "jpg", "m4a", "mp3", "ogg", "opus", "png", "tif", "tiff", "wav", "webp"]
-)
-"""Endings of names of files with photos and sounds."""
+_MEDIA = frozenset("bmp flac gif heic jpeg jpg m4a mp3 ogg opus png tif tiff wav webp avi m4v mkv mov mp4 webm".split())
+"""Endings of names of files with photos, sounds and videos."""
+_MEDIA_INPUTS = {"image": "a photo", "audio": "a sound", "video": "a video"}
+"""Raw inputs that are files of media, in words."""
 _LONGEST_NAME = 1024
 RANKING = frozenset({"query", "documents"})
 """Keys of a query with documents."""
@@ -59,14 +59,14 @@ def read_file(path: Path) -> bytes:
 
 
 def may_name_media(text: str) -> bool:
-    """Whether a text looks like the name of a file with a photo or a sound."""
+    """Whether a text looks like the name of a file with a photo, a sound or a video."""
     return len(text) < _LONGEST_NAME and text.isprintable() and text.rpartition(".")[2].lower() in _MEDIA
 
 
 def check_takes_text(text: str, model: ModelInfo) -> None:
-    """Raises BadInput for a text that came in place of a photo or a sound."""
-    if model.raw_input in ("image", "audio"):
-        kind = "a photo" if model.raw_input == "image" else "a sound"
+    """Raises BadInput for a text that came in place of a photo, a sound or a video."""
+    kind = _MEDIA_INPUTS.get(model.raw_input)
+    if kind is not None:
         raise BadInput(f"model {model.name!r} takes {kind}, and a text came; {_give(text)}")
 
 
@@ -128,6 +128,8 @@ def encoded_instance(data: bytes, model: ModelInfo) -> pb.Instance:
             return pb.Instance(image=data)
         case "audio":
             return pb.Instance(audio=data)
+        case "video":
+            return pb.Instance(video=data)
         case "text":
             try:
                 return pb.Instance(text=data.decode("utf-8-sig"))

@@ -16,6 +16,7 @@ from service.types import (
     LabelledImageInstance,
     TextInstance,
     TextPairInstance,
+    VideoInstance,
 )
 from service.wire.structured import JSON_INPUTS, parse_elements
 
@@ -25,6 +26,7 @@ RAW_INSTANCE: Mapping[str, Callable[[bytes], Instance]] = {
     "image": ImageInstance,
     "text": TextInstance,
     "audio": AudioInstance,
+    "video": VideoInstance,
 }
 
 MOST_AXES_SHOWN = 16

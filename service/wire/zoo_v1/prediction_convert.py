@@ -39,6 +39,7 @@ from service.types import (
     SamplesInstance,
     Segmentation,
     Segments,
+    Shots,
     TensorInstance,
     Tensors,
     TextInstance,
@@ -46,6 +47,7 @@ from service.types import (
     Timing,
     Transcript,
     TransformedImage,
+    VideoInstance,
 )
 from service.wire.status import status_of
 from service.wire.structured import check_rows, read_record, read_row, read_series
@@ -131,6 +133,8 @@ def _read_instance(instance: pb.Instance, path: str) -> Instance:
         case "samples":
             values = np.array(instance.samples.values, np.float32)
             return SamplesInstance(values, instance.samples.sample_rate_hertz)
+        case "video":
+            return VideoInstance(instance.video)
         case "tensors":
             tensors = instance.tensors.tensors
             return TensorInstance(
@@ -143,7 +147,8 @@ def _read_instance(instance: pb.Instance, path: str) -> Instance:
         case "record":
             return read_record(instance.record, f"{path}.record", _read_instance)
     raise InvalidInput(
-        path, "expected one of image, text, audio, samples, tensors, row, series, record, text_pair, ranking; got none"
+        path,
+        "expected one of image, text, audio, samples, tensors, row, series, record, text_pair, ranking, video; got none",
     )
 
 
@@ -232,6 +237,21 @@ def _write_segments(answer: Segments, result: pb.PredictionResult) -> None:
         message.segments.add(start=_duration(segment.start_s), end=_duration(segment.end_s), score=segment.score)
 
 
+def _write_shots(answer: Shots, result: pb.PredictionResult) -> None:
+    message = result.shots
+    message.frame_count = answer.frame_count
+    message.duration.CopyFrom(_duration(answer.duration_s))
+    message.cut_probabilities.extend(answer.probabilities.tolist())
+    for shot in answer.shots:
+        message.shots.add(
+            start_frame=shot.start_frame,
+            end_frame=shot.end_frame,
+            start=_duration(shot.start_s),
+            end=_duration(shot.end_s),
+            cut_score=shot.cut_score,
+        )
+
+
 def _write_entities(answer: Entities, result: pb.PredictionResult) -> None:
     result.entities.SetInParent()  # an answer without spans
     for one in answer.entities:
@@ -309,6 +329,7 @@ _WRITERS: dict[type[Answer], Callable[[Any, pb.PredictionResult], None]] = {
     Classification: _write_classification,
     Embedding: _write_embedding,
     Segments: _write_segments,
+    Shots: _write_shots,
     Entities: _write_entities,
     FilledMasks: _write_filled_masks,
     Ranking: _write_ranking,
