@@ -19,6 +19,7 @@ from model_zoo.architectures.wrappers import (
     CharacterModel,
     ImageClassifier,
     ImageEncoder,
+    ImageSegmenter,
     ImageToImage,
     Network,
     ObjectDetector,
@@ -188,6 +189,10 @@ def _build_base(card: Card) -> Network:
             from model_zoo.architectures.image.nanodet import NanoDet
 
             return ObjectDetector(NanoDet(**arguments))
+        case "person_segmenter":
+            from model_zoo.architectures.image.person_segmenter import PersonSegmenter
+
+            return ImageSegmenter(PersonSegmenter(**arguments))
         case "subword_classifier":
             from model_zoo.architectures.text.subword_classifier import SubwordClassifier
 

@@ -16,6 +16,7 @@ __all__ = [
     "CharacterModel",
     "ImageClassifier",
     "ImageEncoder",
+    "ImageSegmenter",
     "ImageToImage",
     "Network",
     "ObjectDetector",
@@ -108,6 +109,18 @@ class ObjectDetector(Network):
         """``pixel_values`` (B, 3, H, W) → ``logits`` (B, places, classes) and ``pred_boxes`` (B, places, 4)."""
         logits, boxes = self.backbone(pixel_values)
         return {"logits": logits, "pred_boxes": boxes}
+
+
+class ImageSegmenter(Network):
+    """A network that gives a class to each pixel; it has no features for a head."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        """``pixel_values`` (B, 3, H, W) → ``logits`` (B, classes, h, w)."""
+        return {"logits": self.backbone(pixel_values)}
 
 
 class SentenceEncoder(Network):

@@ -82,6 +82,7 @@ class Architecture(CardPart):
         "feed_forward",
         "series_gru",
         "nanodet",
+        "person_segmenter",
         "subword_classifier",
         "image_filter",
         "rdn",

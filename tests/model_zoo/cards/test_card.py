@@ -19,6 +19,7 @@ from model_zoo.golden.golden_case import (
     ForecastExpectation,
     ImageExpectation,
     NumberExpectation,
+    SegmentationExpectation,
     SpeechExpectation,
     TokensExpectation,
 )
@@ -56,6 +57,7 @@ def test_every_card_has_a_golden_case_of_its_input_kind(card: Card) -> None:
         "image-classification": ClassificationExpectation,
         "image-feature-extraction": EmbeddingExpectation,
         "object-detection": DetectionExpectation,
+        "image-segmentation": SegmentationExpectation,
         "fill-mask": TokensExpectation,
         "image-to-image": ImageExpectation,
         "feature-extraction": EmbeddingExpectation,
