@@ -21,6 +21,7 @@ from model_zoo.architectures.wrappers import (
     ImageEncoder,
     ImageSegmenter,
     ImageToImage,
+    KeypointFinder,
     Network,
     ObjectDetector,
     SentenceEncoder,
@@ -189,6 +190,10 @@ def _build_base(card: Card) -> Network:
             from model_zoo.architectures.image.nanodet import NanoDet
 
             return ObjectDetector(NanoDet(**arguments))
+        case "movenet":
+            from model_zoo.architectures.image.movenet import MoveNet
+
+            return KeypointFinder(MoveNet(**arguments))
         case "person_segmenter":
             from model_zoo.architectures.image.person_segmenter import PersonSegmenter
 

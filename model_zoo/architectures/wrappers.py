@@ -18,6 +18,7 @@ __all__ = [
     "ImageEncoder",
     "ImageSegmenter",
     "ImageToImage",
+    "KeypointFinder",
     "Network",
     "ObjectDetector",
     "SentenceEncoder",
@@ -121,6 +122,18 @@ class ImageSegmenter(Network):
     def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
         """``pixel_values`` (B, 3, H, W) → ``logits`` (B, classes, h, w)."""
         return {"logits": self.backbone(pixel_values)}
+
+
+class KeypointFinder(Network):
+    """A network that finds points of a body; it has no features for a head."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        """``pixel_values`` (B, 3, H, W) → ``keypoints`` (B, points, 3): x and y as shares of the input, and the score."""
+        return {"keypoints": self.backbone(pixel_values)}
 
 
 class SentenceEncoder(Network):

@@ -83,6 +83,7 @@ class Architecture(CardPart):
         "series_gru",
         "nanodet",
         "person_segmenter",
+        "movenet",
         "subword_classifier",
         "image_filter",
         "rdn",

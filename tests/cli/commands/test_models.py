@@ -57,6 +57,7 @@ def test_models_as_json_names_server_or_catalog_as_source(run: Run, zoo: FakeZoo
                 "fashion_price",
                 "image_filter",
                 "mobilenetv2_100",
+                "movenet_lightning",
                 "nanodet",
                 "selfie_segmentation",
             },
