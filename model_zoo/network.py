@@ -19,7 +19,9 @@ from model_zoo.architectures.wrappers import (
     CharacterModel,
     ImageClassifier,
     ImageEncoder,
+    ImageSegmenter,
     ImageToImage,
+    KeypointFinder,
     Network,
     ObjectDetector,
     SentenceEncoder,
@@ -193,6 +195,14 @@ def _build_base(card: Card) -> Network:
             from model_zoo.architectures.video.transnetv2 import TransNetV2
 
             return ShotDetector(TransNetV2(**arguments))
+        case "movenet":
+            from model_zoo.architectures.image.movenet import MoveNet
+
+            return KeypointFinder(MoveNet(**arguments))
+        case "person_segmenter":
+            from model_zoo.architectures.image.person_segmenter import PersonSegmenter
+
+            return ImageSegmenter(PersonSegmenter(**arguments))
         case "subword_classifier":
             from model_zoo.architectures.text.subword_classifier import SubwordClassifier
 

@@ -471,6 +471,29 @@ class Detections:
 
 
 @dataclass(frozen=True, slots=True)
+class Keypoint:
+    """A point of a body: its index and name, its place in pixels of the upright image as it was sent, and its score (0..1).
+
+    It may lie beyond the edges. Left and right in its name are those of the person.
+    """
+
+    index: int
+    name: str
+    x: float
+    y: float
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Keypoints:
+    """Points of a body in an image, in the order of the network, and the size of the image in pixels."""
+
+    points: tuple[Keypoint, ...]
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentedClass:
     """A class in an image: its index, its name, and the share (0..1) of the pixels that it covers."""
 
@@ -521,6 +544,7 @@ Answer = (
     | Regression
     | Forecast
     | Detections
+    | Keypoints
     | Segmentation
     | TransformedImage
     | OutputTensors

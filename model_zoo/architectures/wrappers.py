@@ -16,7 +16,9 @@ __all__ = [
     "CharacterModel",
     "ImageClassifier",
     "ImageEncoder",
+    "ImageSegmenter",
     "ImageToImage",
+    "KeypointFinder",
     "Network",
     "ObjectDetector",
     "SentenceEncoder",
@@ -122,6 +124,30 @@ class ShotDetector(Network):
         """``frames`` uint8 (B, T, H, W, 3) → ``cuts`` and ``transitions``, (B, frames with an answer) each, in 0..1."""
         cuts, transitions = self.backbone(frames)
         return {"cuts": cuts, "transitions": transitions}
+
+
+class ImageSegmenter(Network):
+    """A network that gives a class to each pixel; it has no features for a head."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        """``pixel_values`` (B, 3, H, W) → ``logits`` (B, classes, h, w)."""
+        return {"logits": self.backbone(pixel_values)}
+
+
+class KeypointFinder(Network):
+    """A network that finds points of a body; it has no features for a head."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        """``pixel_values`` (B, 3, H, W) → ``keypoints`` (B, points, 3): x and y as shares of the input, and the score."""
+        return {"keypoints": self.backbone(pixel_values)}
 
 
 class SentenceEncoder(Network):

@@ -83,6 +83,8 @@ class Architecture(CardPart):
         "series_gru",
         "nanodet",
         "transnetv2",
+        "person_segmenter",
+        "movenet",
         "subword_classifier",
         "image_filter",
         "rdn",

@@ -50,6 +50,9 @@ class ImageRecipe(CardPart):
     """Length of the shorter side before the crop, pixels."""
     stretch: bool = False
     """Whether the whole image is resized to `size` without keeping its proportions and without a crop."""
+    letterbox: bool = False
+    """Whether the whole image is resized in its proportions so that it just fits into `size`, in the middle; the rest is
+    black."""
     stretch_to: tuple[Side, Side] | None = None
     """(height, width), pixels, to which the whole image is resized before the crop without keeping its proportions; its shorter
     side is `resize_shorter`. By default proportions are kept."""
@@ -69,6 +72,8 @@ class ImageRecipe(CardPart):
             raise ValueError("resize_shorter is less than the crop needs")
         if self.stretch_to is not None and (self.stretch or min(self.stretch_to) != self.resize_shorter):
             raise ValueError("stretch_to comes without stretch, and its shorter side is resize_shorter")
+        if self.letterbox and (self.stretch or self.stretch_to is not None):
+            raise ValueError("letterbox comes without stretch and stretch_to")
         if min(self.std) <= 0:
             raise ValueError("std must be positive")
         return self

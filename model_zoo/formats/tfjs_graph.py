@@ -17,7 +17,9 @@ from model_zoo.formats.tfjs import arrays_of
 
 __all__ = ["graph_state_of"]
 
-_CONVOLUTION, _DEPTHWISE = "Conv2D", "DepthwiseConv2dNative"
+_CONVOLUTIONS = ("Conv2D", "_FusedConv2D", "Conv2DBackpropInput")
+"""The last one is the transposed convolution; its kernel is (height, width, out, in), as torch reads it from the other end."""
+_DEPTHWISE = ("DepthwiseConv2dNative", "FusedDepthwiseConv2dNative")
 _KERNEL = 1
 """Place of the kernel among the inputs of a node."""
 
@@ -49,7 +51,7 @@ def _kernels(manifest: bytes) -> Iterator[tuple[str, str]]:
         raise ValueError("the document has no list modelTopology.node; it is no graph model")
     for node in nodes:
         operation, inputs = (node.get("op"), node.get("input")) if isinstance(node, dict) else (None, None)
-        if operation in (_CONVOLUTION, _DEPTHWISE) and isinstance(inputs, list) and len(inputs) > _KERNEL:
+        if operation in (*_CONVOLUTIONS, *_DEPTHWISE) and isinstance(inputs, list) and len(inputs) > _KERNEL:
             yield str(inputs[_KERNEL]), operation
 
 
@@ -58,7 +60,7 @@ def _as_torch(name: str, array: NDArray[Any], operation: str) -> NDArray[Any]:
         return array
     if array.ndim != 4:
         raise ValueError(f"the kernel {name[:100]!r} has {array.ndim} axes, not 4")
-    if operation == _CONVOLUTION:  # (height, width, in, out)
+    if operation in _CONVOLUTIONS:  # (height, width, in, out)
         return array.transpose(3, 2, 0, 1)
     height, width, inputs, times = array.shape  # of a convolution of each channel by itself
     return array.transpose(2, 3, 0, 1).reshape(inputs * times, 1, height, width)

@@ -20,11 +20,13 @@ __all__ = [
     "EntitiesExpectation",
     "Expectation",
     "ExpectedEntity",
+    "ExpectedKeypoint",
     "ExpectedObject",
     "ForecastExpectation",
     "GoldenCase",
     "GoldenInput",
     "ImageExpectation",
+    "KeypointsExpectation",
     "Noise",
     "NumberExpectation",
     "OutputValues",
@@ -205,6 +207,23 @@ class DetectionExpectation(CardPart):
     at_most: int = Field(ge=0)
 
 
+class ExpectedKeypoint(CardPart):
+    """A point that must be found, in pixels of the image."""
+
+    name: str
+    x: float
+    y: float
+
+
+class KeypointsExpectation(CardPart):
+    """Points that must be found at the default threshold, and how many there may be in all."""
+
+    keypoints: tuple[ExpectedKeypoint, ...]
+    tolerance_pixels: float = Field(gt=0)
+    """Of x and of y."""
+    at_most: int = Field(ge=0)
+
+
 class OutputValues(CardPart):
     """Some values of one row of an output."""
 
@@ -262,6 +281,7 @@ Expectation = Annotated[
     | NumberExpectation
     | ForecastExpectation
     | DetectionExpectation
+    | KeypointsExpectation
     | SegmentationExpectation
     | ShotsExpectation
     | ImageExpectation

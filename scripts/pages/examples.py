@@ -16,6 +16,7 @@ from model_zoo.golden.golden_case import (
     GoldenCase,
     GoldenInput,
     ImageExpectation,
+    KeypointsExpectation,
     NumberExpectation,
     ScoreExpectation,
     SegmentationExpectation,
@@ -136,6 +137,12 @@ def _(expect: DetectionExpectation) -> str:
         for each in expect.objects
     )
     return "; ".join(found)
+
+
+@_answer.register
+def _(expect: KeypointsExpectation) -> str:
+    found = (f"{each.name.replace('_', ' ')} at ({each.x:.0f}, {each.y:.0f})" for each in expect.keypoints)
+    return "; ".join(found) or "no point"
 
 
 @_answer.register

@@ -20,6 +20,7 @@ from model_zoo.golden.golden_case import (
     GoldenCase,
     GoldenInput,
     ImageExpectation,
+    KeypointsExpectation,
     NumberExpectation,
     SegmentationExpectation,
     ShotsExpectation,
@@ -162,6 +163,8 @@ def _figures(expect: object, result: Any) -> str:
             return f"writes {result.text[:_LONGEST_TEXT]!r}"
         case DetectionExpectation():
             return f"{len(result.objects)} objects, {len(expect.objects)} to {expect.at_most} expected"
+        case KeypointsExpectation():
+            return f"{len(result.points)} points, {len(expect.keypoints)} to {expect.at_most} expected"
         case SegmentationExpectation():
             first = result.classes[0]
             return f"{first.name} on {first.share:.1%}, expected {expect.shares.get(first.name, 0.0):.1%}"

@@ -19,6 +19,7 @@ from service.types import (
     Box,
     DetectedObject,
     Entity,
+    Keypoint,
     Label,
     RankedDocument,
     Segment,
@@ -149,6 +150,16 @@ class Detections(Result):
     """The objects in an image, best first; boxes are in pixels of the upright image."""
 
     objects: tuple[DetectedObject, ...]
+    width: int
+    """Of the image as it was sent, in pixels."""
+    height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Keypoints(Result):
+    """Points of a body in an image, in the order of the network, in pixels of the upright image."""
+
+    points: tuple[Keypoint, ...]
     width: int
     """Of the image as it was sent, in pixels."""
     height: int
@@ -315,6 +326,18 @@ def _outcome(message: pb.PredictionResult, response: pb.PredictResponse, timing:
                 objects=tuple(_detected(found) for found in picture.objects),
                 width=picture.image_width,
                 height=picture.image_height,
+            )
+        case "keypoints":
+            body = message.keypoints
+            return Keypoints(
+                model=model,
+                version=version,
+                timing=timing,
+                notes=notes,
+                outputs=outputs,
+                points=tuple(Keypoint(p.index, p.name, p.x, p.y, p.score) for p in body.keypoints),
+                width=body.image_width,
+                height=body.image_height,
             )
         case "segmentation":
             parts = message.segmentation

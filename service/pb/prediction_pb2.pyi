@@ -406,6 +406,7 @@ class PredictOptions(_message.Message):
     """Classification: labels below this probability are left out. Voice activity: frames below it are silence.
     Object detection: objects that do not exceed it are left out (0.5).
     Shots of a video: a shot ends where the probability of a cut exceeds it (0.5).
+    Keypoint detection: points below it are left out (0.3).
     In 0..1; unset: the model's own default.
     """
     include_tensors: _builtins.bool
@@ -569,6 +570,7 @@ class PredictionResult(_message.Message):
     DETECTIONS_FIELD_NUMBER: _builtins.int
     SEGMENTATION_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
+    KEYPOINTS_FIELD_NUMBER: _builtins.int
     TRANSCRIPT_FIELD_NUMBER: _builtins.int
     SHOTS_FIELD_NUMBER: _builtins.int
     ATTRIBUTION_FIELD_NUMBER: _builtins.int
@@ -631,6 +633,10 @@ class PredictionResult(_message.Message):
         """Another image."""
 
     @_builtins.property
+    def keypoints(self) -> Global___Keypoints:
+        """Points of a body in an image."""
+
+    @_builtins.property
     def transcript(self) -> Global___Transcript:
         """What was said."""
 
@@ -667,17 +673,18 @@ class PredictionResult(_message.Message):
         detections: Global___Detections | None = ...,
         segmentation: Global___Segmentation | None = ...,
         image: Global___TransformedImage | None = ...,
+        keypoints: Global___Keypoints | None = ...,
         transcript: Global___Transcript | None = ...,
         shots: Global___Shots | None = ...,
         attribution: Global___Attribution | None = ...,
         outputs: Global___TensorMap | None = ...,
         notes: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "classification", b"classification", "detections", b"detections", "embedding", b"embedding", "entities", b"entities", "error", b"error", "filled_masks", b"filled_masks", "forecast", b"forecast", "image", b"image", "notes", b"notes", "outputs", b"outputs", "ranking", b"ranking", "regression", b"regression", "result", b"result", "segmentation", b"segmentation", "segments", b"segments", "shots", b"shots", "tensors", b"tensors", "text", b"text", "transcript", b"transcript"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "classification", b"classification", "detections", b"detections", "embedding", b"embedding", "entities", b"entities", "error", b"error", "filled_masks", b"filled_masks", "forecast", b"forecast", "image", b"image", "keypoints", b"keypoints", "notes", b"notes", "outputs", b"outputs", "ranking", b"ranking", "regression", b"regression", "result", b"result", "segmentation", b"segmentation", "segments", b"segments", "shots", b"shots", "tensors", b"tensors", "text", b"text", "transcript", b"transcript"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "classification", b"classification", "detections", b"detections", "embedding", b"embedding", "entities", b"entities", "error", b"error", "filled_masks", b"filled_masks", "forecast", b"forecast", "image", b"image", "notes", b"notes", "outputs", b"outputs", "ranking", b"ranking", "regression", b"regression", "result", b"result", "segmentation", b"segmentation", "segments", b"segments", "shots", b"shots", "tensors", b"tensors", "text", b"text", "transcript", b"transcript"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "classification", b"classification", "detections", b"detections", "embedding", b"embedding", "entities", b"entities", "error", b"error", "filled_masks", b"filled_masks", "forecast", b"forecast", "image", b"image", "keypoints", b"keypoints", "notes", b"notes", "outputs", b"outputs", "ranking", b"ranking", "regression", b"regression", "result", b"result", "segmentation", b"segmentation", "segments", b"segments", "shots", b"shots", "tensors", b"tensors", "text", b"text", "transcript", b"transcript"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["classification", "embedding", "segments", "tensors", "error", "text", "regression", "forecast", "entities", "filled_masks", "ranking", "detections", "segmentation", "image", "transcript", "shots"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["classification", "embedding", "segments", "tensors", "error", "text", "regression", "forecast", "entities", "filled_masks", "ranking", "detections", "segmentation", "image", "keypoints", "transcript", "shots"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
@@ -1271,6 +1278,76 @@ class Box(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Box: _TypeAlias = Box  # noqa: Y015
+
+@_typing.final
+class Keypoints(_message.Message):
+    """Points of a body in an image."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEYPOINTS_FIELD_NUMBER: _builtins.int
+    IMAGE_WIDTH_FIELD_NUMBER: _builtins.int
+    IMAGE_HEIGHT_FIELD_NUMBER: _builtins.int
+    image_width: _builtins.int
+    """Width of the image as it was sent, upright, in pixels."""
+    image_height: _builtins.int
+    """Height of it."""
+    @_builtins.property
+    def keypoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___Keypoint]:
+        """In the order of the network; empty where no point reaches the threshold."""
+
+    def __init__(
+        self,
+        *,
+        keypoints: _abc.Iterable[Global___Keypoint] | None = ...,
+        image_width: _builtins.int = ...,
+        image_height: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_height", b"image_height", "image_width", b"image_width", "keypoints", b"keypoints"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Keypoints: _TypeAlias = Keypoints  # noqa: Y015
+
+@_typing.final
+class Keypoint(_message.Message):
+    """One point, in pixels of the upright image as it was sent, from its upper left corner. It may lie beyond the edges."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    X_FIELD_NUMBER: _builtins.int
+    Y_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """The point's position in the network's output."""
+    name: _builtins.str
+    """The point's name, for example "left_shoulder"; left and right are those of the person."""
+    x: _builtins.float
+    """From the left edge."""
+    y: _builtins.float
+    """From the upper edge."""
+    score: _builtins.float
+    """In 0..1."""
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        name: _builtins.str = ...,
+        x: _builtins.float = ...,
+        y: _builtins.float = ...,
+        score: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "name", b"name", "score", b"score", "x", b"x", "y", b"y"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Keypoint: _TypeAlias = Keypoint  # noqa: Y015
 
 @_typing.final
 class Segmentation(_message.Message):

@@ -39,6 +39,7 @@ from service.tasks.image.image_input import ImageInput
 from service.tasks.image.image_segmentation import SegmentationAnswers
 from service.tasks.image.image_tabular_regression import ImageTabularRegression
 from service.tasks.image.image_to_image import ImageToImage
+from service.tasks.image.keypoint_detection import KeypointAnswers
 from service.tasks.image.object_detection import DetectionAnswers
 from service.tasks.image.scaled_images import ScaledImages
 from service.tasks.image.zero_shot_image_classification import ZeroShotImageClassification
@@ -71,6 +72,7 @@ TASKS: dict[tuple[str, type], TaskFactory] = {
     ("image-feature-extraction", ImageRecipe): partial(ComposedTask, ImageInput, EmbeddingAnswers),
     ("image-segmentation", ImageRecipe): partial(ComposedTask, ImageInput, SegmentationAnswers),
     ("image-to-image", WholeImageRecipe): ImageToImage,
+    ("keypoint-detection", ImageRecipe): partial(ComposedTask, ImageInput, KeypointAnswers),
     ("object-detection", ImageRecipe): partial(ComposedTask, ImageInput, DetectionAnswers),
     ("object-detection", ScaledImageRecipe): partial(ScaledImages, DetectionAnswers),
     ("video-segmentation", VideoRecipe): VideoSegmentation,

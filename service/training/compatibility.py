@@ -50,7 +50,9 @@ INPUT_NAMES = {
 """For errors, by kind of recipe: the data that a base learns from. Bases with other recipes cannot be fine-tuned."""
 
 
-WITHOUT_FEATURES = frozenset({"automatic-speech-recognition", "fill-mask", "image-segmentation", "object-detection"})
+WITHOUT_FEATURES = frozenset(
+    {"automatic-speech-recognition", "fill-mask", "image-segmentation", "keypoint-detection", "object-detection"}
+)
 """Tasks whose networks give no vector for a whole input."""
 
 TOKEN_ENCODERS = frozenset({"AutoModel", "AutoModelForSequenceClassification", "AutoModelForTokenClassification"})

@@ -11,6 +11,8 @@ from service.client import (
     DetectedObject,
     Detections,
     GeneratedText,
+    Keypoint,
+    Keypoints,
     Segmentation,
     SegmentedClass,
     Transcript,
@@ -56,6 +58,15 @@ def test_objects_are_read_with_their_boxes_and_the_size_of_the_image() -> None:
     assert isinstance(outcome, Detections)
     assert (outcome.width, outcome.height) == (64, 48)
     assert outcome.objects == (DetectedObject(2, "чашка ☕", 0.75, Box(-1.5, 2, 30, 40)),)
+
+
+def test_points_are_read_with_places() -> None:
+    message = pb.Keypoints(image_width=64, image_height=48)
+    message.keypoints.add(index=9, name="left_wrist", x=-1.5, y=30.25, score=0.75)
+    response = pb.PredictResponse(model="m", version=1, predictions=[pb.PredictionResult(keypoints=message)])
+    (outcome,) = read_response(response, 1)
+    assert isinstance(outcome, Keypoints)
+    assert (outcome.points, outcome.width, outcome.height) == ((Keypoint(9, "left_wrist", -1.5, 30.25, 0.75),), 64, 48)
 
 
 def test_mask_is_read_with_its_classes() -> None:

@@ -12,6 +12,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model_zoo.architectures.image.same_padding import convolution
+
 __all__ = ["EfficientNetLite", "is_efficientnet_lite"]
 
 _SCALES = {"tf_efficientnet_lite0": (1.0, 1.0), "tf_efficientnet_lite2": (1.1, 1.2)}
@@ -42,7 +44,7 @@ class EfficientNetLite(nn.Module):
     def __init__(self, model_name: str, num_classes: int) -> None:
         super().__init__()
         width, depth = _SCALES[model_name]
-        self.conv_stem = _convolution(3, _STEM, 3, stride=2)
+        self.conv_stem = convolution(3, _STEM, 3, stride=2)
         self.bn1 = _NormRelu6(_STEM)
         channels, stages = _STEM, []
         for number, (repeats, kernel, stride, expansion, wanted) in enumerate(_STAGES):
@@ -53,7 +55,7 @@ class EfficientNetLite(nn.Module):
                 channels = outputs
             stages.append(nn.Sequential(*blocks))
         self.blocks = nn.Sequential(*stages)
-        self.conv_head = _convolution(channels, _FEATURES, 1)
+        self.conv_head = convolution(channels, _FEATURES, 1)
         self.bn2 = _NormRelu6(_FEATURES)
         self.classifier: nn.Module = nn.Linear(_FEATURES, num_classes)
 
@@ -81,18 +83,6 @@ class EfficientNetLite(nn.Module):
         return self.forward_head(self.forward_features(x))
 
 
-class _SamePadded(nn.Conv2d):
-    """A convolution with a stride, whose output has a place for each step that begins inside the image."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        height, width = (
-            max((-(-size // stride) - 1) * stride + kernel - size, 0)
-            for size, stride, kernel in zip(x.shape[-2:], self.stride, self.kernel_size, strict=True)
-        )
-        x = functional.pad(x, (width // 2, width - width // 2, height // 2, height - height // 2))
-        return functional.conv2d(x, self.weight, self.bias, self.stride, groups=self.groups)
-
-
 class _NormRelu6(nn.BatchNorm2d):
     """A batch norm and an activation; the state is that of the norm."""
 
@@ -111,9 +101,9 @@ class _Separable(nn.Module):
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int) -> None:
         super().__init__()
         self._adds = stride == 1 and inputs == outputs
-        self.conv_dw = _convolution(inputs, inputs, kernel, stride, groups=inputs)
+        self.conv_dw = convolution(inputs, inputs, kernel, stride, groups=inputs)
         self.bn1 = _NormRelu6(inputs)
-        self.conv_pw = _convolution(inputs, outputs, 1)
+        self.conv_pw = convolution(inputs, outputs, 1)
         self.bn2 = nn.BatchNorm2d(outputs, eps=_EPS)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -128,11 +118,11 @@ class _Inverted(nn.Module):
         super().__init__()
         self._adds = stride == 1 and inputs == outputs
         inner = _rounded(inputs * expansion)
-        self.conv_pw = _convolution(inputs, inner, 1)
+        self.conv_pw = convolution(inputs, inner, 1)
         self.bn1 = _NormRelu6(inner)
-        self.conv_dw = _convolution(inner, inner, kernel, stride, groups=inner)
+        self.conv_dw = convolution(inner, inner, kernel, stride, groups=inner)
         self.bn2 = _NormRelu6(inner)
-        self.conv_pwl = _convolution(inner, outputs, 1)
+        self.conv_pwl = convolution(inner, outputs, 1)
         self.bn3 = nn.BatchNorm2d(outputs, eps=_EPS)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -145,12 +135,6 @@ def _block(inputs: int, outputs: int, kernel: int, stride: int, expansion: int) 
     if expansion == 1:
         return _Separable(inputs, outputs, kernel, stride)
     return _Inverted(inputs, outputs, kernel, stride, expansion)
-
-
-def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    if stride == 1:
-        return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False)
-    return _SamePadded(inputs, outputs, kernel, stride, groups=groups, bias=False)
 
 
 def _rounded(channels: float) -> int:

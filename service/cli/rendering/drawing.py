@@ -1,5 +1,5 @@
-"""Copies of pictures with the boxes or masks that were found in them, pictures that a network made, and contact sheets of videos,
-for `zoo predict --draw`.
+"""Copies of pictures with the boxes, masks or points that were found in them, pictures that a network made, and contact sheets of
+videos, for `zoo predict --draw`.
 
 Existing files are never changed: a copy gets the first free name, and appears whole or not at all.
 """
@@ -15,14 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 from service.cli.inputs.input_source import STDIN
 from service.cli.rendering.attributions import with_heat_map
-from service.client import Classification, Detections, PredictionError, Segmentation, Shots, TransformedImage
+from service.cli.rendering.skeleton import draw_skeleton
+from service.client import (
+    Classification,
+    Detections,
+    Keypoints,
+    PredictionError,
+    Segmentation,
+    Shots,
+    TransformedImage,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from service.client import Box, Outcome
 
-DRAWN_TASKS = ("image-segmentation", "image-to-image", "object-detection", "video-segmentation")
+DRAWN_TASKS = ("image-segmentation", "image-to-image", "keypoint-detection", "object-detection", "video-segmentation")
 """Tasks whose answers can be drawn."""
 
 ATTRIBUTED_TASK = "image-classification"
@@ -78,13 +87,15 @@ class Drawing:
             return self._saved(f"{_stem(name)}-shots", _sheet(name, picture, outcome))
         if isinstance(outcome, Classification) and (outcome.attribution is not None or not outcome.labels):
             return self._heat_map(name, picture, outcome)
-        if not isinstance(outcome, Detections | Segmentation):
+        if not isinstance(outcome, Detections | Keypoints | Segmentation):
             raise CannotDraw(f"an answer of the kind {type(outcome).__name__} cannot be drawn")
         image = _upright(picture)
         if image.size != (outcome.width, outcome.height):
             raise CannotDraw(f"{name} is not the picture that was sent: it has {image.width} × {image.height} pixels")
         if isinstance(outcome, Detections):
             _draw_objects(image, outcome)
+        elif isinstance(outcome, Keypoints):
+            draw_skeleton(image, outcome, [colour_of(point.index) for point in outcome.points])
         else:
             image = _with_mask(image, outcome)
         return self._saved(f"{_stem(name)}-drawn", image)

@@ -29,6 +29,7 @@ from service.client import (
     FilledMasks,
     Forecast,
     GeneratedText,
+    Keypoints,
     Outcome,
     PredictionError,
     Ranking,
@@ -107,6 +108,9 @@ def as_json(name: str, outcome: Outcome, timing: bool) -> dict[str, Any]:
         case Detections():
             line["objects"] = [asdict(found) for found in outcome.objects]
             line["image"] = {"width": outcome.width, "height": outcome.height}
+        case Keypoints():
+            line["keypoints"] = [asdict(point) for point in outcome.points]
+            line["image"] = {"width": outcome.width, "height": outcome.height}
         case Segmentation():
             line["classes"] = [asdict(one) for one in outcome.classes]
             line["image"] = {"width": outcome.width, "height": outcome.height}
@@ -140,7 +144,9 @@ def print_answers(rows: Sequence[NamedOutcome], timing: bool) -> None:
 def _answers(rows: Sequence[NamedOutcome], compared: bool, bars: bool) -> RenderableType:
     """A row for each answer and each note; vectors in the table of similarities have only their notes here."""
     scored = any(
-        isinstance(outcome, Classification | Detections | Entities | FilledMasks | Ranking | Segments | Shots)
+        isinstance(
+            outcome, Classification | Detections | Entities | FilledMasks | Keypoints | Ranking | Segments | Shots
+        )
         for _, outcome in rows
     )
     answers = new_table("input", "answer", *(("score", "") if scored else ()), right=("score",))
@@ -224,6 +230,10 @@ def _answer_lines(outcome: Outcome) -> list[tuple[Text, float | None]]:
             return [(Text("no object reaches the threshold", style="dim"), None)]
         case Detections():
             return [(Text(f"{escaped(found.name)} at {_box(found.box)}"), found.score) for found in outcome.objects]
+        case Keypoints(points=()):
+            return [(Text("no point reaches the threshold", style="dim"), None)]
+        case Keypoints():
+            return [(Text(f"{escaped(x.name)} at ({x.x:.0f}, {x.y:.0f})"), x.score) for x in outcome.points]
         case Segmentation():
             return [(Text(f"{escaped(one.name)} on {one.share:.1%} of the image"), None) for one in outcome.classes]
         case TransformedImage():

@@ -172,12 +172,17 @@ def _upright(picture: LoadedImage) -> UprightImage:
 
 def resize_and_crop(decoded: UprightImage, recipe: ImageRecipe) -> Image.Image:
     """Resizes the shorter side to `resize_shorter` and crops the centre to `size`; computes only the pixels inside the crop.
-    A recipe that stretches resizes the whole image to `size`, or to `stretch_to` before the crop."""
+    A recipe that stretches resizes the whole image to `size`, or to `stretch_to` before the crop; a letterbox pads it."""
     method = Image.Resampling.BICUBIC if recipe.interpolation == "bicubic" else Image.Resampling.BILINEAR
     if recipe.stretch:
         return decoded.image.resize((recipe.size[1], recipe.size[0]), method, box=decoded.extent)
     width, height = decoded.size
     crop_h, crop_w = recipe.size
+    if recipe.letterbox:
+        inner_w, inner_h, left, top = _fitted(decoded.size, recipe)
+        canvas = Image.new("RGB", (crop_w, crop_h))
+        canvas.paste(decoded.image.resize((inner_w, inner_h), method, box=decoded.extent), (left, top))
+        return canvas
     resized_w, resized_h, left, top = _crop(decoded.size, recipe)
     x, y = width / decoded.scale / resized_w, height / decoded.scale / resized_h
     x0, y0 = decoded.corner
@@ -188,14 +193,27 @@ def resize_and_crop(decoded: UprightImage, recipe: ImageRecipe) -> Image.Image:
 
 
 def seen_area(size: tuple[int, int], recipe: ImageRecipe) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of what `resize_and_crop` keeps of an image of `size` (width, height), in its pixels."""
+    """Left, top, right and bottom of what `resize_and_crop` keeps of an image of `size` (width, height), in its pixels; with a
+    letterbox the area reaches beyond the image."""
     width, height = size
     if recipe.stretch:
         return 0.0, 0.0, float(width), float(height)
     crop_h, crop_w = recipe.size
+    if recipe.letterbox:
+        inner_w, inner_h, x0, y0 = _fitted(size, recipe)
+        x, y = width / inner_w, height / inner_h
+        return -x0 * x, -y0 * y, (crop_w - x0) * x, (crop_h - y0) * y
     resized_w, resized_h, left, top = _crop(size, recipe)
     x, y = width / resized_w, height / resized_h
     return left * x, top * y, min((left + crop_w) * x, float(width)), min((top + crop_h) * y, float(height))
+
+
+def _fitted(size: tuple[int, int], recipe: ImageRecipe) -> tuple[int, int, int, int]:
+    """Width and height of the whole image inside the letterbox, and its left and top edge there."""
+    (width, height), (outer_h, outer_w) = size, recipe.size
+    scale = min(outer_w / width, outer_h / height)
+    inner_w, inner_h = max(1, round(width * scale)), max(1, round(height * scale))
+    return inner_w, inner_h, (outer_w - inner_w) // 2, (outer_h - inner_h) // 2
 
 
 def _crop(size: tuple[int, int], recipe: ImageRecipe) -> tuple[int, int, int, int]:

@@ -30,6 +30,7 @@ from service.types import (
     InferReply,
     InferRequest,
     Instance,
+    Keypoints,
     Options,
     OutputTensors,
     Prediction,
@@ -309,6 +310,13 @@ def _write_detections(answer: Detections, result: pb.PredictionResult) -> None:
         message.objects.add(index=found.index, name=found.name, score=found.score, box=box)
 
 
+def _write_keypoints(answer: Keypoints, result: pb.PredictionResult) -> None:
+    message = result.keypoints
+    message.image_width, message.image_height = answer.width, answer.height
+    for point in answer.points:
+        message.keypoints.add(index=point.index, name=point.name, x=point.x, y=point.y, score=point.score)
+
+
 def _write_outputs(answer: OutputTensors, result: pb.PredictionResult) -> None:
     result.tensors.CopyFrom(_write_tensors(answer.tensors))
 
@@ -338,6 +346,7 @@ _WRITERS: dict[type[Answer], Callable[[Any, pb.PredictionResult], None]] = {
     Regression: _write_regression,
     Forecast: _write_forecast,
     Detections: _write_detections,
+    Keypoints: _write_keypoints,
     OutputTensors: _write_outputs,
     Segmentation: _write_segmentation,
     TransformedImage: _write_image,

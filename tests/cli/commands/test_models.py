@@ -51,7 +51,16 @@ def test_models_as_json_names_server_or_catalog_as_source(run: Run, zoo: FakeZoo
         (("--family", "rnn", "--task", "voice-activity-detection"), {"silero_vad"}),
         (
             ("--family", "cnn", "--max-parameters", "4M"),
-            {"esrgan_slim_x4", "fashion_cnn", "fashion_price", "image_filter", "mobilenetv2_100", "nanodet"},
+            {
+                "esrgan_slim_x4",
+                "fashion_cnn",
+                "fashion_price",
+                "image_filter",
+                "mobilenetv2_100",
+                "movenet_lightning",
+                "nanodet",
+                "selfie_segmentation",
+            },
         ),
         (
             ("--task", "image-classification", "--licence", "apache"),

@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from service.cli.rendering.predictions import as_json, print_answers
-from service.client import Box, DetectedObject, Detections, Segmentation, SegmentedClass, TransformedImage
+from service.client import (
+    Box,
+    DetectedObject,
+    Detections,
+    Keypoint,
+    Keypoints,
+    Segmentation,
+    SegmentedClass,
+    TransformedImage,
+)
 from service.types import Timing
 
 OBJECTS = (DetectedObject(1, "cat", 0.875, Box(-2.0, 3.5, 40.25, 60.0)), DetectedObject(2, "cup", 0.5, Box(0, 0, 9, 9)))
@@ -27,6 +36,21 @@ def test_json_of_objects_has_every_field() -> None:
     line = as_json("a.jpg", detections(OBJECTS[0]), timing=False)
     box = {"xmin": -2.0, "ymin": 3.5, "xmax": 40.25, "ymax": 60.0}
     assert line["objects"] == [{"index": 1, "name": "cat", "score": 0.875, "box": box}]
+    assert line["image"] == {"width": 64, "height": 48}
+
+
+def test_points_are_a_line_each_and_json_has_every_field(capsys: pytest.CaptureFixture[str]) -> None:
+    found, none = (
+        Keypoints(model="m", version=1, timing=Timing(), points=points, width=64, height=48)
+        for points in ((Keypoint(9, "left_wrist", -1.5, 30.25, 0.75),), ())
+    )
+    print_answers([("a.jpg", found), ("b.jpg", none)], timing=False)
+    printed = capsys.readouterr().out
+    assert "left_wrist at (-2, 30)" in printed
+    assert "0.750" in printed
+    assert "no point reaches the threshold" in printed
+    line = as_json("a.jpg", found, timing=False)
+    assert line["keypoints"] == [{"index": 9, "name": "left_wrist", "x": -1.5, "y": 30.25, "score": 0.75}]
     assert line["image"] == {"width": 64, "height": 48}
 
 

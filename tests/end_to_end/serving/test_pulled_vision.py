@@ -12,7 +12,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from model_zoo.golden.golden_case import golden_path
 from model_zoo.references.reference import parse_reference
@@ -23,10 +23,15 @@ from service.references.verification_inputs import PHOTOS
 from tests.support.end_to_end.preloaded import run_preloaded
 from tests.support.end_to_end.server_process import ServerProcess
 from tests.support.end_to_end.stubs import Stubs, ask, expect_error, infer, outputs, stubs_of
+from tests.support.model_zoo.home_cards import write_card
 from tests.support.references.pulled import edges
 from tests.support.references.tiny_vision import DETECTORS, SEGMENTERS
+from tests.support.tasks.pictures import rotated_by_exif
 
 MODELS = {**DETECTORS, **SEGMENTERS}
+JOINTS = "joints"
+"""A network of keypoints, on the same server."""
+KINDS = {**dict.fromkeys(DETECTORS, "detections"), **dict.fromkeys(SEGMENTERS, "segmentation"), JOINTS: "keypoints"}
 JPEGS = [golden_path(name).read_bytes() for name in PHOTOS]
 
 
@@ -49,7 +54,12 @@ def server(folders: dict[str, Path], home: Path) -> Iterator[ServerProcess]:
     with mock.patch("service.references.pull.library_answers", lambda _, asked: answer(asked)):
         for folder in folders.values():  # here: a process of its own for each takes ten seconds
             pull_reference(parse_reference(f"local:{folder}"), home)
-    with ServerProcess(*(word for name in folders for word in ("--model", name)), ZOO_HOME=str(home)) as started:
+    # Random weights, made when the card is loaded.
+    made = {"source": {"kind": "card"}, "weights": {"format": "safetensors", "mapping": "by_name"}, "golden": []}
+    write_card(home, JOINTS, "movenet_lightning", **made)
+    with ServerProcess(
+        *(word for name in (*folders, JOINTS) for word in ("--model", name)), ZOO_HOME=str(home)
+    ) as started:
         yield started.ready()
 
 
@@ -131,7 +141,29 @@ def test_callers_at_once_with_photos_of_unlike_sizes_get_their_own_answers(pulle
             assert any(alike(one, other, 0.01 * wanted.image_width) for other in mine.objects)
 
 
-@pytest.mark.parametrize("model", MODELS)
+def test_points_are_in_pixels_of_the_photo(pulled: Stubs) -> None:
+    """They are those of the tensors, for photos of any proportions, and turned as their EXIF data say."""
+    photos = [JPEGS[0], rotated_by_exif(Image.open(io.BytesIO(JPEGS[1])), 6)]
+    shares = outputs(pulled.infer(infer(JOINTS, image=photos)))["keypoints"]
+    for data, row, result in zip(
+        photos,
+        shares,
+        pulled.predict(ask(JOINTS, *({"image": data} for data in photos), threshold=0.0)).predictions,
+        strict=True,
+    ):
+        upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+        mine = result.keypoints
+        assert (mine.image_width, mine.image_height) == upright.size
+        side = max(upright.size)
+        bars = (side - np.array(upright.size)) / 2
+        expected = row[:, :2] * side - bars
+        assert [point.name for point in mine.keypoints][:2] == ["nose", "left_eye"]
+        np.testing.assert_allclose([(point.x, point.y) for point in mine.keypoints], expected, atol=0.02 * side)
+    error = expect_error(lambda: pulled.predict(ask(JOINTS, {"image": JPEGS[0]}, top_k=3)))
+    assert (error.code, error.field) == ("INVALID_ARGUMENT", "options.top_k")
+
+
+@pytest.mark.parametrize("model", [*MODELS, JOINTS])
 @pytest.mark.parametrize(
     "instance",
     [{"image": b""}, {"image": b"no photo"}, {"image": JPEGS[0][:500]}, {"text": "a cat"}, {"audio": b"RIFF"}],
@@ -142,14 +174,14 @@ def test_wrong_input_is_refused_by_its_place(pulled: Stubs, model: str, instance
     assert (error.code, error.field) == ("INVALID_ARGUMENT", "instances[0]")
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [*MODELS, JOINTS])
 def test_bad_photo_fails_alone(pulled: Stubs, model: str) -> None:
     good, bad = pulled.predict(ask(model, {"image": JPEGS[0]}, {"image": b"bad"})).predictions
-    assert good.WhichOneof("result") == ("detections" if model in DETECTORS else "segmentation")
+    assert good.WhichOneof("result") == KINDS[model]
     assert bad.WhichOneof("result") == "error"
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [*MODELS, JOINTS])
 def test_huge_image_is_refused_before_it_is_decoded(pulled: Stubs, model: str) -> None:
     from tests.support.tasks.pictures import png
 

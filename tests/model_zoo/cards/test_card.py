@@ -18,7 +18,9 @@ from model_zoo.golden.golden_case import (
     EmbeddingExpectation,
     ForecastExpectation,
     ImageExpectation,
+    KeypointsExpectation,
     NumberExpectation,
+    SegmentationExpectation,
     SpeechExpectation,
     TokensExpectation,
 )
@@ -56,6 +58,8 @@ def test_every_card_has_a_golden_case_of_its_input_kind(card: Card) -> None:
         "image-classification": ClassificationExpectation,
         "image-feature-extraction": EmbeddingExpectation,
         "object-detection": DetectionExpectation,
+        "image-segmentation": SegmentationExpectation,
+        "keypoint-detection": KeypointsExpectation,
         "fill-mask": TokensExpectation,
         "image-to-image": ImageExpectation,
         "feature-extraction": EmbeddingExpectation,

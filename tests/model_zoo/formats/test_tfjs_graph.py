@@ -54,6 +54,25 @@ def test_kernel_of_each_channel_by_itself_gets_the_layout_of_torch() -> None:
             np.testing.assert_array_equal(found[2 * channel + multiple, 0].numpy(), kernel[:, :, channel, multiple])
 
 
+@pytest.mark.parametrize(
+    ("operation", "plain"), [("_FusedConv2D", "Conv2D"), ("FusedDepthwiseConv2dNative", "DepthwiseConv2dNative")]
+)
+def test_kernel_of_a_node_that_does_more_gets_the_same_layout(operation: str, plain: str) -> None:
+    kernel = np.random.default_rng(3).random((3, 2, 5, 1)).astype(np.float32)
+    found, expected = (state_of({"k": kernel}, [node(one, "x", "k")])["k"] for one in (operation, plain))
+    assert torch.equal(found, expected)
+
+
+def test_kernel_of_a_transposed_convolution_gives_what_the_graph_computes() -> None:
+    generator = np.random.default_rng(4)
+    kernel = generator.random((2, 2, 4, 3)).astype(np.float32)  # height, width, out, in
+    image = generator.random((3, 5, 6)).astype(np.float32)  # in, height, width
+    state = state_of({"k": kernel}, [node("Conv2DBackpropInput", "size", "k", "x")])
+    found = torch.nn.functional.conv_transpose2d(torch.from_numpy(image)[None], state["k"], stride=2)[0]
+    expected = np.einsum("ihw,yxoi->ohywx", image, kernel).reshape(4, 10, 12)
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
+
+
 def test_constants_of_the_graph_are_no_weights() -> None:
     arrays: Arrays = {
         "paddings": np.zeros((4, 2), np.int32),

@@ -474,6 +474,8 @@ def test_corner_of_a_crop_between_two_pixels_is_rounded_as_the_recipe_says(round
         ((400, 600), {}, (25.0, 125.0, 375.0, 475.0)),
         ((600, 400), {"stretch": True}, (0.0, 0.0, 600.0, 400.0)),
         ((600, 400), {"stretch_to": (256, 256)}, (37.5, 25.0, 562.5, 375.0)),
+        ((600, 300), {"letterbox": True}, (0.0, -150.0, 600.0, 450.0)),
+        ((300, 600), {"letterbox": True}, (-150.0, 0.0, 450.0, 600.0)),
     ],
 )
 def test_area_that_the_network_sees_is_in_pixels_of_the_photo(
@@ -489,3 +491,22 @@ def test_area_that_the_network_sees_is_in_pixels_of_the_photo(
         **changes,
     )
     assert seen_area(size, recipe) == pytest.approx(area)
+
+
+def test_letterbox_shows_the_whole_image_in_its_proportions_between_black_bars() -> None:
+    recipe = ImageRecipe(
+        kind="image",
+        size=(64, 64),
+        resize_shorter=64,
+        letterbox=True,
+        interpolation="bilinear",
+        mean=(0, 0, 0),
+        std=(1, 1, 1),
+    )
+    for size, rows, columns in (((128, 64), slice(16, 48), slice(0, 64)), ((7, 70), slice(0, 64), slice(29, 35))):
+        found = np.asarray(resize_and_crop(UprightImage(Image.new("RGB", size, "white"), size), recipe))
+        expected = np.zeros((64, 64, 3), np.uint8)
+        expected[rows, columns] = 255
+        np.testing.assert_array_equal(found, expected)
+    thread = np.asarray(resize_and_crop(UprightImage(Image.new("RGB", (1, 1000), "white"), (1, 1000)), recipe))
+    assert thread.any(axis=(0, 2)).sum() == 1, "an image of one column keeps it"

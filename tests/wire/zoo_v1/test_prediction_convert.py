@@ -24,6 +24,8 @@ from service.types import (
     ImageInstance,
     InferReply,
     InferRequest,
+    Keypoint,
+    Keypoints,
     Label,
     Options,
     Prediction,
@@ -323,6 +325,16 @@ def test_objects_are_written_with_boxes_and_the_size_of_the_image() -> None:
     assert (one.index, one.name, one.score) == (2, "cat", 0.75)
     assert (one.box.xmin, one.box.ymin, one.box.xmax, one.box.ymax) == (-1.5, 2.0, 30.0, 40.0)
     assert none.WhichOneof("result") == "detections", "an image without objects is an answer"
+
+
+def test_points_are_written_with_places_and_the_size_of_the_image() -> None:
+    point = Keypoint(9, "left_wrist", -1.5, 30.25, 0.75)
+    answers = [Prediction({}, Keypoints((point,), 64, 48)), Prediction({}, Keypoints((), 64, 48))]
+    full, none = write_response(InferReply("m", 1, "id", answers, Timing()), False).predictions
+    assert (full.keypoints.image_width, full.keypoints.image_height) == (64, 48)
+    (one,) = full.keypoints.keypoints
+    assert (one.index, one.name, one.x, one.y, one.score) == (9, "left_wrist", -1.5, 30.25, 0.75)
+    assert none.WhichOneof("result") == "keypoints", "an image without points is an answer"
 
 
 def test_mask_is_written_with_its_classes() -> None:
