@@ -27,6 +27,7 @@ from model_zoo.architectures.wrappers import (
     SentenceEncoder,
     SeriesForecaster,
     ShotDetector,
+    SoundClassifier,
     SpeakerEncoder,
     SpeechDetector,
     SubwordModel,
@@ -155,6 +156,10 @@ def _build_base(card: Card) -> Network:
             from model_zoo.architectures.speaker_lstm import SpeakerLstm
 
             return SpeakerEncoder(SpeakerLstm(**arguments))
+        case "sound_events":
+            from model_zoo.architectures.audio.sound_events import SoundEvents
+
+            return SoundClassifier(SoundEvents(**arguments))
         case "char_lstm":
             from model_zoo.architectures.text.char_lstm import CharLstm
 

@@ -24,6 +24,7 @@ __all__ = [
     "SentenceEncoder",
     "SeriesForecaster",
     "ShotDetector",
+    "SoundClassifier",
     "SpeakerEncoder",
     "SpeechDetector",
     "SubwordModel",
@@ -247,6 +248,29 @@ class SpeakerEncoder(Network):
     def forward(self, windows: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """``windows`` (B, W, frames, mels), ``mask`` (B, W), 1 for windows and 0 for padding → ``embedding`` (B, D)."""
         return {"embedding": self.features(windows=windows, mask=mask)}
+
+
+class SoundClassifier(Network):
+    """A recording → logits of its classes."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def features(self, **inputs: Tensor) -> Tensor:
+        """The inputs of the backbone → its last hidden vector, a mean over the recording (B, width)."""
+        backbone: Any = self.backbone
+        hidden: Tensor = backbone.features(**inputs)
+        return hidden
+
+    def drop_own_head(self) -> None:
+        """Remove the last layer."""
+        backbone: Any = self.backbone
+        backbone.output = None
+
+    def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
+        """Frames or windows (B, N, …) and ``mask`` (B, N), 1 for them and 0 for padding → ``logits`` (B, classes)."""
+        return {"logits": self.backbone(**inputs)}
 
 
 class SpeechDetector(Network):

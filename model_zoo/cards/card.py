@@ -73,6 +73,7 @@ class Architecture(CardPart):
         "transformers_auto",
         "silero_vad",
         "speaker_lstm",
+        "sound_events",
         "char_lstm",
         "char_gru",
         "word_gru",

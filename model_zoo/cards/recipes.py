@@ -13,6 +13,7 @@ __all__ = [
     "CategoryColumn",
     "CharacterRecipe",
     "CtcDecoding",
+    "FilterBankRecipe",
     "FilterKernel",
     "ImageRecipe",
     "LabelledImageRecipe",
@@ -360,6 +361,24 @@ class SpectrogramRecipe(CardPart):
     """Longest accepted audio."""
 
 
+class FilterBankRecipe(CardPart):
+    """Encoded audio → FP32 (frames, mels): logarithms of power in mel bands, frame by frame as Kaldi computes them.
+
+    Frames have their mean removed, are pre-emphasised by 0.97 and tapered by a Hann window to the power of 0.85; none is padded.
+    """
+
+    kind: Literal["filter_bank"]
+    sample_rate: int = Field(gt=0)
+    """Hertz."""
+    window_seconds: float = Field(gt=0)
+    """Of one frame. A shorter sound is refused."""
+    hop_seconds: float = Field(gt=0)
+    mels: int = Field(gt=0)
+    """Bands from 20 Hz to half the rate."""
+    max_seconds: float = Field(gt=0)
+    """Longest accepted audio."""
+
+
 class CharacterRecipe(CardPart):
     """Text → ids of its characters, by an alphabet file; unknown characters are dropped, long texts are cut into windows."""
 
@@ -501,6 +520,7 @@ Recipe = Annotated[
     | AudioRecipe
     | SoundRecipe
     | SpectrogramRecipe
+    | FilterBankRecipe
     | CharacterRecipe
     | SubwordRecipe
     | RowRecipe
@@ -517,6 +537,7 @@ RAW_OF = {
     "whole_image": "image",
     "labelled_image": "image",
     "spectrogram": "audio",
+    "filter_bank": "audio",
     "sound": "audio",
     "characters": "text",
     "subwords": "text",

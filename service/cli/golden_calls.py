@@ -124,6 +124,8 @@ def _shown(given: GoldenInput) -> str:
     if given.noise is not None:
         what = "noise" if given.noise.amplitude else "silence"
         return f"{given.noise.seconds:g} s of {what}"
+    if given.tones is not None:
+        return f"{given.tones.in_words} of {given.tones.seconds:g} s each"
     if given.row is not None:
         return _cells(given.row)
     if given.series is not None:

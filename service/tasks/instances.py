@@ -8,6 +8,7 @@ import numpy as np
 
 from model_zoo.cards.card import Card
 from model_zoo.golden.golden_case import GoldenInput, golden_path
+from model_zoo.golden.tones import plucked
 from service.errors import InvalidInput, ZooError
 from service.types import AudioInstance, Instance, Item, SamplesInstance, TextInstance, TextPairInstance
 
@@ -75,9 +76,11 @@ def golden_text(given: GoldenInput) -> Instance:
 
 
 def golden_recording(given: GoldenInput, sample_rate: int) -> Instance:
-    """The recording of a golden case, or its generated noise at `sample_rate` hertz."""
+    """The recording of a golden case, or its generated tones or noise at `sample_rate` hertz."""
     if given.file is not None:
         return AudioInstance(golden_path(given.file).read_bytes())
+    if given.tones is not None:
+        return SamplesInstance(plucked(given.tones, sample_rate), sample_rate)
     assert given.noise is not None
     count = int(given.noise.seconds * sample_rate)
     noise = np.random.default_rng(given.noise.seed).standard_normal(count) * given.noise.amplitude

@@ -10,6 +10,7 @@ from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import (
     AudioRecipe,
     CharacterRecipe,
+    FilterBankRecipe,
     ImageRecipe,
     LabelledImageRecipe,
     PromptRecipe,
@@ -27,6 +28,7 @@ from model_zoo.cards.recipes import (
 )
 from model_zoo.materialised import Materialised
 from service.tasks.audio.ctc_recognition import CtcRecognition
+from service.tasks.audio.filter_bank import FilterBankInput
 from service.tasks.audio.sound_input import sound_task
 from service.tasks.audio.spectrogram import SpectrogramInput
 from service.tasks.audio.voice_activity_detection import VoiceActivityDetection
@@ -92,6 +94,7 @@ TASKS: dict[tuple[str, type], TaskFactory] = {
     ("text2text-generation", PromptRecipe): PromptedGeneration,
     ("automatic-speech-recognition", SoundRecipe): _recognition,
     ("audio-classification", SoundRecipe): partial(sound_task, LabelAnswers),
+    ("audio-classification", FilterBankRecipe): partial(SequenceTask, FilterBankInput, LabelAnswers),
     ("audio-classification", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, LabelAnswers),
     ("tabular-classification", RowRecipe): partial(TabularPrediction, LabelAnswers),
     ("tabular-regression", RowRecipe): partial(TabularPrediction, NumberAnswers),
