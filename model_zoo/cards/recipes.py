@@ -147,8 +147,9 @@ class WholeImageRecipe(CardPart):
 
 
 class VideoRecipe(CardPart):
-    """Encoded video → UINT8 (window, height, width, 3): RGB of all its frames in a small size, window by window, and probabilities
-    of cuts → shots."""
+    """Encoded video → UINT8 (window, height, width, 3): RGB of all its frames in a small size, window by window.
+
+    Probabilities of cuts become shots."""
 
     kind: Literal["video"]
     height: int = Field(gt=0)

@@ -56,8 +56,8 @@ class TransNetV2(nn.Module):
         self.margin = margin
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """``frames`` uint8 (B, T, H, W, 3), RGB → two float32 (B, T - 2 × margin), in 0..1: that a shot ends at the frame, and that
-        the frame is a part of a transition between two shots."""
+        """``frames`` uint8 (B, T, H, W, 3), RGB → two float32 (B, T - 2 × margin), in 0..1: that a shot ends at the frame, and
+        that the frame is a part of a transition between two shots."""
         x = frames.permute(0, 4, 1, 2, 3).to(self.fc1.weight.dtype) / 255.0  # (B, 3, T, H, W)
         maps = []
         for stack in self.SDDCNN:
@@ -155,7 +155,7 @@ class _ColorHistograms(nn.Module):
 
 
 def _beside_neighbours(vectors: Tensor) -> Tensor:
-    """(B, T, D) of length 1 → (B, T, 101): the cosines with the 50 vectors before, itself, and the 50 after; 0 beyond the ends."""
+    """(B, T, D) of length 1 → (B, T, 101): cosines with the 50 vectors before, itself, and the 50 after; 0 beyond."""
     cosines = functional.pad(vectors @ vectors.transpose(1, 2), (_LOOKUP // 2, _LOOKUP // 2))  # (B, T, T + 100)
     count = vectors.shape[1]
     places = torch.arange(count, device=vectors.device)

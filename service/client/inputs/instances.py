@@ -18,7 +18,9 @@ from service.types import Array, SamplesInstance
 
 TEXT_PAIR = frozenset({"text", "text_pair"})
 """Keys of two texts that are read together."""
-_MEDIA = frozenset("bmp flac gif heic jpeg jpg m4a mp3 ogg opus png tif tiff wav webp avi m4v mkv mov mp4 webm".split())
+_MEDIA = frozenset(
+    ["bmp", "flac", "gif", "heic", "jpeg", "jpg", "m4a", "mp3", "ogg", "opus", "png", "tif", "tiff", "wav", "webp"]
+) | {"avi", "m4v", "mkv", "mov", "mp4", "webm"}
 """Endings of names of files with photos, sounds and videos."""
 _MEDIA_INPUTS = {"image": "a photo", "audio": "a sound", "video": "a video"}
 """Raw inputs that are files of media, in words."""

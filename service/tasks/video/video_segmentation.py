@@ -184,8 +184,8 @@ def find_shots(probabilities: NDArray[np.float32], threshold: float) -> list[tup
     """Probabilities of cuts `[frames]` → first frame, last frame, and score of each shot, by the rule of TransNet V2.
 
     A shot ends at the first frame whose probability exceeds the threshold; the next begins at the first one after it whose
-    probability does not. A video in which every probability exceeds it is one shot. The score is the greatest probability of the frames above the
-    threshold that end the shot; None where the video ends it. NaN exceeds nothing.
+    probability does not. A video in which every probability exceeds it is one shot. The score is the greatest probability
+    of the frames above the threshold that end the shot; None where the video ends it. NaN exceeds nothing.
     """
     shots: list[tuple[int, int, float | None]] = []
     count, start = len(probabilities), 0
