@@ -65,10 +65,9 @@ class NetworkRuntime:
         self.precision = precision
         self._device = torch.device(device)
         self._staging = Staging(self._device) if self._device.type == "cuda" else None
-        # Convolutions of 4-D inputs run faster with channels innermost on every device that torch has kernels for.
-        self._network: torch.nn.Module | None = in_precision(network, precision).to(
-            self._device, memory_format=torch.channels_last
-        )  # type: ignore[call-overload]
+        self._network: torch.nn.Module | None = with_channels_innermost(
+            in_precision(network, precision).to(self._device)
+        )
         self.shared = _shared(network)
 
     @property
@@ -122,6 +121,14 @@ def _shared(network: torch.nn.Module) -> SharedPart | None:
         network.shared = None
         return None
     return SharedPart(network.shared.digest, count)
+
+
+def with_channels_innermost(network: torch.nn.Module) -> torch.nn.Module:
+    """The network with its 4-D weights in the memory format of `in_memory_format`. `Module.to` takes no network with 5-D ones."""
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    return network
 
 
 def in_memory_format(tensor: torch.Tensor) -> torch.Tensor:

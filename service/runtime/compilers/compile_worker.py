@@ -33,7 +33,7 @@ from service.runtime.compilers.compilation_spec import CompileRequest
 from service.runtime.compilers.compiled_cache import CompiledPackage
 from service.runtime.compilers.compiled_manifest import LIBRARY
 from service.runtime.device import DevicePlan
-from service.runtime.network import Runtime, in_memory_format
+from service.runtime.network import Runtime, in_memory_format, with_channels_innermost
 from service.runtime.precision import fold_batch_norms, in_precision
 from service.types import DTYPES
 
@@ -66,7 +66,7 @@ def compile_network(request: CompileRequest) -> dict[str, list[str]]:
     kept = () if request.precision == "fp32" else loaded.keep_in_fp32
     # OpenVINO reduces the precision itself when it loads the network.
     reduced = loaded if request.compiler == "openvino" else in_precision(loaded, request.precision)
-    network = reduced.to(memory_format=torch.channels_last)
+    network = with_channels_innermost(reduced)
     names = [spec.name for spec in card.signature.inputs]
     with torch.inference_mode():
         try:
