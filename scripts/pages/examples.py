@@ -20,6 +20,7 @@ from model_zoo.golden.golden_case import (
     NumberExpectation,
     ScoreExpectation,
     SegmentationExpectation,
+    ShotsExpectation,
     SpeechExpectation,
     TensorsExpectation,
     TokensExpectation,
@@ -130,6 +131,12 @@ def _(expect: ContinuationExpectation) -> str:
 @_answer.register
 def _(expect: WrittenExpectation) -> str:
     return _code(expect.written)
+
+
+@_answer.register
+def _(expect: ShotsExpectation) -> str:
+    cuts = ", ".join(f"{cut:,}" for cut in expect.cuts)
+    return f"{len(expect.cuts) + 1} shots in {expect.frames:,} frames, cuts after the frames {cuts}"
 
 
 @_answer.register

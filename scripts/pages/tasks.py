@@ -111,7 +111,8 @@ def _order(name: str) -> int:
 
 def _is_of_references(kind: str) -> bool:
     """Whether cards that are derived have such a recipe; those of Zoo's own networks do not."""
-    return kind not in ("spectrogram", "filter_bank", "characters", "subwords", "row", "series", "record", "audio")
+    kinds = ("spectrogram", "filter_bank", "characters", "subwords", "row", "series", "record", "audio", "video")
+    return kind not in kinds
 
 
 def _answer(answer: Any) -> str:

@@ -15,6 +15,8 @@ from service.client import (
     Keypoints,
     Segmentation,
     SegmentedClass,
+    Shot,
+    Shots,
     Transcript,
     TranscriptChunk,
     TransformedImage,
@@ -77,6 +79,17 @@ def test_mask_is_read_with_its_classes() -> None:
     assert isinstance(outcome, Segmentation)
     assert (outcome.mask, outcome.width, outcome.height) == (b"png", 64, 48)
     assert outcome.classes == (SegmentedClass(3, "wall", 0.75),)
+
+
+def test_shots_are_read_with_their_times() -> None:
+    message = pb.Shots(frame_count=50, cut_probabilities=[0.25] * 50)
+    message.duration.seconds = 2
+    message.shots.add(start_frame=0, end_frame=24, cut_score=0.75).end.seconds = 1
+    message.shots.add(start_frame=25, end_frame=49)
+    (outcome,) = read_response(pb.PredictResponse(predictions=[pb.PredictionResult(shots=message)]), 1)
+    assert isinstance(outcome, Shots)
+    assert outcome.shots == (Shot(0, 24, 0.0, 1.0, 0.75), Shot(25, 49, 0.0, 0.0, None))
+    assert (outcome.frame_count, outcome.duration_s, outcome.probabilities.shape) == (50, 2.0, (50,))
 
 
 def test_image_is_read_and_saved(tmp_path: Path) -> None:

@@ -160,4 +160,4 @@ def _beside_neighbours(vectors: Tensor) -> Tensor:
     count = vectors.shape[1]
     places = torch.arange(count, device=vectors.device)
     columns = places[:, None] + torch.arange(_LOOKUP, device=vectors.device)  # (T, 101)
-    return cosines.gather(2, columns.expand(len(vectors), count, _LOOKUP))
+    return cosines.gather(2, columns.expand(vectors.shape[0], count, _LOOKUP))

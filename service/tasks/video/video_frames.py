@@ -42,6 +42,8 @@ _LEAST_SHARE = 0.9
 """Share of the announced time that a video must have, or it counts as truncated: the frames at the end of a whole one may be
 shorter than its header says."""
 _LEAST_MISSING_S = 0.5
+_MARGINS = 1_000_000
+"""Pixels of a decoder's buffers beyond those of a frame."""
 
 
 class UnreadableVideo(Exception):
@@ -109,6 +111,8 @@ class OpenVideo:
 
     def _stream(self, container: Any) -> Stream:
         videos = [one for one in container.streams.video if not one.disposition & _cover()]
+        if not videos and not container.streams.audio:
+            raise UnreadableVideo("is damaged or truncated: its header names no video")
         if not videos:
             raise UnreadableVideo(f"holds no video; {EXPECTED}")
         video = videos[0]
@@ -119,7 +123,8 @@ class OpenVideo:
             )
         if context.width * context.height > self._max_pixels:
             raise UnreadableVideo(too_large(context.width, context.height, self._max_pixels))
-        context.options = {"max_pixels": str(self._max_pixels)}
+        # For streams that are larger than their container says. Decoders hold it against their buffers, which have margins.
+        context.options = {"max_pixels": str(4 * self._max_pixels + _MARGINS)}
         context.thread_count = 1  # the pool has the threads
         rate = float(video.average_rate or video.guessed_rate or 25)
         length = float(video.duration * video.time_base) if video.duration and video.time_base else 0.0

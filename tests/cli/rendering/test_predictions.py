@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from service.cli.rendering.predictions import as_json, print_answers
@@ -13,6 +14,8 @@ from service.client import (
     Keypoints,
     Segmentation,
     SegmentedClass,
+    Shot,
+    Shots,
     TransformedImage,
 )
 from service.types import Timing
@@ -62,6 +65,26 @@ def test_classes_of_a_mask_are_a_line_each_and_json_has_the_mask(capsys: pytest.
     line = as_json("a.jpg", answer, timing=False)
     assert line["classes"][1] == {"index": 0, "name": "sky", "share": 0.25}
     assert line["mask_png"] == "cG5n"
+
+
+def test_shots_are_a_line_each_and_json_has_them(capsys: pytest.CaptureFixture[str]) -> None:
+    shots = (Shot(0, 1249, 0.0, 50.0, 0.75), Shot(1250, 1499, 50.0, 60.0))
+    answer = Shots(
+        model="m", version=1, timing=Timing(), shots=shots, frame_count=1500, duration_s=60.0, probabilities=np.zeros(2)
+    )
+    print_answers([("a.mp4", answer)], timing=False)
+    out = capsys.readouterr().out
+    assert "0.00 to 50.00 s, frames 0 to 1,249" in out
+    assert "0.750" in out
+    line = as_json("a.mp4", answer, timing=False)
+    assert line["shots"][1] == {
+        "start_frame": 1250,
+        "end_frame": 1499,
+        "start_s": 50.0,
+        "end_s": 60.0,
+        "cut_score": None,
+    }
+    assert (line["frames"], line["duration_s"]) == (1500, 60.0)
 
 
 def test_image_is_a_line_of_its_size_and_json_has_its_png(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,6 @@
-"""Networks that read sounds are pulled by reference and served, for recordings and for tensors, over both protocols."""
+"""Networks that read sounds are pulled by reference and served, for recordings and for tensors, over both protocols.
+
+A network that reads videos is beside them, on the same server."""
 
 from __future__ import annotations
 
@@ -9,22 +11,28 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 import soundfile
 import torch
 import transformers
 
+from model_zoo.cards.card import Card
+from model_zoo.catalog import Catalog
 from model_zoo.golden.golden_case import golden_path
 from model_zoo.references.reference import parse_reference
-from service.client import Client, Transcript
+from model_zoo.store import Store
+from service.client import Client, Shots, Transcript
 from service.pb import prediction_pb2
 from service.references.library_answers import answer
 from service.references.pull import pull_reference
 from tests.support.end_to_end.preloaded import run_preloaded
 from tests.support.end_to_end.server_process import ServerProcess
 from tests.support.end_to_end.stubs import Stubs, ask, expect_error, infer, outputs, stubs_of, tensors
+from tests.support.model_zoo.home_cards import write_card
 from tests.support.references.tiny_sounds import ctc, wav2vec2, whisper
+from tests.support.tasks.videos import sound_in_mp4, video, without_frames
 
 RATE = 16_000
 SPEECH = golden_path("speech.flac").read_bytes()
@@ -65,7 +73,8 @@ def server(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
         patch.setattr("service.references.pull.library_answers", lambda _, asked: answer(asked))
         for folder in folders.values():
             pull_reference(parse_reference(f"local:{folder}"), home)
-    wanted = [word for name in folders for word in ("--model", name)]
+    video_card(home)
+    wanted = [word for name in (*folders, "tiny_video") for word in ("--model", name)]
     with ServerProcess(*wanted, ZOO_HOME=str(home)) as server:
         server.ready()
         yield server
@@ -75,6 +84,22 @@ def server(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
 def pulled(server: ServerProcess) -> Iterator[Stubs]:
     with stubs_of(server.ready()) as stubs:
         yield stubs
+
+
+def video_card(home: Path) -> None:
+    """The card of a small network with random weights, for videos of at most 120 frames of 10,000 pixels."""
+    known = Catalog.from_package().get("transnetv2")
+    path = write_card(
+        home,
+        "tiny_video",
+        "transnetv2",
+        source={"kind": "card"},
+        weights={"format": "safetensors", "mapping": "by_name"},
+        architecture={"builder": "transnetv2", "arguments": {"filters": 1, "blocks": 1, "width": 8, "compared": 4}},
+        recipe={**known.recipe.model_dump(mode="json"), "max_frames": 120, "max_pixels": 10_000},
+        golden=[],
+    )
+    Store(home / "weights").materialise(Card.model_validate_json(path.read_text("utf-8")))
 
 
 def pipeline_of(task: str, folder: Path) -> Any:
@@ -207,3 +232,67 @@ def test_bad_recording_fails_alone(pulled: Stubs) -> None:
     first, bad, last = pulled.predict(ask("tiny_listener", good, {"audio": b"no sound"}, good)).predictions
     assert (first.transcript.text, last.transcript.text) == (alone, alone)
     assert bad.WhichOneof("result") == "error"
+
+
+# ── videos ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_videos_of_many_callers_get_what_each_gets_alone_over_both_protocols(
+    server: ServerProcess, pulled: Stubs
+) -> None:
+    films = [video(30, 25), video(7), video(60, 60)]  # two windows, one, three
+    with Client(server.target) as client, ThreadPoolExecutor(6) as callers:
+        alone = [client.predict("tiny_video", film, threshold=0.5)[0] for film in films]
+        found = list(callers.map(lambda film: client.predict("tiny_video", film, threshold=0.5)[0], films * 2))
+    for one, other in zip(found, alone * 2, strict=True):
+        assert isinstance(one, Shots)
+        assert isinstance(other, Shots)
+        assert len(one.probabilities) == one.frame_count
+        np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-5)
+        assert one.shots == other.shots
+    assert [one.frame_count for one in alone if isinstance(one, Shots)] == [55, 7, 120]
+    raw = outputs(pulled.infer(infer("tiny_video", video=[films[0]])))
+    assert isinstance(alone[0], Shots)
+    np.testing.assert_allclose(raw["cuts"][0], alone[0].probabilities, atol=1e-5)
+    assert raw["transitions"].shape == (1, 55)
+
+
+def test_bad_video_fails_alone_and_says_why(pulled: Stubs) -> None:
+    whole = video(6, 4)
+    bad = {
+        b"": "is empty",
+        b"no video": "expected an MP4",
+        SPEECH: "got a sound",
+        golden_path("cat.jpg").read_bytes(): "got a picture",
+        sound_in_mp4(): "holds no video",
+        without_frames(): "has no frames",
+        whole[: len(whole) // 2]: "damaged or truncated",
+        video(121): "expected at most 120 frames, got 121",
+        video(2, size=(1280, 720)): "expected at most 10,000 pixels a frame, got 1,280 × 720",
+    }
+    answers = pulled.predict(ask("tiny_video", {"video": whole}, *({"video": data} for data in bad), {"audio": SPEECH}))
+    assert answers.predictions[0].shots.frame_count == 10
+    for words, answer_ in zip([*bad.values(), "expected video or tensors"], answers.predictions[1:], strict=True):
+        assert answer_.WhichOneof("result") == "error"
+        assert answer_.error.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+        assert words in answer_.error.message
+    refusal = expect_error(lambda: pulled.infer(infer("tiny_video", video=[b"no video"])))
+    assert refusal.code == "INVALID_ARGUMENT"
+    refusal = expect_error(lambda: pulled.predict(ask("tiny_video", {"video": whole}, top_k=1)))
+    assert (refusal.code, refusal.field) == ("INVALID_ARGUMENT", "options.top_k")
+
+
+def test_command_writes_a_contact_sheet_for_each_video_of_a_folder(server: ServerProcess, tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).write_bytes(video(6, 4))
+    (tmp_path / "notes.txt").write_text("no video")
+    ended = run_preloaded(
+        *("predict", "tiny_video", str(tmp_path), "--threshold", "1", "--json"),
+        *("--draw", str(tmp_path / "out"), "--server", server.target),
+    )
+    assert ended.returncode == 0, ended.stderr
+    lines = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert [line["shots"] for line in lines] == [
+        [{"start_frame": 0, "end_frame": 9, "start_s": 0.0, "end_s": 0.4, "cut_score": None}]
+    ] * 2
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a-shots.png", "b-shots.png"]

@@ -37,6 +37,8 @@ from service.types import (
     Segmentation,
     SegmentedClass,
     Segments,
+    Shot,
+    Shots,
     TensorInstance,
     TextInstance,
     TextPairInstance,
@@ -343,6 +345,16 @@ def test_mask_is_written_with_its_classes() -> None:
     written = result.segmentation
     assert (written.mask, written.image_width, written.image_height) == (b"png", 64, 48)
     assert (written.classes[0].index, written.classes[0].name, written.classes[0].share) == (3, "wall", 0.75)
+
+
+def test_shots_are_written_with_their_times_and_without_a_score_at_the_end_of_the_video() -> None:
+    shots = (Shot(0, 24, 0.0, 1.0, 0.75), Shot(25, 49, 1.0, 2.0))
+    answer = Shots(shots, 50, 2.0, np.array([0.25] * 50, np.float32))
+    (result,) = write_response(InferReply("m", 1, "id", [Prediction({}, answer)], Timing()), False).predictions
+    first, last = result.shots.shots
+    assert (first.start_frame, first.end_frame, first.end.seconds, first.cut_score) == (0, 24, 1, 0.75)
+    assert (last.start.seconds, last.HasField("cut_score")) == (1, False)
+    assert (result.shots.frame_count, result.shots.duration.seconds, len(result.shots.cut_probabilities)) == (50, 2, 50)
 
 
 def test_image_is_written_with_its_size() -> None:
