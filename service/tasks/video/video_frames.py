@@ -51,7 +51,7 @@ class UnreadableVideo(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class VideoStream:
     """An open video, before its frames are decoded."""
 
     container: Any
@@ -94,7 +94,7 @@ class OpenVideo:
         self._data, self._max_pixels = data, max_pixels
         self._container: Any = None
 
-    def __enter__(self) -> Stream:
+    def __enter__(self) -> VideoStream:
         """Reads the header. Raises UnreadableVideo."""
         import av  # takes 0.1 s, and videos alone need it
 
@@ -109,7 +109,7 @@ class OpenVideo:
             container.close()
             raise
 
-    def _stream(self, container: Any) -> Stream:
+    def _stream(self, container: Any) -> VideoStream:
         videos = [one for one in container.streams.video if not one.disposition & _cover()]
         if not videos and not container.streams.audio:
             raise UnreadableVideo("is damaged or truncated: its header names no video")
@@ -130,7 +130,7 @@ class OpenVideo:
         length = float(video.duration * video.time_base) if video.duration and video.time_base else 0.0
         if not length and container.duration and len(container.streams) == 1:
             length = container.duration / 1e6
-        return Stream(container, video, rate if rate > 0 else 25.0, max(0, video.frames), length)
+        return VideoStream(container, video, rate if rate > 0 else 25.0, max(0, video.frames), length)
 
     def __exit__(self, *exception: object) -> None:
         """Closes it."""

@@ -21,6 +21,7 @@ from model_zoo.golden.golden_case import (
     KeypointsExpectation,
     NumberExpectation,
     SegmentationExpectation,
+    ShotsExpectation,
     SpeechExpectation,
     TokensExpectation,
 )
@@ -69,6 +70,7 @@ def test_every_card_has_a_golden_case_of_its_input_kind(card: Card) -> None:
         "time-series-forecasting": ForecastExpectation,
         "text-generation": ContinuationExpectation,
         "voice-activity-detection": SpeechExpectation,
+        "video-segmentation": ShotsExpectation,
     }[card.task]
     assert card.golden
     assert all(type(case.expect) is expected for case in card.golden)

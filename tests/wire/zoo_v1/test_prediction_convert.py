@@ -153,7 +153,7 @@ WRONG: list[tuple[pb.Instance, str, str]] = [
     (
         pb.Instance(),
         "instances[1]",
-        "expected one of image, text, audio, samples, tensors, row, series, record, text_pair, ranking; got none",
+        "expected one of image, text, audio, samples, tensors, row, series, record, text_pair, ranking, video; got none",
     ),
     (tensor("FLOAT", [1], b""), "instances[1].tensors.x.datatype", "got 'FLOAT'"),
     (tensor("BYTES", [1], b""), "instances[1].tensors.x.datatype", "got 'BYTES'"),
