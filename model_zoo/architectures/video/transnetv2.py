@@ -146,8 +146,9 @@ class _ColorHistograms(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """uint8 (B, T, H, W, 3) → (B, T, outputs)."""
-        red, green, blue = (frames.long() >> 5).flatten(2, 3).unbind(3)  # (B, T, H × W) each
-        bins = (red << 6) + (green << 3) + blue
+        levels = torch.div(frames.long(), 32, rounding_mode="floor")  # OpenVINO has no shifts of bits
+        red, green, blue = levels.flatten(2, 3).unbind(3)  # (B, T, H × W) each
+        bins = red * 64 + green * 8 + blue
         counts = torch.zeros(*bins.shape[:2], _COLOURS, dtype=torch.float32, device=frames.device)
         counts = counts.scatter_add(2, bins, torch.ones_like(bins, dtype=torch.float32))
         similar = _beside_neighbours(functional.normalize(counts, dim=2))
