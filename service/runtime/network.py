@@ -66,9 +66,9 @@ class NetworkRuntime:
         self._device = torch.device(device)
         self._staging = Staging(self._device) if self._device.type == "cuda" else None
         # Convolutions of 4-D inputs run faster with channels innermost on every device that torch has kernels for.
-        self._network: torch.nn.Module | None = in_precision(network, precision).to(
-            self._device, memory_format=torch.channels_last
-        )  # type: ignore[call-overload]
+        self._network: torch.nn.Module | None = in_precision(network, precision).to(self._device)
+        if all(parameter.dim() < 5 for parameter in network.parameters()):  # the format has no 5-D weights
+            self._network = self._network.to(memory_format=torch.channels_last)
         self.shared = _shared(network)
 
     @property

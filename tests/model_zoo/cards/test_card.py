@@ -23,6 +23,7 @@ from model_zoo.golden.golden_case import (
     SegmentationExpectation,
     SpeechExpectation,
     TokensExpectation,
+    VolumeExpectation,
 )
 
 CARDS = list(Catalog.from_package())
@@ -62,6 +63,7 @@ def test_every_card_has_a_golden_case_of_its_input_kind(card: Card) -> None:
         "keypoint-detection": KeypointsExpectation,
         "fill-mask": TokensExpectation,
         "image-to-image": ImageExpectation,
+        "image-segmentation-3d": VolumeExpectation,
         "feature-extraction": EmbeddingExpectation,
         "tabular-regression": NumberExpectation,
         "image-tabular-regression": NumberExpectation,
