@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import VolumeRecipe
@@ -136,6 +135,8 @@ def one_solid(mask: NDArray[np.bool_], box: object) -> NDArray[np.bool_]:
 
     Voxels that share a corner are connected; a hole is empty, and no path through faces leads from it to the edge of the box.
     """
+    from scipy import ndimage  # only where volumes are answered: the import takes a part of a server's start
+
     edges = np.asarray(box, np.int64).tolist()
     inside = tuple(slice(start, stop) for start, stop in zip(edges[::2], edges[1::2], strict=True))
     solid = np.zeros_like(mask)
