@@ -32,6 +32,7 @@ from model_zoo.architectures.wrappers import (
     SpeechDetector,
     SubwordModel,
     TabularNetwork,
+    VolumeSegmenter,
     WordClassifier,
 )
 from model_zoo.cards.card import Card
@@ -220,6 +221,10 @@ def _build_base(card: Card) -> Network:
             from model_zoo.architectures.image.rdn import ResidualDenseNetwork
 
             return ImageToImage(ResidualDenseNetwork(**arguments), card.signature.outputs[0].name)
+        case "brain_extractor":
+            from model_zoo.architectures.volume.brain_extractor import BrainExtractor
+
+            return VolumeSegmenter(BrainExtractor(**arguments))
     raise ValueError(f"there is no builder for {card.architecture.builder}")
 
 

@@ -136,6 +136,13 @@ class SeriesInstance:
 
 
 @dataclass(frozen=True, slots=True)
+class VolumeInstance:
+    """A volume as the bytes of a NIfTI-1 file (`.nii`, `.nii.gz`)."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class RecordInstance:
     """Several inputs of one instance, by name (`image`, `row`)."""
 
@@ -155,6 +162,7 @@ Instance = (
     | TensorInstance
     | RowInstance
     | SeriesInstance
+    | VolumeInstance
     | RecordInstance
 )
 
@@ -230,6 +238,8 @@ class Item:
     """The scaling of a series that the task has scaled; None where the tensors are in the caller's units."""
     image_size: tuple[int, int] | None = None
     """Width and height of an image as it was sent, upright, in pixels; None where the row is no raw image."""
+    space: VolumeSpace | None = None
+    """Where the voxels of a volume are; None where the row is no raw volume."""
     labels: tuple[str, ...] = ()
     """Names of the classes of this row alone; empty where the model names them, or where there are none."""
 
@@ -240,6 +250,18 @@ class Units:
 
     centre: NDArray[np.float64]
     scale: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSpace:
+    """The place of a volume in space, by the header of its file."""
+
+    affine: NDArray[np.float64]
+    """`[4, 4]`, from indices of voxels in the file to places."""
+    orientation: NDArray[np.float64]
+    """`[3, 2]`: the axis of space and the direction of each axis of the file, as nibabel writes them."""
+    millimetres: float
+    """Of a unit of the affine."""
 
 
 class RunsOnFeatures(Protocol):
@@ -525,6 +547,32 @@ class TransformedImage:
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentedRegion:
+    """An object in a volume."""
+
+    index: int
+    """Of its voxels in the mask."""
+    name: str
+    voxels: int
+    millilitres: float
+    start: tuple[int, int, int]
+    """The first voxel of its box on each axis of the file."""
+    end: tuple[int, int, int]
+    """One past the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSegmentation:
+    """The objects in a volume."""
+
+    regions: tuple[SegmentedRegion, ...]
+    """Those that were found."""
+    mask: bytes
+    """A NIfTI-1 file (`.nii.gz`), uint8, with the shape and the affine of the input: 0 where no object is."""
+    shape: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class OutputTensors:
     """The outputs of a network whose task has no answer for people: one row of each, by name."""
 
@@ -547,6 +595,7 @@ Answer = (
     | Keypoints
     | Segmentation
     | TransformedImage
+    | VolumeSegmentation
     | OutputTensors
     | Transcript
 )

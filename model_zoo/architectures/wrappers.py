@@ -368,6 +368,19 @@ class ImageToImage(Network):
         return {self.output: self.backbone(**inputs)}
 
 
+class VolumeSegmenter(Network):
+    """A volume → the probability of an object in each voxel. It gives no features."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, volume: Tensor) -> dict[str, Tensor]:
+        """``volume`` (B, 1, X, Y, Z) → ``probabilities`` (B, X, Y, Z), and ``box`` (B, 6), outside of which they are 0."""
+        probabilities, box = self.backbone(volume)
+        return {"probabilities": probabilities, "box": box}
+
+
 def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
     """(B, T, D) and (B, T) → (B, D). A row that is all padding gives zeros, not NaN."""
     weights = mask.unsqueeze(-1).to(tokens.dtype)

@@ -89,6 +89,7 @@ class Architecture(CardPart):
         "subword_classifier",
         "image_filter",
         "rdn",
+        "brain_extractor",
         "onnx",
     ]
     """``onnx``: the graph in the file of the weights, which ONNX Runtime runs; there is no module. ``timm`` and ``transformers``:
@@ -214,7 +215,7 @@ class Card(CardPart):
     """Of a fine-tuned network that predicts a number."""
     forecast: ForecastScale | None = None
     """Of a fine-tuned network that forecasts a series, if enough held-out data gave the intervals."""
-    raw_input: Literal["image", "video", "text", "audio", "row", "series", "record", ""]
+    raw_input: Literal["image", "video", "text", "audio", "row", "series", "record", "volume", ""]
     """Name of the BYTES input, shape [-1, 1], that is accepted instead of the tensors; empty for a model of tensors only."""
     canonical: Literal["raw", "tensors"]
     """The form of input that a metadata request shows first."""
@@ -260,6 +261,8 @@ class Card(CardPart):
             raise ValueError("batching.length_of must name an input of the signature whose axis 1 is -1")
         if self.task == "object-detection" and self.boxes is None:
             raise ValueError("boxes must say how a detector scores its boxes")
+        if missing := sorted(self.weights.parts.keys() - self.source.files.keys()):
+            raise ValueError(f"weights.parts names the role {missing[0]!r}, which source.files does not have")
         if not isinstance(self.source, PypiSource | NpmSource | DebianSource | BundledSource):
             return self
         if not self.golden:

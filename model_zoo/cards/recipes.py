@@ -31,6 +31,7 @@ __all__ = [
     "TensorsRecipe",
     "TextRecipe",
     "Triple",
+    "VolumeRecipe",
     "WholeImageRecipe",
     "WindowDecoding",
 ]
@@ -174,6 +175,20 @@ class VideoRecipe(CardPart):
         if self.stride > self.window or (self.window - self.stride) % 2:
             raise ValueError("stride must be an even number of frames less than window")
         return self
+
+
+class VolumeRecipe(CardPart):
+    """NIfTI-1 file → FP32 (1, x, y, z): its voxels, with axes to the right, to the front and upwards."""
+
+    kind: Literal["volume"]
+    least_side: int = Field(default=16, gt=0)
+    """Least voxels on an axis."""
+    most_voxels: int = Field(gt=0)
+    """A larger volume is refused before it is unpacked."""
+    threshold: float = Field(default=0.5, ge=0, le=1)
+    """Voxels with more than this probability belong to the object."""
+    object_name: str = Field(min_length=1, max_length=100)
+    """What is found."""
 
 
 class TextRecipe(CardPart):
@@ -516,6 +531,7 @@ Recipe = Annotated[
     | ScaledImageRecipe
     | WholeImageRecipe
     | VideoRecipe
+    | VolumeRecipe
     | TextRecipe
     | PromptRecipe
     | AudioRecipe

@@ -287,5 +287,7 @@ class WeightsRecipe(CardPart):
     """Only source names with this prefix are used; the prefix is removed."""
     drop: tuple[str, ...] = ()
     """Names without the prefix that the architecture does not need. An absent name is an error."""
+    parts: dict[Role, str] = Field(default_factory=dict)
+    """Where several files hold the weights: their roles, and what is put before the names of each. The edits come after that."""
     rename: dict[str, str] = Field(default_factory=dict)
     """Source name → name in the architecture. An absent name is an error."""

@@ -86,7 +86,7 @@ def convert(card: Card, contents: Mapping[str, bytes], folder: Path) -> dict[str
     # Files beside the weights that only their reader needs have no use once it has read them.
     spent = card.weights.mapping == "library" or card.weights.format in READ_WHOLE
     for role in contents:
-        if role != "weights" and (not spent or role in SERVED):
+        if role not in ("weights", *card.weights.parts) and (not spent or role in SERVED):
             roles[role] = f"{role}{Path(card.source.files[role].path).suffix}"
             _write_new(card, folder, roles[role], contents[role])
     for role, content in made.items():
@@ -122,6 +122,17 @@ def _write_new(card: Card, folder: Path, name: str, content: bytes) -> None:
 
 
 def _read(card: Card, contents: Mapping[str, bytes]) -> Read:
+    parts = card.weights.parts
+    if not parts:
+        return _read_file(card, contents)
+    state: State = {}
+    for role, prefix in parts.items():
+        found = _read_file(card, {"weights": contents[role]}).state
+        state |= {f"{prefix}{name}": value for name, value in found.items()}
+    return Read(state, {})
+
+
+def _read_file(card: Card, contents: Mapping[str, bytes]) -> Read:
     content = contents["weights"]
     made: Mapping[str, bytes] = {}
     loaded: Any = None

@@ -67,7 +67,8 @@ def state_dict_of(archive: bytes) -> dict[str, torch.Tensor]:
             if len(roots) != 1:
                 raise UnsafeArchive("the archive does not have a single root folder")
             root = roots.pop()
-            if opened.read(f"{root}/byteorder").strip() != b"little":
+            order = f"{root}/byteorder"  # archives of torch before 2.1 do not name it: they are little-endian
+            if order in opened.namelist() and opened.read(order).strip() != b"little":
                 raise UnsafeArchive("the tensors are not little-endian")
             tree = _Reader(opened, root).load()
     except UnsafeArchive:

@@ -38,6 +38,7 @@ __all__ = [
     "TensorsExpectation",
     "TextPair",
     "TokensExpectation",
+    "VolumeExpectation",
     "WrittenExpectation",
     "golden_path",
 ]
@@ -271,6 +272,17 @@ class ImageExpectation(CardPart):
     """Greatest absolute difference of a value, in grey levels."""
 
 
+class VolumeExpectation(CardPart):
+    """The volume of the object that is found in a volume, and its box."""
+
+    millilitres: float = Field(gt=0)
+    tolerance_millilitres: float = Field(gt=0)
+    box: tuple[int, int, int, int, int, int]
+    """The first voxel of each axis, then the one after the last of each."""
+    tolerance_voxels: int = Field(ge=0)
+    """Of each edge of the box."""
+
+
 Expectation = Annotated[
     ClassificationExpectation
     | EmbeddingExpectation
@@ -287,6 +299,7 @@ Expectation = Annotated[
     | SegmentationExpectation
     | ShotsExpectation
     | ImageExpectation
+    | VolumeExpectation
     | TensorsExpectation,
     Field(union_mode="left_to_right"),
 ]

@@ -24,6 +24,7 @@ from model_zoo.golden.golden_case import (
     SpeechExpectation,
     TensorsExpectation,
     TokensExpectation,
+    VolumeExpectation,
     WrittenExpectation,
 )
 
@@ -85,6 +86,11 @@ def _answer(expect: Expectation) -> str:
 def _(expect: ClassificationExpectation) -> str:
     others = f" (or {', '.join(expect.or_labels)})" if expect.or_labels else ""
     return f"{expect.label}{others}, at least {expect.min_score:g}"
+
+
+@_answer.register
+def _(expect: VolumeExpectation) -> str:
+    return f"{expect.millilitres:g} ml"
 
 
 @_answer.register

@@ -96,7 +96,7 @@ def _value(instance: types.Instance) -> Any:
     """An instance as the SDK takes it."""
     if isinstance(instance, types.TextInstance):
         return instance.data.decode()
-    if isinstance(instance, types.ImageInstance | types.AudioInstance | types.VideoInstance):
+    if isinstance(instance, types.ImageInstance | types.AudioInstance | types.VideoInstance | types.VolumeInstance):
         return instance.data
     if isinstance(instance, types.LabelledImageInstance):
         return instance.image

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from model_zoo.cards.card import Card
 
-_SHIPPED = {"image": "cat.jpg", "audio": "speech.flac", "video": "shots.mp4", "record": "cat.jpg"}
+_SHIPPED = {
+    "image": "cat.jpg",
+    "audio": "speech.flac",
+    "video": "shots.mp4",
+    "record": "cat.jpg",
+    "volume": "head.nii.gz",
+}
 """By raw input: a file in the folders `examples` of the repository and `model_zoo/golden` of the package."""
 _PACKAGE, _REPOSITORY = Path(__file__).resolve().parents[2] / "model_zoo" / "golden", Path("examples")
 

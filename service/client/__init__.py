@@ -78,6 +78,7 @@ from service.client.results import (
     Tensors,
     Transcript,
     TransformedImage,
+    VolumeSegmentation,
 )
 from service.client.security import Tls
 from service.client.versions import FineTuned, Lineage, ModelVersion, RolledBack, VersionReport, Versions
@@ -93,6 +94,7 @@ from service.types import (
     SamplesInstance,
     Segment,
     SegmentedClass,
+    SegmentedRegion,
     Shot,
     Timing,
     TokenCandidate,
@@ -157,6 +159,7 @@ __all__ = [
     "Segment",
     "Segmentation",
     "SegmentedClass",
+    "SegmentedRegion",
     "Segments",
     "ServerStatus",
     "ServerUnreachable",
@@ -183,6 +186,7 @@ __all__ = [
     "VersionReport",
     "Versions",
     "Violation",
+    "VolumeSegmentation",
     "WordWeight",
     "ZooClientError",
 ]

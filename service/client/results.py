@@ -24,6 +24,7 @@ from service.types import (
     RankedDocument,
     Segment,
     SegmentedClass,
+    SegmentedRegion,
     Shot,
     Timing,
     TokenCandidate,
@@ -190,6 +191,21 @@ class TransformedImage(Result):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the PNG to a file, in place of one that is there."""
         Path(path).write_bytes(self.image)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class VolumeSegmentation(Result):
+    """The objects in a volume."""
+
+    regions: tuple[SegmentedRegion, ...]
+    """Those that were found; empty where the network finds nothing."""
+    mask: bytes
+    """A NIfTI-1 file (`.nii.gz`), uint8, with the shape and the affine of the input; its voxels are indices of regions."""
+    shape: tuple[int, ...]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the mask to a file (`.nii.gz`), in place of one that is there."""
+        Path(path).write_bytes(self.mask)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -364,6 +380,18 @@ def _outcome(message: pb.PredictionResult, response: pb.PredictResponse, timing:
                 width=made.width,
                 height=made.height,
             )
+        case "volume":
+            volume = message.volume
+            return VolumeSegmentation(
+                model=model,
+                version=version,
+                timing=timing,
+                notes=notes,
+                outputs=outputs,
+                regions=tuple(_region(one) for one in volume.regions),
+                mask=volume.mask,
+                shape=tuple(volume.shape),
+            )
         case "text":
             written = message.text
             return GeneratedText(
@@ -405,6 +433,13 @@ def _detected(message: pb.DetectedObject) -> DetectedObject:
 def _shot(message: pb.Shot) -> Shot:
     score = message.cut_score if message.HasField("cut_score") else None
     return Shot(message.start_frame, message.end_frame, seconds(message.start), seconds(message.end), score)
+
+
+def _region(message: pb.SegmentedRegion) -> SegmentedRegion:
+    x, y, z = (*message.start, 0, 0, 0)[:3]
+    after_x, after_y, after_z = (*message.end, 0, 0, 0)[:3]
+    numbers = (message.index, message.name, message.voxels, message.millilitres)
+    return SegmentedRegion(*numbers, (x, y, z), (after_x, after_y, after_z))
 
 
 def _steps(values: Sequence[float], channels: int) -> NDArray[np.float64]:

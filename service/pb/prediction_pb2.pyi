@@ -84,6 +84,7 @@ class Instance(_message.Message):
     TEXT_PAIR_FIELD_NUMBER: _builtins.int
     RANKING_FIELD_NUMBER: _builtins.int
     VIDEO_FIELD_NUMBER: _builtins.int
+    VOLUME_FIELD_NUMBER: _builtins.int
     image: _builtins.bytes
     """An encoded image: JPEG, PNG or WebP, as read from its file."""
     text: _builtins.str
@@ -92,6 +93,8 @@ class Instance(_message.Message):
     """An encoded sound: WAV, FLAC or OGG, as read from its file."""
     video: _builtins.bytes
     """An encoded video: MP4, MOV, WebM, Matroska, AVI or MPEG-TS, as read from its file."""
+    volume: _builtins.bytes
+    """A volume, such as an MRI of a head: a NIfTI-1 file (.nii, .nii.gz), as read."""
     @_builtins.property
     def samples(self) -> Global___AudioSamples:
         """Decoded sound."""
@@ -134,12 +137,13 @@ class Instance(_message.Message):
         text_pair: Global___TextPair | None = ...,
         ranking: Global___RankingQuery | None = ...,
         video: _builtins.bytes = ...,
+        volume: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "image", b"image", "kind", b"kind", "ranking", b"ranking", "record", b"record", "row", b"row", "samples", b"samples", "series", b"series", "tensors", b"tensors", "text", b"text", "text_pair", b"text_pair", "video", b"video"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "image", b"image", "kind", b"kind", "ranking", b"ranking", "record", b"record", "row", b"row", "samples", b"samples", "series", b"series", "tensors", b"tensors", "text", b"text", "text_pair", b"text_pair", "video", b"video", "volume", b"volume"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "image", b"image", "kind", b"kind", "ranking", b"ranking", "record", b"record", "row", b"row", "samples", b"samples", "series", b"series", "tensors", b"tensors", "text", b"text", "text_pair", b"text_pair", "video", b"video"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "image", b"image", "kind", b"kind", "ranking", b"ranking", "record", b"record", "row", b"row", "samples", b"samples", "series", b"series", "tensors", b"tensors", "text", b"text", "text_pair", b"text_pair", "video", b"video", "volume", b"volume"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["image", "text", "audio", "samples", "tensors", "row", "series", "record", "text_pair", "ranking", "video"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["image", "text", "audio", "samples", "tensors", "row", "series", "record", "text_pair", "ranking", "video", "volume"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -407,6 +411,7 @@ class PredictOptions(_message.Message):
     Object detection: objects that do not exceed it are left out (0.5).
     Shots of a video: a shot ends where the probability of a cut exceeds it (0.5).
     Keypoint detection: points below it are left out (0.3).
+    Segmentation of volumes: voxels that do not exceed it are left out (0.5).
     In 0..1; unset: the model's own default.
     """
     include_tensors: _builtins.bool
@@ -573,6 +578,7 @@ class PredictionResult(_message.Message):
     KEYPOINTS_FIELD_NUMBER: _builtins.int
     TRANSCRIPT_FIELD_NUMBER: _builtins.int
     SHOTS_FIELD_NUMBER: _builtins.int
+    VOLUME_FIELD_NUMBER: _builtins.int
     ATTRIBUTION_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
@@ -645,6 +651,10 @@ class PredictionResult(_message.Message):
         """Shots of a video."""
 
     @_builtins.property
+    def volume(self) -> Global___VolumeSegmentation:
+        """Objects in a volume."""
+
+    @_builtins.property
     def attribution(self) -> Global___Attribution:
         """From which parts of the input the best label follows, where `attribute` asked for it."""
 
@@ -676,15 +686,16 @@ class PredictionResult(_message.Message):
         keypoints: Global___Keypoints | None = ...,
         transcript: Global___Transcript | None = ...,
         shots: Global___Shots | None = ...,
+        volume: Global___VolumeSegmentation | None = ...,
         attribution: Global___Attribution | None = ...,
         outputs: Global___TensorMap | None = ...,
         notes: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "classification", b"classification", "detections", b"detections", "embedding", b"embedding", "entities", b"entities", "error", b"error", "filled_masks", b"filled_masks", "forecast", b"forecast", "image", b"image", "keypoints", b"keypoints", "notes", b"notes", "outputs", b"outputs", "ranking", b"ranking", "regression", b"regression", "result", b"result", "segmentation", b"segmentation", "segments", b"segments", "shots", b"shots", "tensors", b"tensors", "text", b"text", "transcript", b"transcript"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "classification", b"classification", "detections", b"detections", "embedding", b"embedding", "entities", b"entities", "error", b"error", "filled_masks", b"filled_masks", "forecast", b"forecast", "image", b"image", "keypoints", b"keypoints", "notes", b"notes", "outputs", b"outputs", "ranking", b"ranking", "regression", b"regression", "result", b"result", "segmentation", b"segmentation", "segments", b"segments", "shots", b"shots", "tensors", b"tensors", "text", b"text", "transcript", b"transcript", "volume", b"volume"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "classification", b"classification", "detections", b"detections", "embedding", b"embedding", "entities", b"entities", "error", b"error", "filled_masks", b"filled_masks", "forecast", b"forecast", "image", b"image", "keypoints", b"keypoints", "notes", b"notes", "outputs", b"outputs", "ranking", b"ranking", "regression", b"regression", "result", b"result", "segmentation", b"segmentation", "segments", b"segments", "shots", b"shots", "tensors", b"tensors", "text", b"text", "transcript", b"transcript"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "classification", b"classification", "detections", b"detections", "embedding", b"embedding", "entities", b"entities", "error", b"error", "filled_masks", b"filled_masks", "forecast", b"forecast", "image", b"image", "keypoints", b"keypoints", "notes", b"notes", "outputs", b"outputs", "ranking", b"ranking", "regression", b"regression", "result", b"result", "segmentation", b"segmentation", "segments", b"segments", "shots", b"shots", "tensors", b"tensors", "text", b"text", "transcript", b"transcript", "volume", b"volume"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["classification", "embedding", "segments", "tensors", "error", "text", "regression", "forecast", "entities", "filled_masks", "ranking", "detections", "segmentation", "image", "keypoints", "transcript", "shots"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["classification", "embedding", "segments", "tensors", "error", "text", "regression", "forecast", "entities", "filled_masks", "ranking", "detections", "segmentation", "image", "keypoints", "transcript", "shots", "volume"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
@@ -851,6 +862,86 @@ class HeatMap(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HeatMap: _TypeAlias = HeatMap  # noqa: Y015
+
+@_typing.final
+class VolumeSegmentation(_message.Message):
+    """Objects in a volume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REGIONS_FIELD_NUMBER: _builtins.int
+    MASK_FIELD_NUMBER: _builtins.int
+    SHAPE_FIELD_NUMBER: _builtins.int
+    mask: _builtins.bytes
+    """A NIfTI-1 file (.nii.gz), uint8, with the shape and the affine of the input. Its voxels are indices of regions, 0 elsewhere."""
+    @_builtins.property
+    def regions(self) -> _containers.RepeatedCompositeFieldContainer[Global___SegmentedRegion]:
+        """Those that were found; none where the network finds nothing."""
+
+    @_builtins.property
+    def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Voxels on each axis of the file."""
+
+    def __init__(
+        self,
+        *,
+        regions: _abc.Iterable[Global___SegmentedRegion] | None = ...,
+        mask: _builtins.bytes = ...,
+        shape: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mask", b"mask", "regions", b"regions", "shape", b"shape"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VolumeSegmentation: _TypeAlias = VolumeSegmentation  # noqa: Y015
+
+@_typing.final
+class SegmentedRegion(_message.Message):
+    """An object in a volume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    VOXELS_FIELD_NUMBER: _builtins.int
+    MILLILITRES_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """The number of its voxels in the mask, from 1."""
+    name: _builtins.str
+    """What it is."""
+    voxels: _builtins.int
+    """How many voxels it has."""
+    millilitres: _builtins.float
+    """Its volume by the affine of the file."""
+    @_builtins.property
+    def start(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The first voxel of its box on each axis of the file, from 0."""
+
+    @_builtins.property
+    def end(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """One past the last voxel on each axis."""
+
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        name: _builtins.str = ...,
+        voxels: _builtins.int = ...,
+        millilitres: _builtins.float = ...,
+        start: _abc.Iterable[_builtins.int] | None = ...,
+        end: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "index", b"index", "millilitres", b"millilitres", "name", b"name", "start", b"start", "voxels", b"voxels"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SegmentedRegion: _TypeAlias = SegmentedRegion  # noqa: Y015
 
 @_typing.final
 class Embedding(_message.Message):

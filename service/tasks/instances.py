@@ -22,6 +22,7 @@ KINDS = {
     "AudioInstance": "audio",
     "VideoInstance": "video",
     "SamplesInstance": "samples",
+    "VolumeInstance": "volume",
     "RowInstance": "row",
     "SeriesInstance": "series",
     "RecordInstance": "record",

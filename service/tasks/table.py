@@ -24,6 +24,7 @@ from model_zoo.cards.recipes import (
     TensorsRecipe,
     TextRecipe,
     VideoRecipe,
+    VolumeRecipe,
     WholeImageRecipe,
 )
 from model_zoo.materialised import Materialised
@@ -59,6 +60,7 @@ from service.tasks.text.token_classification import EntityAnswers, SpannedTokenI
 from service.tasks.text.token_input import TokenInput
 from service.tasks.text.zero_shot_classification import ZeroShotAnswers
 from service.tasks.video.video_segmentation import VideoSegmentation
+from service.tasks.volume.image_segmentation_3d import ImageSegmentation3d
 
 TaskFactory = Callable[[Card, Sequence[str], Mapping[str, Path]], Task]
 
@@ -73,6 +75,7 @@ TASKS: dict[tuple[str, type], TaskFactory] = {
     ("image-classification", ImageRecipe): partial(ComposedTask, ImageInput, LabelAnswers),
     ("image-feature-extraction", ImageRecipe): partial(ComposedTask, ImageInput, EmbeddingAnswers),
     ("image-segmentation", ImageRecipe): partial(ComposedTask, ImageInput, SegmentationAnswers),
+    ("image-segmentation-3d", VolumeRecipe): ImageSegmentation3d,
     ("image-to-image", WholeImageRecipe): ImageToImage,
     ("keypoint-detection", ImageRecipe): partial(ComposedTask, ImageInput, KeypointAnswers),
     ("object-detection", ImageRecipe): partial(ComposedTask, ImageInput, DetectionAnswers),

@@ -20,7 +20,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from model_zoo.cards.recipes import LabelledImageRecipe, ScaledImageRecipe
+from model_zoo.cards.recipes import LabelledImageRecipe, ScaledImageRecipe, VolumeRecipe
 from model_zoo.versions import Versions
 from service.engine.served_model import ServedModel
 from service.engine.tier_report import TierReport
@@ -120,6 +120,8 @@ class TierManager:
             reason = "it writes token by token, and compilers take networks without loops"
         elif isinstance(served.card.recipe, ScaledImageRecipe):
             reason = "its images differ in height and width, and compiled code varies in one axis at most"
+        elif isinstance(served.card.recipe, VolumeRecipe):
+            reason = "what its second network reads depends on what the first one finds"
         elif isinstance(served.card.recipe, LabelledImageRecipe):
             reason = "each different text of a batch runs once, and compilers need to know how many there are"
         elif served.reference is None:

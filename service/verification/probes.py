@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo.cards.card import Card
-from model_zoo.cards.recipes import AudioRecipe
+from model_zoo.cards.recipes import AudioRecipe, VolumeRecipe
 from model_zoo.cards.signature import RANKED_IDS
 from service.errors import InternalError
 from service.rounding import format_against
@@ -62,6 +62,8 @@ def probe_items(task: Task, golden: Sequence[Item] = ()) -> list[Item]:
         least, most = batching.min_length, batching.max_length
         lengths = {max(least, min(n, most)) for n in (1, 2, *(max(1, int(first * times)) for times in LENGTHS))}
         return [*items, *(_of_length(task.card, items[0], n) for n in sorted(lengths))]
+    if isinstance(task.card.recipe, VolumeRecipe):  # seconds of a CPU each, and a batch has one row
+        return items
     return [*items, *(_mirrored(item) for item in items), *(_shifted(item) for item in items)]
 
 

@@ -15,11 +15,13 @@ from service.client import (
     Keypoints,
     Segmentation,
     SegmentedClass,
+    SegmentedRegion,
     Shot,
     Shots,
     Transcript,
     TranscriptChunk,
     TransformedImage,
+    VolumeSegmentation,
 )
 from service.client.results import read_response
 from service.pb import prediction_pb2 as pb
@@ -100,3 +102,15 @@ def test_image_is_read_and_saved(tmp_path: Path) -> None:
     assert (outcome.image, outcome.width, outcome.height) == (b"png", 64, 48)
     outcome.save(tmp_path / "out.png")
     assert (tmp_path / "out.png").read_bytes() == b"png"
+
+
+def test_regions_of_a_volume_are_read_and_its_mask_is_saved(tmp_path: Path) -> None:
+    region = pb.SegmentedRegion(index=1, name="brain", voxels=240, millilitres=1.92, start=[4, 10, 5], end=[10, 20, 9])
+    message = pb.VolumeSegmentation(regions=[region], mask=b"mask", shape=[40, 48, 44])
+    response = pb.PredictResponse(model="m", version=1, predictions=[pb.PredictionResult(volume=message)])
+    (outcome,) = read_response(response, 1)
+    assert isinstance(outcome, VolumeSegmentation)
+    assert outcome.regions == (SegmentedRegion(1, "brain", 240, 1.92, (4, 10, 5), (10, 20, 9)),)
+    assert (outcome.mask, outcome.shape) == (b"mask", (40, 48, 44))
+    outcome.save(tmp_path / "mask.nii.gz")
+    assert (tmp_path / "mask.nii.gz").read_bytes() == b"mask"

@@ -13,6 +13,7 @@ from service.cli.inputs.input_source import InputSource, UnreadableInput
 
 PICTURES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp"})
 TABLES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"})
+VOLUMES = frozenset({".nii", ".nii.gz"})
 TEXTS = frozenset({".txt", ".text", ".md"})
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 _SUFFIXES_BY_INPUT = {
@@ -20,6 +21,7 @@ _SUFFIXES_BY_INPUT = {
     "audio": frozenset({".wav", ".flac", ".ogg", ".oga", ".opus"}),
     "video": frozenset({".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".ts"}),
     "text": TEXTS,
+    "volume": VOLUMES,
 }
 """Suffixes of the files that a folder is searched for. A file that is named itself may have any."""
 _KNOWN_SUFFIXES = (
@@ -46,7 +48,9 @@ def file_sources(argument: str, raw_input: str) -> Iterator[InputSource]:
         if not found:
             refuse_url(argument)
             if raw_input in _SUFFIXES_BY_INPUT:
-                kind = {"image": "pictures", "video": "videos"}.get(raw_input, "recordings")
+                kind = {"image": "pictures", "video": "videos", "volume": "volumes (.nii, .nii.gz)"}.get(
+                    raw_input, "recordings"
+                )
                 raise UnreadableInput(f"no such file or directory, and the model takes files of {kind}")
         yield InputSource(argument, path)
 
@@ -60,7 +64,7 @@ def folder_sources(folder: Path, raw_input: str, display_name: str) -> Iterator[
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in suffixes:
+            if not name.startswith(".") and name.lower().endswith(tuple(suffixes)):
                 found = True
                 path = Path(parent) / name
                 yield InputSource(str(Path(display_name) / path.relative_to(folder)), path)

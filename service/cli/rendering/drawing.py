@@ -1,5 +1,5 @@
-"""Copies of pictures with the boxes, masks or points that were found in them, pictures that a network made, and contact sheets of
-videos, for `zoo predict --draw`.
+"""Copies of pictures with the boxes, masks or points that were found in them, pictures that a network made, contact sheets of
+videos, and slices of volumes, for `zoo predict --draw`.
 
 Existing files are never changed: a copy gets the first free name, and appears whole or not at all.
 """
@@ -24,6 +24,7 @@ from service.client import (
     Segmentation,
     Shots,
     TransformedImage,
+    VolumeSegmentation,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +32,14 @@ if TYPE_CHECKING:
 
     from service.client import Box, Outcome
 
-DRAWN_TASKS = ("image-segmentation", "image-to-image", "keypoint-detection", "object-detection", "video-segmentation")
+DRAWN_TASKS = (
+    "image-segmentation",
+    "image-segmentation-3d",
+    "image-to-image",
+    "keypoint-detection",
+    "object-detection",
+    "video-segmentation",
+)
 """Tasks whose answers can be drawn."""
 
 ATTRIBUTED_TASK = "image-classification"
@@ -85,6 +93,8 @@ class Drawing:
             return self._finished(f"{_stem(name)}-{outcome.model}", outcome.image)
         if isinstance(outcome, Shots):
             return self._saved(f"{_stem(name)}-shots", _sheet(name, picture, outcome))
+        if isinstance(outcome, VolumeSegmentation):
+            return self._slices(name, picture, outcome)
         if isinstance(outcome, Classification) and (outcome.attribution is not None or not outcome.labels):
             return self._heat_map(name, picture, outcome)
         if not isinstance(outcome, Detections | Keypoints | Segmentation):
@@ -110,27 +120,42 @@ class Drawing:
             raise CannotDraw(f"{name} is not the picture that was sent: it has {image.width} × {image.height} pixels")
         return self._saved(f"{_stem(name)}-attribution", with_heat_map(image, area))
 
+    def _slices(self, name: str, volume: Path | bytes, outcome: VolumeSegmentation) -> Path:
+        """Three slices with the outline of the mask; the mask is written beside them."""
+        from service.cli.rendering.volume_slices import sliced
+
+        try:
+            picture = sliced(volume, outcome.mask)
+        except ModuleNotFoundError:
+            reason = "--draw needs the package 'nibabel' for volumes, which the extra `server` of zoo-serving brings"
+            raise CannotDraw(reason) from None
+        except Exception as error:  # readers raise nearly any exception
+            raise CannotDraw(f"a volume cannot be read again ({type(error).__name__})") from None
+        stem = _stem(name).removesuffix(".nii")
+        self._finished(f"{stem}-mask", outcome.mask, ".nii.gz")
+        return self._saved(f"{stem}-drawn", picture)
+
     def _saved(self, stem: str, image: Image.Image) -> Path:
         encoded = io.BytesIO()
         image.save(encoded, "PNG")
         return self._finished(stem, encoded.getvalue())
 
-    def _finished(self, stem: str, content: bytes) -> Path:
+    def _finished(self, stem: str, content: bytes, suffix: str = ".png") -> Path:
         """The path of a new file with this content. Raises CannotDraw."""
         try:
-            path = self._written(stem, content)
+            path = self._written(stem, content, suffix)
         except OSError as error:
             raise CannotDraw(f"the folder {self._folder} cannot be written: {_why(error)}") from None
         self.count += 1
         return path
 
-    def _written(self, stem: str, content: bytes) -> Path:
+    def _written(self, stem: str, content: bytes, suffix: str) -> Path:
         """A new file with this content, under the first free name."""
         staged = self._folder / f".{uuid.uuid4().hex}"
         try:
             staged.write_bytes(content)
             for number in range(1, MOST_COPIES + 1):
-                path = self._folder / (f"{stem}.png" if number == 1 else f"{stem}-{number}.png")
+                path = self._folder / (f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}")
                 try:
                     os.link(staged, path)  # fails where there is such a file
                 except FileExistsError:

@@ -36,11 +36,13 @@ from service.client import (
     Regression,
     Result,
     Segmentation,
+    SegmentedRegion,
     Segments,
     Shots,
     Tensors,
     Transcript,
     TransformedImage,
+    VolumeSegmentation,
 )
 
 if TYPE_CHECKING:
@@ -118,6 +120,10 @@ def as_json(name: str, outcome: Outcome, timing: bool) -> dict[str, Any]:
         case TransformedImage():
             line["image"] = {"width": outcome.width, "height": outcome.height}
             line["image_png"] = base64.b64encode(outcome.image).decode()
+        case VolumeSegmentation():
+            line["regions"] = [asdict(one) for one in outcome.regions]
+            line["shape"] = list(outcome.shape)
+            line["mask_nifti"] = base64.b64encode(outcome.mask).decode()
         case Tensors():
             line["tensors"] = {key: array.tolist() for key, array in outcome.tensors.items()}
     line["notes"] = dict(outcome.notes)
@@ -238,6 +244,10 @@ def _answer_lines(outcome: Outcome) -> list[tuple[Text, float | None]]:
             return [(Text(f"{escaped(one.name)} on {one.share:.1%} of the image"), None) for one in outcome.classes]
         case TransformedImage():
             return [(Text(f"an image of {outcome.width} × {outcome.height} pixels; --draw DIR saves it"), None)]
+        case VolumeSegmentation(regions=()):
+            return [(Text("nothing was found", style="dim"), None)]
+        case VolumeSegmentation():
+            return [(Text(_region(one)), None) for one in outcome.regions]
         case Tensors():
             shapes = [(key, f"{array.dtype} {list(array.shape)}") for key, array in outcome.tensors.items()]
             return [(Text(escaped(f"{key} {shape}")), None) for key, shape in shapes]
@@ -248,6 +258,12 @@ def _answer_lines(outcome: Outcome) -> list[tuple[Text, float | None]]:
 def _box(box: Box) -> str:
     """The corners of a box in whole pixels."""
     return f"({box.xmin:.0f}, {box.ymin:.0f}) to ({box.xmax:.0f}, {box.ymax:.0f})"
+
+
+def _region(region: SegmentedRegion) -> str:
+    """The volume of an object and its box in voxels."""
+    edges = (f"{start} to {end - 1}" for start, end in zip(region.start, region.end, strict=True))
+    return f"{escaped(region.name)} of {region.millilitres:,.1f} ml, in the voxels {', '.join(edges)}"
 
 
 def format_interval(value: float, lower: float | None, upper: float | None) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from service.cli.local_catalog import LocalModel
     from service.client import ModelInfo, TableColumn
 
-FILES = ("image", "audio", "video", "record")
+FILES = ("image", "audio", "video", "volume", "record")
 """Raw inputs that a file holds, or a part of them."""
 OPTIONS: dict[str, dict[str, Any]] = {
     "text-generation": {"max_new_tokens": 20},
@@ -92,7 +92,7 @@ def _argument(shown: _Shown) -> tuple[str, str]:
     """What stands before the command, and its argument."""
     model = shown.model
     match model.raw_input:
-        case "image" | "audio" | "video":
+        case "image" | "audio" | "video" | "volume":
             return "", shlex.quote(shown.path)
         case "text" if model.task == "text-ranking":
             return "", f"--query {shlex.quote(QUERY)} {shlex.quote(TEXT)}"
@@ -141,7 +141,7 @@ def _python(shown: _Shown, server: str) -> str:
     options = "".join(f", {name}={value!r}" for name, value in _options(model).items())
     lines = ["from service.client import Client", "", f"with Client({server!r}) as zoo:"]
     match model.raw_input:
-        case "image" | "audio" | "video":
+        case "image" | "audio" | "video" | "volume":
             value = f"Path({shown.path!r})"
         case "text" if model.task == "text-ranking":
             value = repr({"query": QUERY, "documents": [TEXT]})
@@ -169,7 +169,7 @@ def _grpcurl(shown: _Shown, server: str, tls: bool) -> str:
     files: list[str] = []
     instance: dict[str, Any]
     match model.raw_input:
-        case "image" | "audio" | "video":
+        case "image" | "audio" | "video" | "volume":
             files = [shown.path]
             instance = {model.raw_input: _CONTENT}
         case "text" if model.task == "text-ranking":
@@ -206,7 +206,7 @@ def _tritonclient(shown: _Shown, server: str, tls: bool) -> str:
     model = shown.model
     lines = ["import numpy as np", "import tritonclient.grpc as triton", ""]
     match model.raw_input:
-        case "image" | "audio" | "video":
+        case "image" | "audio" | "video" | "volume":
             value = f"Path({shown.path!r}).read_bytes()"
         case "text":
             value = f"{shown.text!r}.encode()"

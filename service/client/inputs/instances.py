@@ -22,7 +22,7 @@ _MEDIA = frozenset(
     ["bmp", "flac", "gif", "heic", "jpeg", "jpg", "m4a", "mp3", "ogg", "opus", "png", "tif", "tiff", "wav", "webp"]
 ) | {"avi", "m4v", "mkv", "mov", "mp4", "webm"}
 """Endings of names of files with photos, sounds and videos."""
-_MEDIA_INPUTS = {"image": "a photo", "audio": "a sound", "video": "a video"}
+_MEDIA_INPUTS = {"image": "a photo", "audio": "a sound", "video": "a video", "volume": "a volume"}
 """Raw inputs that are files of media, in words."""
 _LONGEST_NAME = 1024
 RANKING = frozenset({"query", "documents"})
@@ -66,7 +66,7 @@ def may_name_media(text: str) -> bool:
 
 
 def check_takes_text(text: str, model: ModelInfo) -> None:
-    """Raises BadInput for a text that came in place of a photo, a sound or a video."""
+    """Raises BadInput for a text that came in place of a photo, a sound, a video or a volume."""
     kind = _MEDIA_INPUTS.get(model.raw_input)
     if kind is not None:
         raise BadInput(f"model {model.name!r} takes {kind}, and a text came; {_give(text)}")
@@ -132,6 +132,8 @@ def encoded_instance(data: bytes, model: ModelInfo) -> pb.Instance:
             return pb.Instance(audio=data)
         case "video":
             return pb.Instance(video=data)
+        case "volume":
+            return pb.Instance(volume=data)
         case "text":
             try:
                 return pb.Instance(text=data.decode("utf-8-sig"))

@@ -17,6 +17,7 @@ from service.types import (
     TextInstance,
     TextPairInstance,
     VideoInstance,
+    VolumeInstance,
 )
 from service.wire.structured import JSON_INPUTS, parse_elements
 
@@ -27,6 +28,7 @@ RAW_INSTANCE: Mapping[str, Callable[[bytes], Instance]] = {
     "text": TextInstance,
     "audio": AudioInstance,
     "video": VideoInstance,
+    "volume": VolumeInstance,
 }
 
 MOST_AXES_SHOWN = 16

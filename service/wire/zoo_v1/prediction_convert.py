@@ -49,6 +49,8 @@ from service.types import (
     Transcript,
     TransformedImage,
     VideoInstance,
+    VolumeInstance,
+    VolumeSegmentation,
 )
 from service.wire.status import status_of
 from service.wire.structured import check_rows, read_record, read_row, read_series
@@ -129,6 +131,8 @@ def _read_instance(instance: pb.Instance, path: str) -> Instance:
             return TextPairInstance(instance.text_pair.text.encode(), instance.text_pair.text_pair.encode())
         case "ranking":
             return _read_ranking(instance.ranking)
+        case "volume":
+            return VolumeInstance(instance.volume)
         case "audio":
             return AudioInstance(instance.audio)
         case "samples":
@@ -149,7 +153,8 @@ def _read_instance(instance: pb.Instance, path: str) -> Instance:
             return read_record(instance.record, f"{path}.record", _read_instance)
     raise InvalidInput(
         path,
-        "expected one of image, text, audio, samples, tensors, row, series, record, text_pair, ranking, video; got none",
+        "expected one of image, text, audio, samples, tensors, row, series, record, text_pair, ranking, video, volume; "
+        "got none",
     )
 
 
@@ -333,6 +338,21 @@ def _write_image(answer: TransformedImage, result: pb.PredictionResult) -> None:
     message.image, message.width, message.height = answer.image, answer.width, answer.height
 
 
+def _write_volume(answer: VolumeSegmentation, result: pb.PredictionResult) -> None:
+    message = result.volume
+    message.mask = answer.mask
+    message.shape.extend(answer.shape)
+    for one in answer.regions:
+        message.regions.add(
+            index=one.index,
+            name=one.name,
+            voxels=one.voxels,
+            millilitres=one.millilitres,
+            start=one.start,
+            end=one.end,
+        )
+
+
 _WRITERS: dict[type[Answer], Callable[[Any, pb.PredictionResult], None]] = {
     Classification: _write_classification,
     Embedding: _write_embedding,
@@ -350,6 +370,7 @@ _WRITERS: dict[type[Answer], Callable[[Any, pb.PredictionResult], None]] = {
     OutputTensors: _write_outputs,
     Segmentation: _write_segmentation,
     TransformedImage: _write_image,
+    VolumeSegmentation: _write_volume,
 }
 
 _DATATYPES = {dtype: name for name, dtype in DTYPES.items()}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 from pathlib import Path
+from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
 
+from model_zoo.golden.golden_case import golden_path
 from service.cli.rendering.drawing import CannotDraw, Drawing, colour_of
 from service.client import (
     Box,
@@ -19,7 +23,9 @@ from service.client import (
     PredictionError,
     Segmentation,
     SegmentedClass,
+    SegmentedRegion,
     TransformedImage,
+    VolumeSegmentation,
 )
 from service.types import Timing
 
@@ -141,3 +147,26 @@ def test_image_of_an_answer_is_written_as_it_is_under_the_name_of_the_model(tmp_
         assert drawing.draw("in/photo.jpg", b"not read", answer) == tmp_path / "out" / name
         assert (tmp_path / "out" / name).read_bytes() == b"png"
     assert drawing.count == 2
+
+
+def test_slices_of_a_volume_show_the_outline_of_its_mask(tmp_path: Path) -> None:
+    head = golden_path("head.nii.gz")
+    image: Any = nibabel.load(head)  # type: ignore[no-untyped-call]
+    inside = np.zeros(image.shape, np.uint8)
+    inside[10:30, 10:30, 10:30] = 1
+    mask: Any = nibabel.Nifti1Image(inside, image.affine)  # type: ignore[no-untyped-call]
+    region = SegmentedRegion(1, "brain", 8000, 512.0, (10, 10, 10), (30, 30, 30))
+    answer = VolumeSegmentation(
+        model="m", version=1, timing=Timing(), regions=(region,), mask=gzip.compress(mask.to_bytes()), shape=image.shape
+    )
+    drawing = Drawing(tmp_path / "out")
+    drawn = drawing.draw("in/head.nii.gz", head, answer)
+    assert drawn == tmp_path / "out" / "head-drawn.png"
+    assert (tmp_path / "out" / "head-mask.nii.gz").read_bytes() == answer.mask
+    with Image.open(drawn) as picture:
+        shown = np.asarray(picture).astype(int)
+    red = (shown[..., 0] - shown[..., 1]) > 100
+    side = round(20 * 320 / 48)
+    assert abs(int(red.sum()) - 3 * 4 * side) < 60  # three squares
+    with pytest.raises(CannotDraw, match="cannot be read again"):
+        drawing.draw("head.nii.gz", b"other bytes", answer)

@@ -24,6 +24,7 @@ from model_zoo.golden.golden_case import (
     ShotsExpectation,
     SpeechExpectation,
     TokensExpectation,
+    VolumeExpectation,
 )
 
 CARDS = list(Catalog.from_package())
@@ -63,6 +64,7 @@ def test_every_card_has_a_golden_case_of_its_input_kind(card: Card) -> None:
         "keypoint-detection": KeypointsExpectation,
         "fill-mask": TokensExpectation,
         "image-to-image": ImageExpectation,
+        "image-segmentation-3d": VolumeExpectation,
         "feature-extraction": EmbeddingExpectation,
         "tabular-regression": NumberExpectation,
         "image-tabular-regression": NumberExpectation,

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file, save
 
 from model_zoo.cards.card import Card
+from model_zoo.cards.weight_source import WeightsRecipe
 from model_zoo.catalog import Catalog
 from model_zoo.errors import ConversionFailed
 from model_zoo.formats.convert import convert
@@ -39,6 +41,24 @@ def test_convert_edits_names_and_keeps_values(tiny_state: State, tmp_path: Path)
     source |= {"net.unused": torch.ones(3), "other.weight": torch.ones(3)}
     edits = {"prefix": "net.", "drop": ["unused"], "rename": {"score": "head.weight"}}
     assert same(converted(source, tmp_path / "out", **edits), tiny_state)
+
+
+def test_weights_in_several_files_are_joined_under_their_prefixes(tiny_state: State, tmp_path: Path) -> None:
+    halves: tuple[State, State] = ({}, {})
+    for i, (name, value) in enumerate(tiny_state.items()):
+        halves[i % 2][name] = value
+    contents = dict(zip(("weights", "second"), map(save, halves), strict=True))
+    recipe: dict[str, Any] = {"format": "safetensors", "mapping": "by_name", "parts": {"weights": "a.", "second": "b."}}
+    recipe["rename"] = {f"{part}.{name}": name for part, half in zip("ab", halves, strict=True) for name in half}
+    card = make_card(b"wheel", contents["weights"])
+    files = dict.fromkeys(contents, card.source.files["weights"])
+    source = card.source.model_copy(update={"files": files})
+    joined = card.model_copy(update={"source": source, "weights": WeightsRecipe.model_validate(recipe)})
+    roles = convert(joined, contents, tmp_path)
+    assert same(load_file(tmp_path / "model.safetensors"), tiny_state)
+    assert [*roles] == ["weights"]
+    with pytest.raises(ValidationError, match="names the role 'second'"):
+        make_card(b"wheel", contents["weights"], weights=recipe)
 
 
 def test_key_order_mapping_ignores_names(tiny_state: State, tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ import pytest
 from model_zoo.formats.torchscript import UnsafeArchive, state_dict_of
 
 
-def archive(pickled: bytes, storages: dict[str, bytes] | None = None, byteorder: bytes = b"little") -> bytes:
+def archive(pickled: bytes, storages: dict[str, bytes] | None = None, byteorder: bytes | None = b"little") -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as made:
         made.writestr("net/data.pkl", pickled)
-        made.writestr("net/byteorder", byteorder)
+        if byteorder is not None:
+            made.writestr("net/byteorder", byteorder)
         made.writestr("net/code/__torch__.py", "this is not even Python")
         for key, content in (storages or {}).items():
             made.writestr(f"net/data/{key}", content)
@@ -60,6 +61,11 @@ def test_pickle_with_other_globals_is_rejected(pickled: bytes, message: str) -> 
 def test_tensor_beyond_its_storage_is_rejected(claimed: int, size: int) -> None:
     with pytest.raises(UnsafeArchive, match=r"size it claims|out of bounds"):
         state_dict_of(archive(weight(claimed, size), {"0": b"\x00" * 8}))
+
+
+def test_archive_from_before_torch_named_the_byte_order_is_read() -> None:
+    named, unnamed = (state_dict_of(archive(weight(2, 2), {"0": bytes(8)}, order)) for order in (b"little", None))
+    assert {name: value.tolist() for name, value in named.items()} == {n: v.tolist() for n, v in unnamed.items()} != {}
 
 
 def test_file_that_is_not_an_archive_is_rejected() -> None:

@@ -36,6 +36,7 @@ from service.types import (
     Segment,
     Segmentation,
     SegmentedClass,
+    SegmentedRegion,
     Segments,
     Shot,
     Shots,
@@ -47,6 +48,8 @@ from service.types import (
     Transcript,
     TranscriptChunk,
     TransformedImage,
+    VolumeInstance,
+    VolumeSegmentation,
 )
 from service.wire.zoo_v1.prediction_convert import LONGEST_REQUEST_ID, read_request, write_response
 
@@ -153,7 +156,7 @@ WRONG: list[tuple[pb.Instance, str, str]] = [
     (
         pb.Instance(),
         "instances[1]",
-        "expected one of image, text, audio, samples, tensors, row, series, record, text_pair, ranking, video; got none",
+        "expected one of image, text, audio, samples, tensors, row, series, record, text_pair, ranking, video, volume; got none",
     ),
     (tensor("FLOAT", [1], b""), "instances[1].tensors.x.datatype", "got 'FLOAT'"),
     (tensor("BYTES", [1], b""), "instances[1].tensors.x.datatype", "got 'BYTES'"),
@@ -362,6 +365,17 @@ def test_image_is_written_with_its_size() -> None:
     (result,) = write_response(InferReply("m", 1, "id", [Prediction({}, answer)], Timing()), False).predictions
     assert result.WhichOneof("result") == "image"
     assert (result.image.image, result.image.width, result.image.height) == (b"png", 64, 48)
+
+
+def test_volume_is_read_as_it_came_and_its_regions_are_written() -> None:
+    assert read(pb.Instance(volume=b"nifti")).instances == [VolumeInstance(b"nifti")]
+    region = SegmentedRegion(1, "brain", 240, 1.92, (4, 10, 5), (10, 20, 9))
+    answer = VolumeSegmentation((region,), b"mask", (40, 48, 44))
+    (result,) = write_response(InferReply("m", 1, "id", [Prediction({}, answer)], Timing()), False).predictions
+    written = result.volume.regions[0]
+    assert (written.index, written.name, written.voxels, written.millilitres) == (1, "brain", 240, 1.92)
+    assert (list(written.start), list(written.end)) == ([4, 10, 5], [10, 20, 9])
+    assert (result.volume.mask, list(result.volume.shape)) == (b"mask", [40, 48, 44])
 
 
 def test_kernel_is_read_where_it_is_set() -> None:
