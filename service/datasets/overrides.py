@@ -18,6 +18,7 @@ CLASSIFICATION = {
     DatasetKind.TEXT: "text-classification",
     DatasetKind.TABLE: "tabular-classification",
     DatasetKind.SPANS: "token-classification",
+    DatasetKind.BOXES: "object-detection",
 }
 
 REGRESSION = {

@@ -46,6 +46,8 @@ class _DatasetKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DatasetKi
     """Plain text, to learn the language of: one text file, or a zip or tar of them."""
     DATASET_KIND_SPANS: _DatasetKind.ValueType  # 40
     """Texts with labelled spans: words with BIO tags, one a line (.conll, .bio, .iob), or JSONL with lists of start, end and label."""
+    DATASET_KIND_BOXES: _DatasetKind.ValueType  # 41
+    """Pictures with boxes around their objects, in a zip or tar: COCO's JSON, or YOLO's folders `images` and `labels` with a data.yaml."""
 
 class DatasetKind(_DatasetKind, metaclass=_DatasetKindEnumTypeWrapper):
     """── datasets ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -71,6 +73,8 @@ DATASET_KIND_PLAIN_TEXT: DatasetKind.ValueType  # 7
 """Plain text, to learn the language of: one text file, or a zip or tar of them."""
 DATASET_KIND_SPANS: DatasetKind.ValueType  # 40
 """Texts with labelled spans: words with BIO tags, one a line (.conll, .bio, .iob), or JSONL with lists of start, end and label."""
+DATASET_KIND_BOXES: DatasetKind.ValueType  # 41
+"""Pictures with boxes around their objects, in a zip or tar: COCO's JSON, or YOLO's folders `images` and `labels` with a data.yaml."""
 Global___DatasetKind: _TypeAlias = DatasetKind  # noqa: Y015
 
 class _DatasetState:

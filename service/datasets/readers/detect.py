@@ -112,6 +112,7 @@ def _of_files(
     limits: DatasetLimits,
     overrides: Overrides = NO_OVERRIDES,
 ) -> Reader:
+    from service.datasets.readers.boxes.find_boxes import find_boxes
     from service.datasets.readers.detect_media import (
         infer_from_folders,
         media_reader,
@@ -121,6 +122,8 @@ def _of_files(
     )
 
     kind = overrides.kind_of(kind, tuple(DatasetKind))
+    if kind in (None, DatasetKind.BOXES) and (boxes := find_boxes(files, kind, columns, limits, overrides.infer)):
+        return with_unused_files(*boxes, "picture with boxes", system_files)
     if kind in (None, *MEDIA) and (files.images or files.audio):
         return media_reader(files, system_files, kind, columns, limits, overrides)
     words = [path for path in files.others if path.suffix.lower() in CONLL_SUFFIXES]

@@ -6,6 +6,7 @@ to validate.
 Columns: `label`, `labels` (a list), `number` (one of the three), `split`, `digest`, `origin`, and by kind
 
     file      images and sounds: path below `files/`
+    boxes     of images: structs of `label`, `xmin`, `ymin`, `xmax` and `ymax`, which are shares of the upright image
     text      texts and plain text
     text_pair the second texts of pairs
     spans     of texts: structs of `start`, `end` and `label`, in order
@@ -37,6 +38,7 @@ INPUTS = {
     DatasetKind.SERIES: ("values",),
     DatasetKind.PLAIN_TEXT: ("text",),
     DatasetKind.SPANS: ("text", "spans"),
+    DatasetKind.BOXES: ("file", "boxes"),
 }
 _TEXT, _NUMBER = {"dtype": "string", "_type": "Value"}, {"dtype": "float64", "_type": "Value"}
 _WHOLE = {"dtype": "int64", "_type": "Value"}
@@ -109,6 +111,10 @@ def _features(shape: ReaderSchema) -> dict[str, Any]:
         "text_pair": _TEXT,
         "row": {name: _NUMBER if kind == "number" else _TEXT for name, kind in shape.row_columns},
         "spans": {"feature": {"start": _WHOLE, "end": _WHOLE, "label": _TEXT}, "_type": "List"},
+        "boxes": {
+            "feature": {"label": _TEXT, **dict.fromkeys(("xmin", "ymin", "xmax", "ymax"), _NUMBER)},
+            "_type": "List",
+        },
         "values": {"feature": _NUMBER, "_type": "List"},
     }
     inputs = (*INPUTS[shape.kind], *(("text_pair",) if shape.columns.text_pair else ()))
@@ -117,7 +123,7 @@ def _features(shape: ReaderSchema) -> dict[str, Any]:
         "label": _TEXT,
         **(
             {"labels": {"feature": _TEXT, "_type": "List"}}
-            if shape.target in (TargetKind.CLASSES, TargetKind.SPANS)
+            if shape.target in (TargetKind.CLASSES, TargetKind.SPANS, TargetKind.BOXES)
             else {}
         ),
         "number": _NUMBER,
