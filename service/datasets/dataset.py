@@ -194,8 +194,8 @@ class Example:
 
     instance: Instance
     target: Target
-    """Index into `labels`, or several, ascending; the spans of a text in their order; the boxes of a picture; or the number to learn; None for series and
-    plain text, which are their own targets."""
+    """Index into `labels`, or several, ascending; the spans of a text in their order; the boxes of a picture; or the number
+    to learn; None for series and plain text, which are their own targets."""
     split: str
     """`train`, `validation`, `test`, or empty if the data do not say."""
     digest: str

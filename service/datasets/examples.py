@@ -33,8 +33,8 @@ class Outline:
     """The targets, splits and digests of all examples, for splits and metrics; building it reads no image or sound."""
 
     targets: NDArray[np.float64]
-    """Index of the class or the number, `[n]`; NaN for series and plain text. Of several classes, or labels of spans or boxes, 1 for
-    each of them and 0 for the others, `[n, classes]`."""
+    """Index of the class or the number, `[n]`; NaN for series and plain text. Of several classes, or labels of spans or boxes, 1
+    for each of them and 0 for the others, `[n, classes]`."""
     splits: tuple[str, ...]
     digests: tuple[str, ...]
 

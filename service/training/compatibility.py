@@ -12,7 +12,7 @@ from service.datasets.dataset import DatasetInfo, DatasetKind
 from service.datasets.overrides import CLASSIFICATION, REGRESSION, UNLABELLED
 from service.errors import InvalidInput
 from service.training.hyperparameters import resolve
-from service.training.job_spec import JobSpec, Method
+from service.training.job_spec import OBJECT_DETECTION, JobSpec, Method
 
 RECIPE_KINDS: dict[DatasetKind, tuple[str, ...]] = {
     DatasetKind.IMAGE_FOLDER: ("image",),
@@ -23,6 +23,7 @@ RECIPE_KINDS: dict[DatasetKind, tuple[str, ...]] = {
     DatasetKind.SERIES: ("series",),
     DatasetKind.PLAIN_TEXT: ("characters",),
     DatasetKind.SPANS: ("text",),
+    DatasetKind.BOXES: ("image",),
 }
 """By kind of data set: the kinds of recipe that a base must have to read it."""
 
@@ -35,6 +36,7 @@ DATA_NAMES = {
     DatasetKind.SERIES: "series",
     DatasetKind.PLAIN_TEXT: "plain text",
     DatasetKind.SPANS: "texts with labelled spans",
+    DatasetKind.BOXES: "pictures with boxes",
 }
 """For errors, by kind of data set."""
 
@@ -54,6 +56,9 @@ WITHOUT_FEATURES = frozenset(
     {"automatic-speech-recognition", "fill-mask", "image-segmentation", "keypoint-detection", "object-detection"}
 )
 """Tasks whose networks give no vector for a whole input."""
+
+DETECTORS = frozenset({"nanodet"})
+"""Builders of networks that learn boxes, and nothing else."""
 
 TOKEN_ENCODERS = frozenset({"AutoModel", "AutoModelForSequenceClassification", "AutoModelForTokenClassification"})
 """Automatic classes of transformers whose networks give a vector for each token of a text."""
@@ -95,6 +100,8 @@ def check_before_upload(base: Card, spec: JobSpec, kinds: Sequence[DatasetKind] 
     """
     _check_base(base, *kinds)
     readable = [kind for kind in kinds or RECIPE_KINDS if base.recipe.kind in RECIPE_KINDS[kind]]
+    boxes = base.architecture.builder in DETECTORS
+    readable = [kind for kind in readable if (kind is DatasetKind.BOXES) == boxes]
     by_kind = (CLASSIFICATION, REGRESSION, UNLABELLED)
     possible = list(dict.fromkeys(task_of[kind] for task_of in by_kind for kind in readable if kind in task_of))
     if spec.task and spec.task not in possible:
@@ -124,6 +131,15 @@ def _check_base(base: Card, *kinds: DatasetKind) -> None:
             f"{base.name!r} cannot be fine-tuned: it has learned pictures with columns of its own; "
             "a model of pictures, such as 'fashion_cnn', learns them with any columns",
         )
+    if base.architecture.builder in DETECTORS:
+        if kinds and DatasetKind.BOXES not in kinds:
+            data = " or ".join(DATA_NAMES[kind] for kind in kinds)
+            raise InvalidInput(
+                "spec.base", f"{base.name!r} learns from pictures with boxes, and the data set holds {data}"
+            )
+        return
+    if kinds == (DatasetKind.BOXES,):
+        raise InvalidInput("spec.base", f"{base.name!r} does not learn boxes; use 'nanodet', which does")
     inputs = INPUT_NAMES.get(base.recipe.kind)
     if inputs is None or base.task in WITHOUT_FEATURES:
         hint = ENCODER_HINT if base.task == "automatic-speech-recognition" else ""
@@ -167,7 +183,7 @@ def _choose_task(dataset: DatasetInfo, requested: str) -> str:
         raise InvalidInput(
             "spec.dataset_id", f"for {DATA_NAMES[dataset.kind]} the target must be a number, and it is a class"
         )
-    if dataset.labels and len(dataset.labels) < 2 and dataset.kind is not DatasetKind.SPANS:
+    if dataset.labels and len(dataset.labels) < 2 and dataset.kind not in (DatasetKind.SPANS, DatasetKind.BOXES):
         raise InvalidInput("spec.dataset_id", f"expected at least 2 classes, got only {dataset.labels[0]!r}")
     if not requested:
         return fits[0]
@@ -207,7 +223,7 @@ def methods(base: Card, task: str) -> tuple[Method, ...]:
     A frozen backbone comes first if there is one: its features are computed once, the head trains in seconds, and many heads
     share their base in serving. Users with enough data and time choose `full`.
     """
-    if isinstance(base.source, InitialSource) or task == "text-generation":
+    if isinstance(base.source, InitialSource) or task in ("text-generation", OBJECT_DETECTION):
         return (Method.FULL,)
     if base.architecture.builder in ("transformers", "transformers_auto") and base.family == "transformer":
         return (Method.HEAD, Method.FULL) if _reads_own_weights(base) else (Method.HEAD, Method.LORA, Method.FULL)
@@ -223,6 +239,8 @@ def _choose_method(base: Card, task: str, requested: Method) -> Method:
             why = f"{base.name!r} has no trained weights to build on"
         elif task == "text-generation":
             why = "a language model has no head to train alone"
+        elif task == OBJECT_DETECTION:
+            why = "a detector learns in all its layers"
         elif _reads_own_weights(base):
             why = f"the attention of {base.name!r} reads its weights itself, past any low-rank updates beside them"
         else:

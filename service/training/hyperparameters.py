@@ -101,6 +101,8 @@ def applicable(method: Method, task: str, base: Card) -> frozenset[str]:
             return names | {"hidden", "layers"}
         case "series_gru":
             return names | {"hidden", "layers", "context", "horizon", "season"}
+        case "nanodet":
+            return (names | {"layer_decay", "augmentation"}) - {"dropout"}
         case _ if task == "text-generation":
             return (names | {"layer_decay"}) - {"dropout"}
     names |= {"head", "hidden"}
@@ -129,6 +131,10 @@ def default_values(method: Method, task: str, base: Card, examples: int) -> dict
             return {"epochs": 100, "batch_size": 32, "learning_rate": 3e-3, "patience": 15, "weight_decay": 1e-4}
         case _ if task == "text-generation":
             return {"epochs": 10, "batch_size": 32, "learning_rate": 2e-3, "patience": 3, "weight_decay": 0.0}
+        case "nanodet":
+            epochs = 30 if examples < 1_000 else 12
+            decay = {"layer_decay": 0.8, "weight_decay": 0.05}
+            return {"epochs": epochs, "batch_size": 8, "learning_rate": 1e-3, "patience": 8, **decay}
         case "timm" | "torchvision" | "small_cnn":
             epochs = 15 if examples < 1_000 else 10 if examples < 10_000 else 5
             smoothing = 0.1 if task.endswith("classification") else 0.0

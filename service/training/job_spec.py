@@ -24,6 +24,10 @@ TOKEN_CLASSIFICATION = "token-classification"  # noqa: S105  # no password
 method `head` compute them in the worker."""
 
 
+OBJECT_DETECTION = "object-detection"
+"""The task whose examples have boxes."""
+
+
 class Method(StrEnum):
     """How a base is adapted."""
 

@@ -38,7 +38,8 @@ class ParsedExample:
     label: str | None = None
     number: float | None = None
     labels: tuple[str, ...] | None = None
-    """The classes of an example that may have several, or the labels of its spans or boxes, sorted; None where it has one, or a number."""
+    """The classes of an example that may have several, or the labels of its spans or boxes, sorted; None where it
+    has one, or a number."""
     split: str = ""
     pieces: int = 1
     """Rows, lines or files of which the example is made."""

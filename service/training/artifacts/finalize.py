@@ -49,6 +49,8 @@ class TrainedModel:
     splits: Splits
     incumbent: Predictions | NotCompared | None = None
     baseline_outputs: NDArray[Any] | None = None
+    baseline_kind: str = ""
+    """What `baseline_outputs` are, where the task alone does not say so."""
     reference: HeldOut | None = None
     """Held-out answers by which a server checks the version on another tier or in another precision."""
 
@@ -63,6 +65,7 @@ def finish(job: TrainingJob, model: TrainedModel, send: SendMessage, stop: StopS
         seed=job.order.spec.seed,
         incumbent=model.incumbent,
         baseline_outputs=model.baseline_outputs,
+        baseline_kind=model.baseline_kind,
         check=stop.check,
     )
     stop.check()

@@ -14,7 +14,7 @@ from service.tasks.image.image_tabular_regression import record_inputs
 from service.tasks.series.time_series_forecasting import series_inputs, series_output
 from service.tasks.tabular.row_input import row_inputs
 from service.training.evaluation.measurements import is_classification
-from service.training.job_spec import TOKEN_CLASSIFICATION, Method, WorkOrder
+from service.training.job_spec import OBJECT_DETECTION, TOKEN_CLASSIFICATION, Method, WorkOrder
 
 NO_DIGEST = "0" * 64
 LABELS = "labels.txt"
@@ -95,9 +95,9 @@ def tuned_card(
             "adapter": adapter,
             "target": target,
             "raw_input": RAW_INPUTS[recipe.kind],
-            "signature": Signature(inputs=_inputs(base, recipe), outputs=(_output(base, task, labels, head, recipe),)),
+            "signature": Signature(inputs=_inputs(base, recipe), outputs=_outputs(base, task, labels, head, recipe)),
             "recipe": recipe,
-            "labels": LABELS if is_classification(task) or task == TOKEN_CLASSIFICATION else None,
+            "labels": LABELS if is_classification(task) or task in (TOKEN_CLASSIFICATION, OBJECT_DETECTION) else None,
             "tolerance": base.tolerance.model_copy(
                 update={
                     "max_abs_error": tolerance,
@@ -125,7 +125,7 @@ def _closeness(closeness: Closeness, task: str, max_error: float | None) -> Clos
     For an answer that is a number only its error counts, at most `max_error`: the cosine of a single number is its sign, and
     there is no top class.
     """
-    if is_classification(task) or task in ("text-generation", TOKEN_CLASSIFICATION):
+    if is_classification(task) or task in ("text-generation", TOKEN_CLASSIFICATION, OBJECT_DETECTION):
         return closeness.model_copy(update={"max_abs_error": None})
     least = closeness.min_cosine if task == FORECASTING else -1.0
     return closeness.model_copy(update={"max_abs_error": max_error, "min_cosine": least})
@@ -141,6 +141,15 @@ def _inputs(base: Card, recipe: Recipe) -> tuple[TensorSpec, ...]:
             assert isinstance(base.recipe, ImageRecipe)
             return record_inputs(recipe, base.signature.inputs[0])
     return base.signature.inputs
+
+
+def _outputs(
+    base: Card, task: str, labels: tuple[str, ...], head: HeadSpec | None, recipe: Recipe
+) -> tuple[TensorSpec, ...]:
+    if task == OBJECT_DETECTION:
+        logits, *boxes = base.signature.outputs
+        return (logits.model_copy(update={"shape": (*logits.shape[:-1], len(labels))}), *boxes)
+    return (_output(base, task, labels, head, recipe),)
 
 
 def _output(base: Card, task: str, labels: tuple[str, ...], head: HeadSpec | None, recipe: Recipe) -> TensorSpec:

@@ -32,6 +32,8 @@ class Predictions:
     token-classif.   outputs: spans that were found, and that were marked at all, by label, `(n, labels, 2)`; targets: true
     spans by label,
                      `(n, labels)`
+    object-detection outputs: found boxes, `(n, most boxes, COLUMNS)` of `detection_metrics.py`; targets: true boxes by label,
+                     `(n, labels)`
     regression       outputs and targets `(n,)`, in the units of the data
     forecasting      outputs and targets `(n, horizon, channels)`, in the units of the data
     text-generation  outputs: mean negative log-likelihood of a window's tokens, nats `(n,)`; targets: the number of tokens of
@@ -94,9 +96,9 @@ class ClassMetrics:
     recall: float
     f1: float
     support: int
-    """Held-out examples of this class."""
+    """Held-out examples of this class, or true boxes."""
     average_precision: float | None = None
-    """Where an example may have several classes: the area under the curve of precision over recall."""
+    """Where an example may have several classes, or boxes (at an overlap of 0.5): the area under the curve of precision over recall."""
 
 
 @dataclass(frozen=True, slots=True)

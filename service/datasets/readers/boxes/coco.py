@@ -1,4 +1,4 @@
-"""Boxes in COCO's JSON (Lin et al., arXiv:1405.0312; https://cocodataset.org/#format-data), for one file or one for each split."""
+"""Boxes in COCO's JSON (Lin et al., arXiv:1405.0312; https://cocodataset.org/#format-data): one file, or one for each split."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Boxes in YOLO's form: beside `images/…/1.jpg` a file `labels/…/1.txt` with a line `class x y width height` for each box, in shares
-of the picture and with x and y of its centre; and the names of the classes in `data.yaml`, or one a line in `classes.txt`
+"""Boxes in YOLO's form: beside `images/…/1.jpg` a file `labels/…/1.txt` with a line `class x y width height` for each box, in
+shares of the picture and with x and y of its centre; and the names of the classes in `data.yaml`, or one a line in `classes.txt`
 (https://docs.ultralytics.com/datasets/detect/)."""
 
 from __future__ import annotations
