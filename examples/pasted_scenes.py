@@ -4,8 +4,8 @@
     python -m examples.pasted_scenes scenes            a COCO folder: scenes/images/…, scenes/annotations/…
     python -m examples.pasted_scenes masked --masks    a folder of pictures and masks: masked/images/…, masked/masks/…
 
-No scene of the validation or test split shows a stamp, or a part of a photograph, that a training scene shows. The same seed gives
-the same pixels.
+No scene of the validation or test split shows a stamp, or a part of a photograph, that a training scene shows. The same
+seed gives the same pixels.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CLASSES = {
 }
 NO_PHOTO = ("cartoon", "toys", "_mirror", "_flip")
 SIZE = (480, 360)
-SPLITS = {"train": 300, "val": 60, "test": 80}
+SPLITS = {"train": 160, "val": 30, "test": 60}
 """Scenes of each split."""
 SHARES = {"train": (0.0, 0.7), "val": (0.7, 0.8), "test": (0.8, 1.0)}
 """Of the stamps of each class, and of the width of each photograph."""
@@ -84,7 +84,7 @@ def scene(
     mask, boxes = np.zeros(SIZE[::-1], np.uint8), []
     for _ in range(int(rng.integers(0, MOST_STAMPS + 1))):
         kind = int(rng.integers(len(stamps)))
-        stamp = Image.open(stamps[kind][rng.integers(len(stamps[kind]))]).convert("RGBA")
+        stamp = Image.open(stamps[kind][int(rng.integers(len(stamps[kind])))]).convert("RGBA")
         stamp = stamp.crop(stamp.getchannel("A").point(lambda a: 255 * (a >= VISIBLE)).getbbox())
         scale = int(rng.integers(*SIDES)) / max(stamp.size)
         stamp = stamp.resize((max(8, round(stamp.width * scale)), max(8, round(stamp.height * scale))))
@@ -106,7 +106,8 @@ def write_coco(folder: Path, splits: Mapping[str, int]) -> None:
     (folder / "annotations").mkdir(parents=True)
     for split, count in splits.items():
         (folder / "images" / split).mkdir(parents=True)
-        images, annotations = [], []
+        images: list[dict[str, object]] = []
+        annotations: list[dict[str, object]] = []
         for i, made in enumerate(scenes(split, count)):
             name = f"{split}_{i:03}.jpg"
             made.picture.save(folder / "images" / split / name, quality=90)

@@ -1,11 +1,11 @@
 """Average precision of boxes, as COCO measures it (https://cocodataset.org/#detection-eval), with weights of the pictures.
 
-A found box is right if it overlaps a true one of its class by at least a threshold of intersection over union; the best-scored box
-takes the true one that it overlaps most. The average precision of a class is the mean of the highest precision at 101 levels of
-recall.
+A found box is right if it overlaps a true one of its class by at least a threshold of intersection over union; the box with
+the best score takes the true one that it overlaps most. The average precision of a class is the mean of the highest precision at
+101 levels of recall.
 
-Found boxes of a picture are rows of `COLUMNS` numbers: label (-1 fills up), score, corners as shares of the picture, and for each of
-`THRESHOLDS` 1 if the box is right.
+Found boxes of a picture are rows of `COLUMNS` numbers: label (-1 fills up), score, corners as shares of the picture, and for
+each of `THRESHOLDS` 1 if the box is right.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def average_precision(outputs: NDArray[Any], targets: NDArray[Any], label: int, 
 
 
 def _area(hit: Floats, marked: Floats, true: Floats) -> Floats:
-    """The mean highest precision over the levels of recall, of counts so far (resamples, boxes) and of true boxes (resamples,)."""
+    """The mean highest precision over the levels of recall, of counts so far (resamples, boxes) and true boxes (resamples,)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         if not hit.shape[1]:
             return np.where(true > 0, 0.0, np.nan)

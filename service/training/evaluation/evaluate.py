@@ -288,8 +288,8 @@ def _with_span_labels(evaluation: Evaluation, held_out: Predictions) -> Evaluati
 
 
 def _with_boxes(evaluation: Evaluation, held_out: Predictions) -> Evaluation:
-    """The evaluation with its measurements by label, of boxes that overlap by half; a box counts as found from the usual threshold
-    of scores on."""
+    """The evaluation with its measurements by label, of boxes that overlap by half; a box counts as found from the usual
+    threshold of scores on."""
     boxes, true = np.asarray(held_out.outputs), np.asarray(held_out.targets).sum(axis=0).tolist()
     sure = boxes[..., detection_metrics.SCORE] > DEFAULT_THRESHOLD
     alike = np.ones((1, len(boxes)))

@@ -98,7 +98,8 @@ class ClassMetrics:
     support: int
     """Held-out examples of this class, or true boxes."""
     average_precision: float | None = None
-    """Where an example may have several classes, or boxes (at an overlap of 0.5): the area under the curve of precision over recall."""
+    """Where an example may have several classes, or boxes (that overlap by half): the area under the curve of precision over
+    recall."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,8 +49,8 @@ class Mistake:
 def worst_mistakes(
     task: str, labels: Sequence[str], held_out: Predictions, examples: Examples, most: int = MAX_MISTAKES
 ) -> list[Mistake]:
-    """The worst first. Boxes: pictures with the boxes drawn. Classes: wrong predictions with the highest probability. Numbers: the largest errors. Other tasks have
-    none."""
+    """The worst first. Classes: wrong predictions with the highest probability. Numbers: the largest errors. Boxes: pictures with
+    the boxes drawn. Other tasks have none."""
     if has_several_classes(task, held_out.targets):
         worst, shown = _worst_sets(labels, held_out, most)
     elif is_classification(task):

@@ -1,9 +1,9 @@
 """The loss of a detector that gives a box at each place of several maps, as NanoDet does.
 
 Places are assigned to boxes by ATSS (Zhang et al., arXiv:1912.02424). Classes learn by the quality focal loss (Li et al.,
-arXiv:2006.04388), whose target is how well the box at the place fits; boxes by the generalized intersection over union (Rezatofighi
-et al., arXiv:1902.09630). The distribution focal loss of NanoDet's own training is left out: the network gives boxes, not the
-distributions behind them.
+arXiv:2006.04388), whose target is how well the box at the place fits; boxes by the generalized intersection over union
+(Rezatofighi et al., arXiv:1902.09630). The distribution focal loss of NanoDet's own training is left out: the
+network gives boxes, not the distributions behind them.
 """
 
 from __future__ import annotations

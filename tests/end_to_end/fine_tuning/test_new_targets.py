@@ -1,4 +1,4 @@
-"""Pairs of texts, several classes and labelled spans: from an upload to answers over both protocols, and after a restart."""
+"""Pairs of texts, several classes, spans and boxes: from an upload to answers over both protocols, and after a restart."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 
 from model_zoo.references.reference import parse_reference
-from service.client import Classification, Entities, InvalidRequest, Job
+from service.client import Classification, Detections, Entities, InvalidRequest, Job
 from service.pb import prediction_pb2
 from service.references.library_answers import answer
 from service.references.pull import pull_reference
+from tests.support.datasets.dataset_files import picture, zipped
 from tests.support.end_to_end.server_process import run_zoo
 from tests.support.end_to_end.stubs import ask, expect_error, infer, outputs, stubs_of
 from tests.support.end_to_end.workshop import RestartableServer
 from tests.support.references.tiny_texts import pair_classifier, token_classifier
+from tests.support.training.boxed_scenes import DETECTOR, add_detector, coco_scenes, picture_of
 
 PAIRS = "premise,hypothesis,label\n" + "".join(
     f"the old {('film', 'lamp')[i % 2]} {i},a {('film', 'lamp')[i % 4 // 2]},{'same' if i % 2 == i % 4 // 2 else 'other'}\n"
@@ -37,6 +39,7 @@ WORDS = (
     )
     + NO_PLACE
 )
+SCENES = coco_scenes(30, seed=5)
 SENTENCE = "the keeper anna climbed to old rome x7"
 
 
@@ -56,16 +59,19 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         for name, make in {"tiny_pairs": pair_classifier, "tiny_spans": token_classifier}.items():
             (root / name).mkdir()
             pull_reference(parse_reference(f"local:{make(root / name)}"), root / "home", name=name)
-    (root / "home" / "weights").mkdir(exist_ok=True)
+    add_detector(root / "home")
     settings = {"ZOO_MODELS": "tiny_pairs,tiny_spans", "ZOO_OPTIMIZE": "off"}
     with RestartableServer(root / "home", settings) as workshop:
         client = workshop.client
         data = {"pairs.csv": PAIRS, "tagged.csv": TAGGED, "words.conll": WORDS}
         for name, text in data.items():
             (root / name).write_text(text)
+        (root / "scenes.zip").write_bytes(SCENES)
         pairs = client.upload_dataset(root / "pairs.csv")
         tagged = client.upload_dataset(root / "tagged.csv", columns={"label_separator": "|"})
         words = client.upload_dataset(root / "words.conll")
+        scenes = client.upload_dataset(root / "scenes.zip", task="object-detection")
+        assert (scenes.kind, scenes.labels) == ("boxes", ("brick", "leaf"))
         assert (pairs.columns.text_pair, tagged.multi_label, words.kind) == ("hypothesis", True, "spans")
         few: dict[str, Any] = {"epochs": 2, "batch_size": 16}
         jobs = {
@@ -74,6 +80,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
             "things": client.create_job("tiny_pairs", tagged.id, "things"),
             "names": client.create_job("tiny_spans", words.id, "names"),
             "names_lora": client.create_job("tiny_spans", words.id, "names_lora", method="lora", hyperparameters=few),
+            "shapes": client.create_job(DETECTOR, scenes.id, "shapes", hyperparameters=few),
         }
         ended = {name: workshop.succeeded(job) for name, job in jobs.items()}
         for name in jobs:
@@ -93,6 +100,9 @@ def answers(made: Made) -> dict[str, Any]:
     [told] = client.predict("things", ["the film and the lamp 7"])
     assert isinstance(told, Classification)
     found["things"] = {label.name: label.score for label in told.labels}
+    [boxes] = client.predict("shapes", [picture_of(SCENES, 1)], threshold=0.0)
+    assert isinstance(boxes, Detections)
+    found["shapes"] = [(one.name, one.score, one.box.xmin, one.box.ymax) for one in boxes.objects[:5]]
     for name in ("names", "names_lora"):
         [spans] = client.predict(name, [SENTENCE])
         assert isinstance(spans, Entities)
@@ -101,7 +111,13 @@ def answers(made: Made) -> dict[str, Any]:
 
 
 def test_jobs_succeed_and_report_beside_a_baseline(made: Made) -> None:
-    expected = {"alike": "accuracy", "things": "mean_average_precision", "names": "f1", "names_lora": "f1"}
+    expected = {
+        "alike": "accuracy",
+        "things": "mean_average_precision",
+        "names": "f1",
+        "names_lora": "f1",
+        "shapes": "map",
+    }
     for name, metric in expected.items():
         job = made.jobs[name]
         assert (job.state, job.version) == ("SUCCEEDED", 1)
@@ -150,6 +166,17 @@ def test_job_that_cannot_be_is_refused_before_it_is_queued(made: Made, tmp_path:
     with pytest.raises(InvalidRequest, match=r"is no Transformer, which labels of tokens need|characters|learns"):
         client.create_job("char_lstm", words.id, "other")
     (tmp_path / "bad.conll").write_text("York I-LOC\n\n" * 3)
+    (tmp_path / "scenes.zip").write_bytes(SCENES)
+    scenes = client.upload_dataset(tmp_path / "scenes.zip", task="object-detection")
+    with pytest.raises(InvalidRequest, match="'char_lstm' does not learn boxes; use 'nanodet', which does"):
+        client.create_job("char_lstm", scenes.id, "other")
+    with pytest.raises(InvalidRequest, match=f"'{DETECTOR}' learns from pictures with boxes, and the data set holds"):
+        client.create_job(DETECTOR, words.id, "other")
+    with pytest.raises(InvalidRequest, match="a detector learns in all its layers; expected 'full', got head"):
+        client.create_job(DETECTOR, scenes.id, "other", method="head")
+    (tmp_path / "broken.zip").write_bytes(zipped({"1.png": picture(1, "PNG"), "a.json": '{"images": ['}))
+    with pytest.raises(InvalidRequest, match=r"'a.json' is broken: it cannot be read as JSON"):
+        client.upload_dataset(tmp_path / "broken.zip")
     with pytest.raises(InvalidRequest, match=r"has no usable example; 3 left out, the first is 'bad.conll', row 1"):
         client.upload_dataset(tmp_path / "bad.conll")
 

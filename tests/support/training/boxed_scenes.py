@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,12 @@ def coco_scenes(count: int, seed: int, names: tuple[str, str] = ("brick", "leaf"
     categories = [{"id": k, "name": name} for k, name in enumerate(names)]
     document = {"images": images, "annotations": annotations, "categories": categories}
     return zipped(files | {"annotations.json": json.dumps(document)})
+
+
+def picture_of(archive: bytes, number: int) -> bytes:
+    """A picture of an archive of scenes."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        return opened.read(f"images/{number:03}.png")
 
 
 def add_detector(home: Path) -> Card:

@@ -72,9 +72,7 @@ def test_known_classes_start_as_they_are_and_are_measured_beside_the_base_and_th
     first = publish(home, tmp_path / "first")
     run_method(train_detector, order(home, dataset, first.files.folder), tmp_path / "again")
     rival = report(tmp_path / "again")["rival"]
-    assert rival["metrics"] == {
-        name: value["value"] for name, value in report(tmp_path / "first")["metrics"].items()
-    }
+    assert rival["metrics"] == {name: value["value"] for name, value in report(tmp_path / "first")["metrics"].items()}
 
 
 def test_data_without_a_held_out_box_are_refused(home: Path, tmp_path: Path, scenes: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.dataset_limits import DatasetLimits
-from service.datasets.formatting import quoted, quoted_list
+from service.datasets.formatting import quoted
 from service.datasets.readers.boxes.coco import coco_files, coco_reader
 from service.datasets.readers.boxes.yolo import yolo_files, yolo_names, yolo_reader
 from service.datasets.readers.columns.column_roles import refuse_separator
@@ -39,9 +39,7 @@ def find_boxes(
         if column:
             raise InvalidInput(f"header.columns.{role}", f"boxes come without columns, got {quoted(column)}")
     if kind is None:
-        why = (
-            f"{quoted_list([str(path) for path in coco])} looks like COCO's" if coco else "labels/ holds boxes of YOLO"
-        )
+        why = f"{quoted(str(coco[0]))} looks like COCO's JSON" if coco else "labels/ holds boxes of YOLO"
         infer("kind", "boxes", f"{why}; --kind image_folder decides otherwise")
     infer("split", "by folders and names of files, else drawn by Zoo", "names such as train and test tell the splits")
     if coco:
