@@ -34,9 +34,16 @@ class DatasetKind(StrEnum):
     PLAIN_TEXT = "plain_text"
     SPANS = "spans"
     BOXES = "boxes"
+    MASKS = "masks"
 
 
-MEDIA = (DatasetKind.IMAGE_FOLDER, DatasetKind.AUDIO_FOLDER, DatasetKind.IMAGE_TABLE, DatasetKind.BOXES)
+MEDIA = (
+    DatasetKind.IMAGE_FOLDER,
+    DatasetKind.AUDIO_FOLDER,
+    DatasetKind.IMAGE_TABLE,
+    DatasetKind.BOXES,
+    DatasetKind.MASKS,
+)
 """Kinds whose examples are files of an archive."""
 
 
@@ -185,7 +192,20 @@ class LabelledBox:
     ymax: float
 
 
-Target = int | float | tuple[int, ...] | tuple[TextSpan, ...] | tuple[LabelledBox, ...] | None
+@dataclass(frozen=True, slots=True)
+class ClassMask:
+    """The class of each pixel of a picture."""
+
+    data: bytes
+    """A PNG of the size of the upright picture, whose pixels are numbers."""
+    labels: Mapping[int, int]
+    """Number → index into `labels`; pixels with other numbers are not learned from."""
+
+
+MASK_IGNORED = 255
+"""The number of pixels without a class."""
+
+Target = int | float | tuple[int, ...] | tuple[TextSpan, ...] | tuple[LabelledBox, ...] | ClassMask | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +214,8 @@ class Example:
 
     instance: Instance
     target: Target
-    """Index into `labels`, or several, ascending; the spans of a text in their order; the boxes of a picture; or the number
-    to learn; None for series and plain text, which are their own targets."""
+    """Index into `labels`, or several, ascending; the spans of a text in their order; the boxes or the mask of a picture; or the
+    number to learn; None for series and plain text, which are their own targets."""
     split: str
     """`train`, `validation`, `test`, or empty if the data do not say."""
     digest: str

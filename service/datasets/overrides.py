@@ -19,6 +19,7 @@ CLASSIFICATION = {
     DatasetKind.TABLE: "tabular-classification",
     DatasetKind.SPANS: "token-classification",
     DatasetKind.BOXES: "object-detection",
+    DatasetKind.MASKS: "image-segmentation",
 }
 
 REGRESSION = {

@@ -28,6 +28,10 @@ OBJECT_DETECTION = "object-detection"
 """The task whose examples have boxes."""
 
 
+SEGMENTATION = "image-segmentation"
+"""The task whose examples have a class for each pixel."""
+
+
 class Method(StrEnum):
     """How a base is adapted."""
 

@@ -81,6 +81,14 @@ class NanoDet(nn.Module):
             state[f"outputs.{level}.bias"] = torch.cat([biases, bias.detach()[self.classes :]])
         return state
 
+    @torch.no_grad()
+    def shift_logits(self, by: float) -> None:
+        """Adds a number to the logits of all classes, at all places."""
+        for output in self.outputs:
+            assert isinstance(output, nn.Conv2d)
+            assert output.bias is not None
+            output.bias[: self.classes] += by
+
     def maps(self, image: Tensor) -> list[Tensor]:
         """(B, 3, H, W), BGR → the maps of the last three stages, (B, C, H / s, W / s) for the strides s."""
         passed = self.pool(self.stem(image))

@@ -22,6 +22,8 @@ class TargetKind(Enum):
     """Labelled spans of a text."""
     BOXES = "boxes"
     """Boxes around the objects of a picture."""
+    MASK = "mask"
+    """A class for each pixel of a picture."""
     NONE = "none"
     """For series and plain text, which are their own targets."""
 
@@ -38,7 +40,7 @@ class ParsedExample:
     label: str | None = None
     number: float | None = None
     labels: tuple[str, ...] | None = None
-    """The classes of an example that may have several, or the labels of its spans or boxes, sorted; None where it
+    """The classes of an example that may have several, or the labels of its spans, boxes or pixels, sorted; None where it
     has one, or a number."""
     split: str = ""
     pieces: int = 1

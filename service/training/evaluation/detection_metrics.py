@@ -85,6 +85,22 @@ def detection(outputs: NDArray[Any], targets: NDArray[Any]) -> dict[str, Statist
     }
 
 
+def best_threshold(outputs: NDArray[Any], targets: NDArray[Any]) -> float | None:
+    """The score, 0..1, from which on found boxes have the best F1 over all labels, at an overlap of half; None if none is
+    right."""
+    rows = outputs[outputs[..., LABEL] >= 0]
+    rows = rows[np.argsort(-rows[:, SCORE], kind="stable")]
+    right = np.cumsum(rows[:, HITS])
+    if not len(rows) or not right[-1]:
+        return None
+    scores = rows[:, SCORE]
+    f1 = 2.0 * right / (np.arange(1, len(rows) + 1) + np.asarray(targets).sum())
+    f1[:-1][scores[:-1] == scores[1:]] = 0.0  # boxes of one score count together
+    best = int(f1.argmax())
+    below = scores[best + 1] if best + 1 < len(rows) else 0.0
+    return float((scores[best] + below) / 2)
+
+
 def average_precision(outputs: NDArray[Any], targets: NDArray[Any], label: int, weights: Floats) -> Floats:
     """The average precision of a label, (resamples, thresholds); NaN where no box of it is true.
 

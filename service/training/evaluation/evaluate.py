@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from service.tasks.image.object_detection import DEFAULT_THRESHOLD
 from service.training.data.token_tags import span_labels
 from service.training.evaluation import baseline as naive
-from service.training.evaluation import detection_metrics, metrics
+from service.training.evaluation import detection_metrics, metrics, segmentation_metrics
 from service.training.evaluation.intervals import (
     Statistic,
     Value,
@@ -35,7 +35,7 @@ from service.training.evaluation.measurements import (
     is_classification,
 )
 from service.training.failures import CannotTrain
-from service.training.job_spec import OBJECT_DETECTION, TOKEN_CLASSIFICATION
+from service.training.job_spec import OBJECT_DETECTION, SEGMENTATION, TOKEN_CLASSIFICATION
 
 MAX_CLASS_SHARE = 0.7
 """If one class has a larger share of the held-out data, guessing it gives a high accuracy, and macro F1 is the primary metric."""
@@ -63,7 +63,7 @@ def evaluate(
             naive forecast inside the training series, which MASE divides by; for text-generation token ids.
         incumbent: the incumbent's predictions for the same examples in the same order, or why there are none.
         baseline_outputs: of a baseline that `train_targets` alone do not give, in the form of `held_out.outputs`: the seasonal
-            naive forecast, the untuned base's likelihoods, counts of spans, or judged boxes.
+            naive forecast, the untuned base's likelihoods, counts of spans or pixels, or judged boxes.
         baseline_kind: what `baseline_outputs` are, where the task alone does not say so.
         check: called now and then, since intervals of many examples take long. It may raise, to end the work.
 
@@ -108,6 +108,8 @@ def evaluate(
         return _with_span_labels(evaluation, held_out)
     if task == OBJECT_DETECTION:
         return _with_boxes(evaluation, held_out)
+    if task == SEGMENTATION:
+        return _with_pixels(evaluation, held_out)
     return _with_classes(evaluation, held_out) if is_classification(task) else evaluation
 
 
@@ -139,6 +141,8 @@ def _statistics(task: str, predictions: Predictions, train_targets: NDArray[Any]
         return metrics.spans(outputs, targets)
     if task == OBJECT_DETECTION:
         return detection_metrics.detection(outputs, targets)
+    if task == SEGMENTATION:
+        return segmentation_metrics.segmentation(outputs)
     if task == "time-series-forecasting":
         return metrics.forecast(outputs, targets, train_targets)
     if task == "text-generation":
@@ -183,6 +187,8 @@ def _primary(task: str, held_out: Predictions) -> tuple[str, bool]:
         return "f1", True
     if task == OBJECT_DETECTION:
         return "map", True
+    if task == SEGMENTATION:
+        return "mean_iou", True
     return ("bits_per_character" if task == "text-generation" else "mae"), False
 
 
@@ -207,6 +213,10 @@ def _baseline(
         if outputs is None:
             raise ValueError("boxes need the judged boxes of the baseline")
         return "always the same box", outputs
+    if task == SEGMENTATION:
+        if outputs is None:
+            raise ValueError("pixels need the counts of the baseline")
+        return "everywhere the commonest class", outputs
     if task == "time-series-forecasting":
         if outputs is None:
             raise ValueError("a forecast needs the outputs of the seasonal naive baseline")
@@ -301,6 +311,16 @@ def _with_boxes(evaluation: Evaluation, held_out: Predictions) -> Evaluation:
         ratios = _ratio(hit, marked), _ratio(hit, true[k]), _ratio(2 * hit, marked + true[k])
         per_class.append(ClassMetrics(label, *ratios, int(true[k]), None if area is None else float(area)))
     return replace(evaluation, per_class=tuple(per_class))
+
+
+def _with_pixels(evaluation: Evaluation, held_out: Predictions) -> Evaluation:
+    """The evaluation with its measurements by class of pixels."""
+    counted = segmentation_metrics.by_class(held_out.outputs)
+    per_class = tuple(
+        ClassMetrics(label, _ratio(hit, found), _ratio(hit, true), _ratio(2 * hit, found + true), true, iou=iou)
+        for label, (hit, found, true, iou) in zip(evaluation.labels, counted, strict=True)
+    )
+    return replace(evaluation, per_class=per_class)
 
 
 def _reliability_bins(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> tuple[ReliabilityBin, ...]:

@@ -34,6 +34,7 @@ class Predictions:
                      `(n, labels)`
     object-detection outputs: found boxes, `(n, most boxes, COLUMNS)` of `detection_metrics.py`; targets: true boxes by label,
                      `(n, labels)`
+    image-segment.   outputs: pixels by true and by found class, `(n, classes, classes)`; targets: by true class, `(n, classes)`
     regression       outputs and targets `(n,)`, in the units of the data
     forecasting      outputs and targets `(n, horizon, channels)`, in the units of the data
     text-generation  outputs: mean negative log-likelihood of a window's tokens, nats `(n,)`; targets: the number of tokens of
@@ -96,10 +97,12 @@ class ClassMetrics:
     recall: float
     f1: float
     support: int
-    """Held-out examples of this class, or true boxes."""
+    """Held-out examples of this class, or true boxes or pixels."""
     average_precision: float | None = None
     """Where an example may have several classes, or boxes (that overlap by half): the area under the curve of precision over
     recall."""
+    iou: float | None = None
+    """Of classes of pixels: intersection over union."""
 
 
 @dataclass(frozen=True, slots=True)

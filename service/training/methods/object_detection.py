@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,13 +17,15 @@ from model_zoo.architectures.image.nanodet import NanoDet
 from model_zoo.architectures.wrappers import Network
 from model_zoo.cards.card import Card
 from model_zoo.network import build_network
+from service.tasks.image.object_detection import DEFAULT_THRESHOLD
 from service.tasks.table import read_labels, task_for
 from service.training.artifacts.finalize import TrainedModel, finish, preparation_files
 from service.training.artifacts.tuned_card import NO_DIGEST, tuned_card, with_arguments
 from service.training.data.accounting import send_left_out
-from service.training.data.boxes import FlippedBatches, box_targets, boxes_of
+from service.training.data.boxes import box_targets, boxes_of
+from service.training.data.flipped import FlippedBatches, flipped_boxes
 from service.training.data.prepared import PreparedBatches, PreparedExamples
-from service.training.evaluation.detection_metrics import detection, judged
+from service.training.evaluation.detection_metrics import best_threshold, detection, judged
 from service.training.evaluation.incumbent import BATCH_ROWS, OTHER_INPUTS, OpenedIncumbent, open_incumbent
 from service.training.evaluation.measurements import NotCompared, Predictions
 from service.training.failures import CannotTrain
@@ -112,7 +115,7 @@ def train_detector(order: WorkOrder, folder: Path, send: SendMessage, stop: Stop
         joined,
         batches
         if hparams.augmentation == "none"
-        else FlippedBatches(batches, order.spec.seed, card.signature.inputs[0].name),
+        else FlippedBatches(batches, order.spec.seed, card.signature.inputs[0].name, flipped_boxes),
         criterion,
         validate,
         hparams,
@@ -125,6 +128,7 @@ def train_detector(order: WorkOrder, folder: Path, send: SendMessage, stop: Stop
     send(Progress(phase="evaluation", ratio=0.9, step=state.step, epoch=state.epoch))
     stop.check()
     network.cpu()
+    _set_threshold(network, data, len(job.labels), hparams.batch_size, stop)
     found = _found(network, data.prepared, data.splits["test"], hparams.batch_size, stop)
     kind, baseline = _baseline(job, base, known, data, stop)
     finish(
@@ -205,6 +209,22 @@ def _validation(
     statistics = detection(*judged(found, data.of("validation"), len(job.labels)))
     value = float(statistics["map_50"](np.ones((1, len(indices))))[0])
     return {"loss": loss / len(indices), **({"map_50": value} if np.isfinite(value) else {})}
+
+
+def _set_threshold(network: Network, data: _BoxData, labels: int, batch_size: int, stop: StopSignal) -> None:
+    """Shifts the scores, so that the best threshold on validation data becomes the usual one. The order of boxes stays."""
+    detector = network.backbone
+    assert isinstance(detector, NanoDet)
+    found = _found(network, data.prepared, data.splits["validation"], batch_size, stop)
+    best = best_threshold(*judged(found, data.of("validation"), labels))
+    if best is not None:
+        best = min(max(best, LEAST_SCORE), 1.0 - LEAST_SCORE)
+        detector.shift_logits(logit(DEFAULT_THRESHOLD) - logit(best))
+
+
+def logit(score: float) -> float:
+    """The logit of a score between 0 and 1."""
+    return math.log(score / (1.0 - score))
 
 
 # ── evaluation ────────────────────────────────────────────────────────────────────────────────────────────────────────

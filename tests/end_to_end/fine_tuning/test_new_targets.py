@@ -71,7 +71,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         tagged = client.upload_dataset(root / "tagged.csv", columns={"label_separator": "|"})
         words = client.upload_dataset(root / "words.conll")
         scenes = client.upload_dataset(root / "scenes.zip", task="object-detection")
-        assert (scenes.kind, scenes.labels) == ("boxes", ("brick", "leaf"))
+        assert (scenes.kind, sorted(scenes.report.class_counts)) == ("boxes", ["brick", "leaf"])
         assert (pairs.columns.text_pair, tagged.multi_label, words.kind) == ("hypothesis", True, "spans")
         few: dict[str, Any] = {"epochs": 2, "batch_size": 16}
         jobs = {

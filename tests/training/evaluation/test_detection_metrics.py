@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from service.training.evaluation.detection_metrics import detection, hits, judged
+from service.training.evaluation.detection_metrics import best_threshold, detection, hits, judged
 
 FAR = (0.9, 0.9, 1.0, 1.0)
 
@@ -51,3 +51,11 @@ def test_labels_without_a_true_box_do_not_count_and_weights_repeat_pictures() ->
     got = detection(outputs, targets)["map_50"](weights)
     assert got[:2].tolist() == [1.0, 0.0]
     assert np.isnan(got[2])
+
+
+def test_best_threshold_lies_below_the_last_box_that_is_worth_it() -> None:
+    box = (0.0, 0.0, 0.4, 0.4)
+    found = [np.array([(0, 0.4, *box), (0, 0.2, *FAR)]), np.array([(0, 0.3, *box), (0, 0.1, *FAR)])]
+    true = [np.array([(0, *box)])] * 2
+    assert best_threshold(*judged(found, true, 1)) == pytest.approx(0.25)
+    assert best_threshold(*judged([np.array([(0, 0.9, *FAR)])], true[:1], 1)) is None

@@ -13,15 +13,13 @@ from service.datasets.formatting import counted, quoted, quoted_list
 from service.datasets.readers.columns.targets import read_class_folder
 from service.datasets.readers.media.archive_files import ArchiveFiles
 from service.datasets.readers.media.decode_check import check_image
-from service.datasets.readers.media.images import load_image, upright_transpose
+from service.datasets.readers.media.images import upright_size
 from service.datasets.readers.parsed_example import ParsedExample, ReaderSchema, Skip, TargetKind, Warn, digest_of
 
 SLACK = 0.01
 """Share of a side by which a box may reach outside of the picture: programs round in different ways. It is cut off there."""
 MAX_BOXES = 1_000
 """Of one picture: a job compares each of them with each place of the picture."""
-SIDEWAYS = (5, 6, 7, 8)
-"""EXIF orientations that swap width and height."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +123,7 @@ class BoxReader:
         data, problem = check_image(self._files.root / path, self._limits)
         if problem:
             return None, problem, 0
-        width, height = upright_size(data, self._limits)
+        width, height = upright_size(data, self._limits.pixels)
         if given.size not in (None, (width, height)):
             assert given.size is not None
             stated = f"{given.size[0]} × {given.size[1]}"
@@ -174,13 +172,6 @@ def placed(
     if any(abs(a - b) > slack[axis % 2] for axis, (a, b) in enumerate(zip((x0, y0, x1, y1), inside, strict=True))):
         return nothing, f"reaches outside of the picture of {whole}; its corners are {shown}"
     return (inside, inside != (x0, y0, x1, y1)), ""
-
-
-def upright_size(data: bytes, limits: DatasetLimits) -> tuple[int, int]:
-    """Width and height of an image that was checked, turned upright."""
-    loaded = load_image(data, limits.pixels, 1)
-    turned = loaded.orientation in SIDEWAYS and upright_transpose(loaded.orientation) is not None
-    return loaded.size[::-1] if turned else loaded.size
 
 
 def missing_picture(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeGuard
 
 from model_zoo import strict_json
 from service.datasets.dataset_limits import DatasetLimits
@@ -167,11 +167,11 @@ class _Document:
         raise InvalidInput("data", f"{quoted(self._name)}: {what} has no {key}")
 
 
-def _is_id(value: object) -> bool:
+def _is_id(value: object) -> TypeGuard[int | str]:
     return _is_whole(value) or (isinstance(value, str) and bool(value))
 
 
-def _is_whole(value: object) -> bool:
+def _is_whole(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 

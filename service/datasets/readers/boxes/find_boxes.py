@@ -10,7 +10,7 @@ from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.formatting import quoted
 from service.datasets.readers.boxes.coco import coco_files, coco_reader
 from service.datasets.readers.boxes.yolo import yolo_files, yolo_names, yolo_reader
-from service.datasets.readers.columns.column_roles import refuse_separator
+from service.datasets.readers.columns.column_roles import refuse_columns
 from service.datasets.readers.inferred_facts import Infer
 from service.datasets.readers.media.archive_files import ArchiveFiles
 from service.datasets.readers.parsed_example import Reader
@@ -34,10 +34,7 @@ def find_boxes(
             return None
         what = "COCO's JSON with images, annotations and categories, nor YOLO's folder labels/ with its data.yaml"
         raise InvalidInput("data", f"the archive holds neither {what}")
-    refuse_separator(columns, "boxes")
-    for role, column in columns.roles().items():
-        if column:
-            raise InvalidInput(f"header.columns.{role}", f"boxes come without columns, got {quoted(column)}")
+    refuse_columns(columns, "boxes")
     if kind is None:
         why = f"{quoted(str(coco[0]))} looks like COCO's JSON" if coco else "labels/ holds boxes of YOLO"
         infer("kind", "boxes", f"{why}; --kind image_folder decides otherwise")
