@@ -1,4 +1,4 @@
-"""Pairs of texts, several classes, spans and boxes: from an upload to answers over both protocols, and after a restart."""
+"""Pairs of texts, several classes, spans, boxes and masks: from an upload to answers over both protocols, and after a restart."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 
 from model_zoo.references.reference import parse_reference
-from service.client import Classification, Detections, Entities, InvalidRequest, Job
+from service.client import Classification, Detections, Entities, InvalidRequest, Job, Segmentation
 from service.pb import prediction_pb2
 from service.references.library_answers import answer
 from service.references.pull import pull_reference
 from tests.support.datasets.dataset_files import picture, zipped
-from tests.support.end_to_end.server_process import run_zoo
+from tests.support.end_to_end.server_process import run_zoo, zoo_home
 from tests.support.end_to_end.stubs import ask, expect_error, infer, outputs, stubs_of
 from tests.support.end_to_end.workshop import RestartableServer
 from tests.support.references.tiny_texts import pair_classifier, token_classifier
 from tests.support.training.boxed_scenes import DETECTOR, add_detector, coco_scenes, picture_of
+from tests.support.training.small_encoder import ENCODER, add_encoder, masked_shapes
 
 PAIRS = "premise,hypothesis,label\n" + "".join(
     f"the old {('film', 'lamp')[i % 2]} {i},a {('film', 'lamp')[i % 4 // 2]},{'same' if i % 2 == i % 4 // 2 else 'other'}\n"
@@ -39,7 +40,7 @@ WORDS = (
     )
     + NO_PLACE
 )
-SCENES = coco_scenes(30, seed=5)
+SCENES, MASKED = coco_scenes(30, seed=5), masked_shapes(16, seed=5)
 SENTENCE = "the keeper anna climbed to old rome x7"
 
 
@@ -60,6 +61,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
             (root / name).mkdir()
             pull_reference(parse_reference(f"local:{make(root / name)}"), root / "home", name=name)
     add_detector(root / "home")
+    add_encoder(root / "home", zoo_home())
     settings = {"ZOO_MODELS": "tiny_pairs,tiny_spans", "ZOO_OPTIMIZE": "off"}
     with RestartableServer(root / "home", settings) as workshop:
         client = workshop.client
@@ -67,11 +69,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         for name, text in data.items():
             (root / name).write_text(text)
         (root / "scenes.zip").write_bytes(SCENES)
+        (root / "masked.zip").write_bytes(MASKED)
         pairs = client.upload_dataset(root / "pairs.csv")
         tagged = client.upload_dataset(root / "tagged.csv", columns={"label_separator": "|"})
         words = client.upload_dataset(root / "words.conll")
         scenes = client.upload_dataset(root / "scenes.zip", task="object-detection")
         assert (scenes.kind, sorted(scenes.report.class_counts)) == ("boxes", ["brick", "leaf"])
+        masked = client.upload_dataset(root / "masked.zip")
+        assert (masked.kind, sorted(masked.report.class_counts)) == ("masks", ["brick", "ground", "leaf"])
         assert (pairs.columns.text_pair, tagged.multi_label, words.kind) == ("hypothesis", True, "spans")
         few: dict[str, Any] = {"epochs": 2, "batch_size": 16}
         jobs = {
@@ -81,6 +86,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
             "names": client.create_job("tiny_spans", words.id, "names"),
             "names_lora": client.create_job("tiny_spans", words.id, "names_lora", method="lora", hyperparameters=few),
             "shapes": client.create_job(DETECTOR, scenes.id, "shapes", hyperparameters=few),
+            "outlines": client.create_job(ENCODER, masked.id, "outlines", hyperparameters={"epochs": 1}),
         }
         ended = {name: workshop.succeeded(job) for name, job in jobs.items()}
         for name in jobs:
@@ -103,6 +109,10 @@ def answers(made: Made) -> dict[str, Any]:
     [boxes] = client.predict("shapes", [picture_of(SCENES, 1)], threshold=0.0)
     assert isinstance(boxes, Detections)
     found["shapes"] = [(one.name, one.score, one.box.xmin, one.box.ymax) for one in boxes.objects[:5]]
+    [outlines] = client.predict("outlines", [picture_of(MASKED, 1)])
+    assert isinstance(outlines, Segmentation)
+    found["outlines"] = [(one.name, one.share) for one in outlines.classes]
+    assert (outlines.width, outlines.height) == (48, 40)
     for name in ("names", "names_lora"):
         [spans] = client.predict(name, [SENTENCE])
         assert isinstance(spans, Entities)
@@ -117,6 +127,7 @@ def test_jobs_succeed_and_report_beside_a_baseline(made: Made) -> None:
         "names": "f1",
         "names_lora": "f1",
         "shapes": "map",
+        "outlines": "mean_iou",
     }
     for name, metric in expected.items():
         job = made.jobs[name]
@@ -174,6 +185,10 @@ def test_job_that_cannot_be_is_refused_before_it_is_queued(made: Made, tmp_path:
         client.create_job(DETECTOR, words.id, "other")
     with pytest.raises(InvalidRequest, match="a detector learns in all its layers; expected 'full', got head"):
         client.create_job(DETECTOR, scenes.id, "other", method="head")
+    (tmp_path / "masked.zip").write_bytes(MASKED)
+    masked = client.upload_dataset(tmp_path / "masked.zip", kind="masks")
+    with pytest.raises(InvalidRequest, match="'char_lstm' does not learn masks; use 'efficientnet_lite0', which does"):
+        client.create_job("char_lstm", masked.id, "other")
     (tmp_path / "broken.zip").write_bytes(zipped({"1.png": picture(1, "PNG"), "a.json": '{"images": ['}))
     with pytest.raises(InvalidRequest, match=r"'a.json' is broken: it cannot be read as JSON"):
         client.upload_dataset(tmp_path / "broken.zip")
