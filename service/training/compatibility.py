@@ -197,11 +197,7 @@ def _choose_task(dataset: DatasetInfo, requested: str) -> str:
         raise InvalidInput(
             "spec.dataset_id", f"for {DATA_NAMES[dataset.kind]} the target must be a number, and it is a class"
         )
-    if (
-        dataset.labels
-        and len(dataset.labels) < 2
-        and dataset.kind not in (DatasetKind.SPANS, DatasetKind.BOXES, DatasetKind.MASKS)
-    ):
+    if dataset.labels and len(dataset.labels) < 2 and dataset.kind not in (DatasetKind.SPANS, DatasetKind.BOXES):
         raise InvalidInput("spec.dataset_id", f"expected at least 2 classes, got only {dataset.labels[0]!r}")
     if not requested:
         return fits[0]

@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.tasks.image.object_detection import DEFAULT_THRESHOLD
 from service.training.evaluation.intervals import Statistic
+from service.training.evaluation.measurements import ClassMetrics, class_of_counts
 
 Floats = NDArray[np.float64]
 
@@ -121,6 +123,19 @@ def average_precision(outputs: NDArray[Any], targets: NDArray[Any], label: int, 
         for t in range(len(THRESHOLDS)):
             found[part, t] = _area(np.cumsum(often * right[:, t], axis=1), marked, true)
     return found
+
+
+def by_class(labels: Sequence[str], outputs: NDArray[Any], targets: NDArray[Any]) -> tuple[ClassMetrics, ...]:
+    """Each label, of boxes that overlap by half; a box counts as found from the usual threshold of scores on."""
+    sure = outputs[..., SCORE] > DEFAULT_THRESHOLD
+    alike = np.ones((1, len(outputs)))
+    found = []
+    for k, (label, true) in enumerate(zip(labels, np.asarray(targets).sum(axis=0).tolist(), strict=True)):
+        named = sure & (outputs[..., LABEL] == k)
+        area = float(average_precision(outputs, targets, k, alike)[0, 0]) if true else None
+        right = int((named * outputs[..., HITS]).sum())
+        found.append(class_of_counts(label, right, int(named.sum()), true, average_precision=area))
+    return tuple(found)
 
 
 def _area(hit: Floats, marked: Floats, true: Floats) -> Floats:

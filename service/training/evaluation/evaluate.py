@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.tasks.image.object_detection import DEFAULT_THRESHOLD
 from service.training.data.token_tags import span_labels
 from service.training.evaluation import baseline as naive
 from service.training.evaluation import detection_metrics, metrics, segmentation_metrics
@@ -107,9 +106,9 @@ def evaluate(
     if task == TOKEN_CLASSIFICATION:
         return _with_span_labels(evaluation, held_out)
     if task == OBJECT_DETECTION:
-        return _with_boxes(evaluation, held_out)
+        return replace(evaluation, per_class=detection_metrics.by_class(labels, held_out.outputs, held_out.targets))
     if task == SEGMENTATION:
-        return _with_pixels(evaluation, held_out)
+        return replace(evaluation, per_class=segmentation_metrics.by_class(labels, held_out.outputs))
     return _with_classes(evaluation, held_out) if is_classification(task) else evaluation
 
 
@@ -293,32 +292,6 @@ def _with_span_labels(evaluation: Evaluation, held_out: Predictions) -> Evaluati
     per_class = tuple(
         ClassMetrics(label, _ratio(h, m), _ratio(h, t), _ratio(2 * h, m + t), int(t))
         for label, h, m, t in zip(names, hits, marked, true, strict=True)
-    )
-    return replace(evaluation, per_class=per_class)
-
-
-def _with_boxes(evaluation: Evaluation, held_out: Predictions) -> Evaluation:
-    """The evaluation with its measurements by label, of boxes that overlap by half; a box counts as found from the usual
-    threshold of scores on."""
-    boxes, true = np.asarray(held_out.outputs), np.asarray(held_out.targets).sum(axis=0).tolist()
-    sure = boxes[..., detection_metrics.SCORE] > DEFAULT_THRESHOLD
-    alike = np.ones((1, len(boxes)))
-    per_class = []
-    for k, label in enumerate(evaluation.labels):
-        named = sure & (boxes[..., detection_metrics.LABEL] == k)
-        marked, hit = int(named.sum()), int((named * boxes[..., detection_metrics.HITS]).sum())
-        area = detection_metrics.average_precision(boxes, held_out.targets, k, alike)[0, 0] if true[k] else None
-        ratios = _ratio(hit, marked), _ratio(hit, true[k]), _ratio(2 * hit, marked + true[k])
-        per_class.append(ClassMetrics(label, *ratios, int(true[k]), None if area is None else float(area)))
-    return replace(evaluation, per_class=tuple(per_class))
-
-
-def _with_pixels(evaluation: Evaluation, held_out: Predictions) -> Evaluation:
-    """The evaluation with its measurements by class of pixels."""
-    counted = segmentation_metrics.by_class(held_out.outputs)
-    per_class = tuple(
-        ClassMetrics(label, _ratio(hit, found), _ratio(hit, true), _ratio(2 * hit, found + true), true, iou=iou)
-        for label, (hit, found, true, iou) in zip(evaluation.labels, counted, strict=True)
     )
     return replace(evaluation, per_class=per_class)
 

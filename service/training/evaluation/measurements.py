@@ -105,6 +105,15 @@ class ClassMetrics:
     """Of classes of pixels: intersection over union."""
 
 
+def class_of_counts(
+    label: str, right: int, found: int, true: int, *, average_precision: float | None = None, iou: float | None = None
+) -> ClassMetrics:
+    """A class of which so many parts are found, so many are true, and so many are both."""
+    precision, recall = right / found if found else 0.0, right / true if true else 0.0
+    f1 = 2 * right / (found + true) if found + true else 0.0
+    return ClassMetrics(label, precision, recall, f1, true, average_precision, iou)
+
+
 @dataclass(frozen=True, slots=True)
 class ReliabilityBin:
     """One bin of a reliability diagram (DeGroot and Fienberg 1983). The field names are keys of `report.json`."""

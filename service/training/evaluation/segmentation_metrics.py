@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.training.evaluation.intervals import Statistic
+from service.training.evaluation.measurements import ClassMetrics, class_of_counts
 
 Floats = NDArray[np.float64]
 
@@ -32,9 +34,10 @@ def segmentation(confusions: NDArray[Any]) -> dict[str, Statistic]:
     return {"mean_iou": mean_iou, "pixel_accuracy": pixel_accuracy}
 
 
-def by_class(confusions: NDArray[Any]) -> list[tuple[int, int, int, float]]:
-    """(right, found, true) pixels of each class, and its intersection over union."""
+def by_class(labels: Sequence[str], confusions: NDArray[Any]) -> tuple[ClassMetrics, ...]:
+    """Each class of pixels, over all pictures together."""
     total = np.asarray(confusions, np.int64).sum(axis=0)
     hits, true, found = np.diag(total), total.sum(axis=1), total.sum(axis=0)
-    union = np.maximum(true + found - hits, 1)
-    return list(zip(hits.tolist(), found.tolist(), true.tolist(), (hits / union).tolist(), strict=True))
+    shares = (hits / np.maximum(true + found - hits, 1)).tolist()
+    counts = zip(labels, hits.tolist(), found.tolist(), true.tolist(), strict=True)
+    return tuple(class_of_counts(*count, iou=iou) for count, iou in zip(counts, shares, strict=True))

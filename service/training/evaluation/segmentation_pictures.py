@@ -12,7 +12,7 @@ from PIL import Image
 
 from service.datasets.dataset import Example
 from service.tasks.image.image_input import decode_image
-from service.training.data.masks import NO_CLASS
+from service.training.data.regions.masks import NO_CLASS
 from service.training.evaluation.mistakes import MAX_PIXELS, ORIGIN_CHARACTERS, Mistake, shorten
 
 PICTURE_PIXELS = 240

@@ -1,6 +1,6 @@
 """The loss of a detector that gives a box at each place of several maps, as NanoDet does.
 
-Places are assigned to boxes by ATSS (Zhang et al., arXiv:1912.02424). Classes learn by the quality focal loss (Li et al.,
+MapGrid are assigned to boxes by ATSS (Zhang et al., arXiv:1912.02424). Classes learn by the quality focal loss (Li et al.,
 arXiv:2006.04388), whose target is how well the box at the place fits; boxes by the generalized intersection over union
 (Rezatofighi et al., arXiv:1902.09630). The distribution focal loss of NanoDet's own training is left out: the
 network gives boxes, not the distributions behind them.
@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from service.training.data.boxes import NO_BOX
+from service.training.data.regions.boxes import NO_BOX
 
 CANDIDATES = 9
-"""Places of each map that are compared with a box, as in the paper."""
+"""MapGrid of each map that are compared with a box, as in the paper."""
 ANCHOR_STRIDES = 5
 """Side of the square that stands for a place, in strides of its map, as NanoDet has it."""
 FOCUS = 2.0
@@ -28,7 +28,7 @@ BOX_WEIGHT = 2.0
 
 
 @dataclass(frozen=True)
-class Places:
+class MapGrid:
     """The places of a detector's maps, in the order of its outputs."""
 
     centres: Tensor
@@ -36,10 +36,10 @@ class Places:
     anchors: Tensor
     """(P, 4): xmin, ymin, xmax, ymax of the squares that stand for the places, as shares of the picture."""
     counts: tuple[int, ...]
-    """Places of each map; they add up to P."""
+    """MapGrid of each map; they add up to P."""
 
 
-def places_of(strides: Sequence[int], height: int, width: int, device: str = "cpu") -> Places:
+def places_of(strides: Sequence[int], height: int, width: int, device: str = "cpu") -> MapGrid:
     """The places of maps with these strides for pictures of this size, in pixels: row by row, map by map."""
     centres, anchors, counts = [], [], []
     size = torch.tensor([width, height], dtype=torch.float32)
@@ -51,10 +51,10 @@ def places_of(strides: Sequence[int], height: int, width: int, device: str = "cp
         centres.append(centre / size)
         anchors.append(torch.cat([(centre - half) / size, (centre + half) / size], dim=1))
         counts.append(rows * columns)
-    return Places(torch.cat(centres).to(device), torch.cat(anchors).to(device), tuple(counts))
+    return MapGrid(torch.cat(centres).to(device), torch.cat(anchors).to(device), tuple(counts))
 
 
-def assigned(places: Places, boxes: Tensor) -> Tensor:
+def assigned(places: MapGrid, boxes: Tensor) -> Tensor:
     """The number of the box that each place learns, (P,); -1 for none.
 
     Args:
@@ -82,7 +82,7 @@ def assigned(places: Places, boxes: Tensor) -> Tensor:
     return torch.where(value >= 0, number, best)
 
 
-def detection_loss(places: Places, outputs: Tensor, targets: Tensor) -> Tensor:
+def detection_loss(places: MapGrid, outputs: Tensor, targets: Tensor) -> Tensor:
     """The loss of a batch.
 
     Args:

@@ -22,9 +22,9 @@ from service.tasks.table import read_labels, task_for
 from service.training.artifacts.finalize import TrainedModel, finish, preparation_files
 from service.training.artifacts.tuned_card import NO_DIGEST, tuned_card, with_arguments
 from service.training.data.accounting import send_left_out
-from service.training.data.boxes import box_targets, boxes_of
-from service.training.data.flipped import FlippedBatches, flipped_boxes
 from service.training.data.prepared import PreparedBatches, PreparedExamples
+from service.training.data.regions.boxes import box_targets, boxes_of
+from service.training.data.regions.flipped import FlippedBatches, flipped_boxes
 from service.training.evaluation.detection_metrics import best_threshold, detection, judged
 from service.training.evaluation.incumbent import BATCH_ROWS, OTHER_INPUTS, OpenedIncumbent, open_incumbent
 from service.training.evaluation.measurements import NotCompared, Predictions

@@ -25,9 +25,9 @@ from service.tasks.table import task_for
 from service.training.artifacts.finalize import TrainedModel, finish, preparation_files
 from service.training.artifacts.tuned_card import NO_DIGEST, tuned_card
 from service.training.data.accounting import send_left_out
-from service.training.data.flipped import FlippedBatches, flipped_masks
-from service.training.data.masks import NO_CLASS, confusion, mask_of, mask_targets
 from service.training.data.prepared import PreparedBatches, PreparedExamples, predict
+from service.training.data.regions.flipped import FlippedBatches, flipped_masks
+from service.training.data.regions.masks import NO_CLASS, confusion, mask_of, mask_targets
 from service.training.evaluation.incumbent import BATCH_ROWS, OTHER_INPUTS, OpenedIncumbent, open_incumbent
 from service.training.evaluation.measurements import NotCompared, Predictions
 from service.training.evaluation.mistakes import MAX_MISTAKES, Mistake
