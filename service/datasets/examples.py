@@ -97,8 +97,8 @@ class StoredExamples:
             return tuple(TextSpan(span["start"], span["end"], self._index[span["label"]]) for span in known)
         if self.info.kind is DatasetKind.MASKS:
             numbered = zip(values["numbers"], values["names"], strict=True)
-            known = {number: self._index[name] for number, name in numbered if name in self._index}
-            return ClassMask(self._read(values["mask"]), known)
+            labels = {number: self._index[name] for number, name in numbered if name in self._index}
+            return ClassMask(self._read(values["mask"]), labels)
         if self.info.kind is DatasetKind.BOXES:
             found = [box for box in values["boxes"] if box["label"] in self._index]
             return tuple(LabelledBox(**{**box, "label": self._index[box["label"]]}) for box in found)

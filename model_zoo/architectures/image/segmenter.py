@@ -28,10 +28,10 @@ class Segmenter(nn.Module):
             width: channels of the head, a multiple of 8.
         """
         super().__init__()
-        parts = [getattr(encoder, name, None) for name in ("conv_stem", "bn1", "blocks")]
-        if not all(isinstance(part, nn.Module) for part in parts):
+        stem, norm, blocks = (getattr(encoder, name, None) for name in ("conv_stem", "bn1", "blocks"))
+        if not (isinstance(stem, nn.Module) and isinstance(norm, nn.Module) and isinstance(blocks, nn.Sequential)):
             raise ValueError("the encoder has no conv_stem, bn1 and blocks")
-        self.conv_stem, self.bn1, self.blocks = parts
+        self.conv_stem, self.bn1, self.blocks = stem, norm, blocks
         channels = self._channels()
         self.mask_head = _PyramidHead(channels, classes, width)
 
@@ -52,7 +52,7 @@ class Segmenter(nn.Module):
         """(B, 3, H, W) → the last map of each size from a quarter of the sides on, the finest first."""
         passed: Tensor = self.bn1(self.conv_stem(pixel_values))
         found: list[Tensor] = []
-        for stage in self.blocks:  # type: ignore[union-attr]  # a Sequential
+        for stage in self.blocks:
             passed = stage(passed)
             if found and found[-1].shape[-1] == passed.shape[-1]:
                 found[-1] = passed

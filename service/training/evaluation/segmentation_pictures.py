@@ -39,8 +39,8 @@ def pictured(
         both.paste(_covered(image, mask), (left, 0))
     written = io.BytesIO()
     both.save(written, "JPEG", quality=80)
-    names = (_names(mask, labels) for mask in (true, found))
-    return Mistake(index, shorten(example.origin, ORIGIN_CHARACTERS), *names, iou, picture=written.getvalue())
+    expected, answer = _names(true, labels), _names(found, labels)
+    return Mistake(index, shorten(example.origin, ORIGIN_CHARACTERS), expected, answer, iou, picture=written.getvalue())
 
 
 def _covered(image: Image.Image, mask: NDArray[np.integer]) -> Image.Image:

@@ -1,6 +1,6 @@
 """The loss of a detector that gives a box at each place of several maps, as NanoDet does.
 
-MapGrid are assigned to boxes by ATSS (Zhang et al., arXiv:1912.02424). Classes learn by the quality focal loss (Li et al.,
+Places are assigned to boxes by ATSS (Zhang et al., arXiv:1912.02424). Classes learn by the quality focal loss (Li et al.,
 arXiv:2006.04388), whose target is how well the box at the place fits; boxes by the generalized intersection over union
 (Rezatofighi et al., arXiv:1902.09630). The distribution focal loss of NanoDet's own training is left out: the
 network gives boxes, not the distributions behind them.
@@ -18,7 +18,7 @@ from torch.nn import functional
 from service.training.data.regions.boxes import NO_BOX
 
 CANDIDATES = 9
-"""MapGrid of each map that are compared with a box, as in the paper."""
+"""Places of each map that are compared with a box, as in the paper."""
 ANCHOR_STRIDES = 5
 """Side of the square that stands for a place, in strides of its map, as NanoDet has it."""
 FOCUS = 2.0
@@ -36,7 +36,7 @@ class MapGrid:
     anchors: Tensor
     """(P, 4): xmin, ymin, xmax, ymax of the squares that stand for the places, as shares of the picture."""
     counts: tuple[int, ...]
-    """MapGrid of each map; they add up to P."""
+    """Places of each map; they add up to P."""
 
 
 def places_of(strides: Sequence[int], height: int, width: int, device: str = "cpu") -> MapGrid:
