@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from model_zoo.references.reference import parse_reference
 from service.client import Classification, Detections, Entities, InvalidRequest, Job, Segmentation
@@ -42,6 +45,25 @@ WORDS = (
 )
 SCENES, MASKED = coco_scenes(30, seed=5), masked_shapes(16, seed=5)
 SENTENCE = "the keeper anna climbed to old rome x7"
+
+
+def coco(annotations: bytes) -> dict[str, bytes]:
+    """A picture of 24 × 16, and a JSON file beside it."""
+    return {"1.png": picture(1, "PNG"), "a.json": annotations}
+
+
+def box_of(name: str, box: list[int] | None) -> bytes:
+    """COCO's JSON of one picture with one box, or with none."""
+    boxes = [] if box is None else [{"id": 0, "image_id": 0, "category_id": 0, "bbox": box}]
+    images, classes = [{"id": 0, "file_name": name}], [{"id": 0, "name": "nut"}]
+    return json.dumps({"images": images, "annotations": boxes, "categories": classes}).encode()
+
+
+def masked(size: tuple[int, int]) -> dict[str, bytes]:
+    """A picture of 24 × 16, and a mask of one class and some size."""
+    written = io.BytesIO()
+    Image.new("L", size, 3).save(written, "PNG")
+    return {"images/1.png": picture(1, "PNG"), "masks/1.png": written.getvalue()}
 
 
 @dataclass(frozen=True)
@@ -189,11 +211,29 @@ def test_job_that_cannot_be_is_refused_before_it_is_queued(made: Made, tmp_path:
     masked = client.upload_dataset(tmp_path / "masked.zip", kind="masks")
     with pytest.raises(InvalidRequest, match="'char_lstm' does not learn masks; use 'efficientnet_lite0', which does"):
         client.create_job("char_lstm", masked.id, "other")
-    (tmp_path / "broken.zip").write_bytes(zipped({"1.png": picture(1, "PNG"), "a.json": '{"images": ['}))
-    with pytest.raises(InvalidRequest, match=r"'a.json' is broken: it cannot be read as JSON"):
-        client.upload_dataset(tmp_path / "broken.zip")
     with pytest.raises(InvalidRequest, match=r"has no usable example; 3 left out, the first is 'bad.conll', row 1"):
         client.upload_dataset(tmp_path / "bad.conll")
+
+
+@pytest.mark.parametrize(
+    ("files", "problem"),
+    [
+        (coco(b'{"images": ['), "'a.json' is broken: it cannot be read as JSON"),
+        (coco(box_of("gone.png", [2, 2, 9, 9])), "'gone.png': there is no picture 'gone.png' in the archive"),
+        (coco(box_of("1.png", [9, 9, -4, 4])), "'1.png': annotation 0 has a negative width or height"),
+        (coco(box_of("1.png", [40, 2, 9, 9])), "'1.png': annotation 0 lies outside of the picture of 24 × 16 pixels"),
+        (coco(box_of("1.png", None)), "no class has a box in at least 2 pictures"),
+        (masked((12, 16)), "'images/1.png': its mask is 12 × 16 pixels, and the picture is 24 × 16 upright"),
+        (masked((24, 16)), "no class is in the masks of at least 2 pictures, and at least two classes are needed"),
+    ],
+    ids=["broken", "missing", "negative", "outside", "no-box", "mask-size", "few-masks"],
+)
+def test_wrong_boxes_and_masks_are_refused_by_name(
+    made: Made, tmp_path: Path, files: dict[str, bytes], problem: str
+) -> None:
+    (tmp_path / "wrong.zip").write_bytes(zipped(files))
+    with pytest.raises(InvalidRequest, match=re.escape(problem)):
+        made.workshop.client.upload_dataset(tmp_path / "wrong.zip")
 
 
 def test_versions_answer_alike_after_a_restart(made: Made) -> None:
