@@ -126,17 +126,13 @@ def _build(card: Card) -> Network:
 def _build_base(card: Card) -> Network:
     arguments = dict(card.architecture.arguments)
     match card.architecture.builder:
-        case "timm" if is_efficientnet_lite(arguments):  # the same network, without the seconds of timm's import
-            return ImageClassifier(EfficientNetLite(**arguments))
         case "timm":
-            import timm
-
-            from model_zoo.architectures.timm_arguments import forbidden
-
-            if (wrong := forbidden(arguments)) != "":
-                raise ValueError(f"a card may not give timm the argument {wrong}")
-            module = timm.create_model(arguments.pop("model_name"), pretrained=False, **arguments)
+            module = _timm(arguments)
             return ImageEncoder(module) if arguments.get("num_classes") == 0 else ImageClassifier(module)
+        case "segmenter":
+            from model_zoo.architectures.image.segmenter import Segmenter
+
+            return ImageSegmenter(Segmenter(_timm(arguments.pop("encoder")), **arguments))
         case "torchvision":
             from model_zoo.architectures import torchvision_classifier
 
@@ -226,6 +222,21 @@ def _build_base(card: Card) -> Network:
 
             return VolumeSegmenter(BrainExtractor(**arguments))
     raise ValueError(f"there is no builder for {card.architecture.builder}")
+
+
+def _timm(arguments: dict[str, Any]) -> nn.Module:
+    """A network under the names of timm."""
+    if is_efficientnet_lite(arguments):  # the same network, without the seconds of timm's import
+        return EfficientNetLite(**arguments)
+
+    import timm
+
+    from model_zoo.architectures.timm_arguments import forbidden
+
+    if (wrong := forbidden(arguments)) != "":
+        raise ValueError(f"a card may not give timm the argument {wrong}")
+    module: nn.Module = timm.create_model(**arguments, pretrained=False)
+    return module
 
 
 def _text_encoder(arguments: dict[str, Any]) -> nn.Module:

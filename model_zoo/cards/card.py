@@ -78,6 +78,7 @@ class Architecture(CardPart):
         "char_gru",
         "word_gru",
         "small_cnn",
+        "segmenter",
         "joined_cnn",
         "tabular_mlp",
         "feed_forward",

@@ -79,7 +79,7 @@ class Dataset:
     id: str
     display_name: str
     kind: str
-    """`image_folder`, `audio_folder`, `text`, `table`, `image_table`, `series`, `plain_text` or `spans`."""
+    """`image_folder`, `audio_folder`, `text`, `table`, `image_table`, `series`, `plain_text`, `spans`, `boxes` or `masks`."""
     state: str
     """VALIDATING, READY or DAMAGED."""
     sha256: str

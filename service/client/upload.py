@@ -26,7 +26,7 @@ Progress = Callable[[int, int, str], None]
 the server has all bytes and validates them."""
 
 _TABLES = ("text", "table", "series")
-_IMAGES = ("image_folder", "image_table")
+_IMAGES = ("image_folder", "image_table", "boxes", "masks")
 _KINDS = {
     **dict.fromkeys((".csv", ".tsv", ".parquet"), _TABLES),
     **dict.fromkeys((".jsonl", ".ndjson"), (*_TABLES, "spans")),

@@ -33,9 +33,17 @@ class DatasetKind(StrEnum):
     SERIES = "series"
     PLAIN_TEXT = "plain_text"
     SPANS = "spans"
+    BOXES = "boxes"
+    MASKS = "masks"
 
 
-MEDIA = (DatasetKind.IMAGE_FOLDER, DatasetKind.AUDIO_FOLDER, DatasetKind.IMAGE_TABLE)
+MEDIA = (
+    DatasetKind.IMAGE_FOLDER,
+    DatasetKind.AUDIO_FOLDER,
+    DatasetKind.IMAGE_TABLE,
+    DatasetKind.BOXES,
+    DatasetKind.MASKS,
+)
 """Kinds whose examples are files of an archive."""
 
 
@@ -143,7 +151,7 @@ class DatasetInfo(_FrozenModel):
     columns: Columns = Columns()
     """As named or inferred."""
     labels: tuple[str, ...] = ()
-    """Class names, sorted, if the target is a class, or the labels of spans; empty for a number."""
+    """Class names, sorted, if the target is a class, or the labels of spans or boxes; empty for a number."""
     multi_label: bool = False
     """Whether an example has any number of the classes, rather than one."""
     inputs: tuple[ColumnInfo, ...] = ()
@@ -173,13 +181,41 @@ class TextSpan:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelledBox:
+    """A box around an object of a picture; its edges are shares of the upright picture, 0..1."""
+
+    label: int
+    """Index into `labels`."""
+    xmin: float
+    ymin: float
+    xmax: float
+    ymax: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClassMask:
+    """The class of each pixel of a picture."""
+
+    data: bytes
+    """A PNG of the size of the upright picture, whose pixels are numbers."""
+    labels: Mapping[int, int]
+    """Number → index into `labels`; pixels with other numbers are not learned from."""
+
+
+MASK_IGNORED = 255
+"""The number of pixels without a class."""
+
+Target = int | float | tuple[int, ...] | tuple[TextSpan, ...] | tuple[LabelledBox, ...] | ClassMask | None
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """One example; its input has the form in which a caller sends it to the served model."""
 
     instance: Instance
-    target: int | float | tuple[int, ...] | tuple[TextSpan, ...] | None
-    """Index into `labels`, or several, ascending; the spans of a text in their order; or the number to learn; None for series and
-    plain text, which are their own targets."""
+    target: Target
+    """Index into `labels`, or several, ascending; the spans of a text in their order; the boxes or the mask of a picture; or the
+    number to learn; None for series and plain text, which are their own targets."""
     split: str
     """`train`, `validation`, `test`, or empty if the data do not say."""
     digest: str

@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 
 from model_zoo import strict_json
 from service.datasets.damaged_datasets import DamagedDataset, read_dataset
-from service.datasets.dataset import DatasetInfo, DatasetKind, Example, TextSpan, dataset_folder
+from service.datasets.dataset import (
+    ClassMask,
+    DatasetInfo,
+    DatasetKind,
+    Example,
+    LabelledBox,
+    Target,
+    TextSpan,
+    dataset_folder,
+)
 from service.datasets.validation.canonical import EXAMPLES, FILES
 from service.datasets.validation.validate import INFO_FILE
 from service.errors import Damaged, NotFound
@@ -27,14 +36,17 @@ from service.types import (
     TextPairInstance,
 )
 
+SEVERAL_LABELS = (DatasetKind.SPANS, DatasetKind.BOXES, DatasetKind.MASKS)
+"""Kinds whose examples have any number of labels, each for a part of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outline:
     """The targets, splits and digests of all examples, for splits and metrics; building it reads no image or sound."""
 
     targets: NDArray[np.float64]
-    """Index of the class or the number, `[n]`; NaN for series and plain text. Of several classes, or labels of spans, 1 for
-    each of them and 0 for the others, `[n, classes]`."""
+    """Index of the class or the number, `[n]`; NaN for series and plain text. Of several classes, or labels of spans, boxes or
+    pixels, 1 for each of them and 0 for the others, `[n, classes]`."""
     splits: tuple[str, ...]
     digests: tuple[str, ...]
 
@@ -68,7 +80,7 @@ class StoredExamples:
     def outline(self) -> Outline:
         """Targets, splits and digests of all examples, in order."""
         labels = self._table["label"].to_pylist()
-        if self.info.multi_label or self.info.kind is DatasetKind.SPANS:
+        if self.info.multi_label or self.info.kind in SEVERAL_LABELS:
             targets = np.zeros((len(self), len(self.info.labels)), np.float64)
             for row, names in enumerate(self._table["labels"].to_pylist()):
                 targets[row, [self._index[name] for name in names if name in self._index]] = 1.0
@@ -79,10 +91,17 @@ class StoredExamples:
             targets = np.array([np.nan if number is None else number for number in numbers], np.float64)
         return Outline(targets, tuple(self._table["split"].to_pylist()), tuple(self._table["digest"].to_pylist()))
 
-    def _target(self, values: Mapping[str, Any]) -> int | float | tuple[int, ...] | tuple[TextSpan, ...] | None:
+    def _target(self, values: Mapping[str, Any]) -> Target:
         if self.info.kind is DatasetKind.SPANS:
             known = [span for span in values["spans"] if span["label"] in self._index]
             return tuple(TextSpan(span["start"], span["end"], self._index[span["label"]]) for span in known)
+        if self.info.kind is DatasetKind.MASKS:
+            numbered = zip(values["numbers"], values["names"], strict=True)
+            labels = {number: self._index[name] for number, name in numbered if name in self._index}
+            return ClassMask(self._read(values["mask"]), labels)
+        if self.info.kind is DatasetKind.BOXES:
+            found = [box for box in values["boxes"] if box["label"] in self._index]
+            return tuple(LabelledBox(**{**box, "label": self._index[box["label"]]}) for box in found)
         if self.info.multi_label:
             return tuple(sorted(self._index[name] for name in values["labels"] if name in self._index))
         number: float | None = values["number"]
@@ -95,7 +114,7 @@ class StoredExamples:
 
     def _instance(self, values: Mapping[str, Any]) -> Instance:
         match self.info.kind:
-            case DatasetKind.IMAGE_FOLDER:
+            case DatasetKind.IMAGE_FOLDER | DatasetKind.BOXES | DatasetKind.MASKS:
                 return ImageInstance(self._read(values["file"]))
             case DatasetKind.AUDIO_FOLDER:
                 return AudioInstance(self._read(values["file"]))

@@ -18,6 +18,8 @@ CLASSIFICATION = {
     DatasetKind.TEXT: "text-classification",
     DatasetKind.TABLE: "tabular-classification",
     DatasetKind.SPANS: "token-classification",
+    DatasetKind.BOXES: "object-detection",
+    DatasetKind.MASKS: "image-segmentation",
 }
 
 REGRESSION = {

@@ -77,7 +77,7 @@ def _outline(examples: Examples) -> Outline:
     if isinstance(examples, StoredExamples):
         return examples.outline()
     all_of = [examples[index] for index in range(len(examples))]
-    targets = [math.nan if isinstance(e.target, tuple | None) else float(e.target) for e in all_of]
+    targets = [float(e.target) if isinstance(e.target, int | float) else math.nan for e in all_of]
     return Outline(np.array(targets), tuple(e.split for e in all_of), tuple(e.digest for e in all_of))
 
 

@@ -46,6 +46,10 @@ class _DatasetKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DatasetKi
     """Plain text, to learn the language of: one text file, or a zip or tar of them."""
     DATASET_KIND_SPANS: _DatasetKind.ValueType  # 40
     """Texts with labelled spans: words with BIO tags, one a line (.conll, .bio, .iob), or JSONL with lists of start, end and label."""
+    DATASET_KIND_BOXES: _DatasetKind.ValueType  # 41
+    """Pictures with boxes around their objects, in a zip or tar: COCO's JSON, or YOLO's folders `images` and `labels` with a data.yaml."""
+    DATASET_KIND_MASKS: _DatasetKind.ValueType  # 42
+    """Pictures below a folder `images`, in a zip or tar, and below `masks` PNG files of the same names, whose pixels are numbers of classes."""
 
 class DatasetKind(_DatasetKind, metaclass=_DatasetKindEnumTypeWrapper):
     """── datasets ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -71,6 +75,10 @@ DATASET_KIND_PLAIN_TEXT: DatasetKind.ValueType  # 7
 """Plain text, to learn the language of: one text file, or a zip or tar of them."""
 DATASET_KIND_SPANS: DatasetKind.ValueType  # 40
 """Texts with labelled spans: words with BIO tags, one a line (.conll, .bio, .iob), or JSONL with lists of start, end and label."""
+DATASET_KIND_BOXES: DatasetKind.ValueType  # 41
+"""Pictures with boxes around their objects, in a zip or tar: COCO's JSON, or YOLO's folders `images` and `labels` with a data.yaml."""
+DATASET_KIND_MASKS: DatasetKind.ValueType  # 42
+"""Pictures below a folder `images`, in a zip or tar, and below `masks` PNG files of the same names, whose pixels are numbers of classes."""
 Global___DatasetKind: _TypeAlias = DatasetKind  # noqa: Y015
 
 class _DatasetState:

@@ -12,7 +12,7 @@ from service.datasets.dataset import DatasetInfo, DatasetKind
 from service.datasets.overrides import CLASSIFICATION, REGRESSION, UNLABELLED
 from service.errors import InvalidInput
 from service.training.hyperparameters import resolve
-from service.training.job_spec import JobSpec, Method
+from service.training.job_spec import OBJECT_DETECTION, SEGMENTATION, JobSpec, Method
 
 RECIPE_KINDS: dict[DatasetKind, tuple[str, ...]] = {
     DatasetKind.IMAGE_FOLDER: ("image",),
@@ -23,6 +23,8 @@ RECIPE_KINDS: dict[DatasetKind, tuple[str, ...]] = {
     DatasetKind.SERIES: ("series",),
     DatasetKind.PLAIN_TEXT: ("characters",),
     DatasetKind.SPANS: ("text",),
+    DatasetKind.BOXES: ("image",),
+    DatasetKind.MASKS: ("image",),
 }
 """By kind of data set: the kinds of recipe that a base must have to read it."""
 
@@ -35,6 +37,8 @@ DATA_NAMES = {
     DatasetKind.SERIES: "series",
     DatasetKind.PLAIN_TEXT: "plain text",
     DatasetKind.SPANS: "texts with labelled spans",
+    DatasetKind.BOXES: "pictures with boxes",
+    DatasetKind.MASKS: "pictures with masks",
 }
 """For errors, by kind of data set."""
 
@@ -55,8 +59,14 @@ WITHOUT_FEATURES = frozenset(
 )
 """Tasks whose networks give no vector for a whole input."""
 
+DETECTORS = frozenset({"nanodet"})
+"""Builders of networks that learn boxes, and nothing else."""
+
 TOKEN_ENCODERS = frozenset({"AutoModel", "AutoModelForSequenceClassification", "AutoModelForTokenClassification"})
 """Automatic classes of transformers whose networks give a vector for each token of a text."""
+
+MASK_ENCODERS = ("efficientnet", "tf_efficientnet", "mobilenetv2_", "mobilenetv3_")
+"""Beginnings of the names of timm's networks that learn masks: those with `conv_stem`, `bn1` and `blocks`."""
 
 MOST_LISTED = 6
 """Columns that an error names."""
@@ -95,6 +105,9 @@ def check_before_upload(base: Card, spec: JobSpec, kinds: Sequence[DatasetKind] 
     """
     _check_base(base, *kinds)
     readable = [kind for kind in kinds or RECIPE_KINDS if base.recipe.kind in RECIPE_KINDS[kind]]
+    boxes = base.architecture.builder in DETECTORS
+    readable = [kind for kind in readable if (kind is DatasetKind.BOXES) == boxes]
+    readable = [kind for kind in readable if kind is not DatasetKind.MASKS or learns_masks(base)]
     by_kind = (CLASSIFICATION, REGRESSION, UNLABELLED)
     possible = list(dict.fromkeys(task_of[kind] for task_of in by_kind for kind in readable if kind in task_of))
     if spec.task and spec.task not in possible:
@@ -124,6 +137,17 @@ def _check_base(base: Card, *kinds: DatasetKind) -> None:
             f"{base.name!r} cannot be fine-tuned: it has learned pictures with columns of its own; "
             "a model of pictures, such as 'fashion_cnn', learns them with any columns",
         )
+    if base.architecture.builder in DETECTORS:
+        if kinds and DatasetKind.BOXES not in kinds:
+            data = " or ".join(DATA_NAMES[kind] for kind in kinds)
+            raise InvalidInput(
+                "spec.base", f"{base.name!r} learns from pictures with boxes, and the data set holds {data}"
+            )
+        return
+    if kinds == (DatasetKind.BOXES,):
+        raise InvalidInput("spec.base", f"{base.name!r} does not learn boxes; use 'nanodet', which does")
+    if kinds == (DatasetKind.MASKS,) and not learns_masks(base):
+        raise InvalidInput("spec.base", f"{base.name!r} does not learn masks; use 'efficientnet_lite0', which does")
     inputs = INPUT_NAMES.get(base.recipe.kind)
     if inputs is None or base.task in WITHOUT_FEATURES:
         hint = ENCODER_HINT if base.task == "automatic-speech-recognition" else ""
@@ -148,6 +172,12 @@ def _check_base(base: Card, *kinds: DatasetKind) -> None:
         raise InvalidInput("spec.base", f"{base.name!r} learns from {inputs}, and the data set holds {data}")
 
 
+def learns_masks(base: Card) -> bool:
+    """Whether a base is an encoder of which `Segmenter` makes a network for masks."""
+    name = base.architecture.arguments.get("model_name")
+    return base.architecture.builder == "timm" and isinstance(name, str) and name.startswith(MASK_ENCODERS)
+
+
 def _check_columns(base: Card, dataset: DatasetInfo) -> None:
     """Refuses columns that a network with trained weights for other ones does not read."""
     if not isinstance(base.recipe, RowRecipe) or isinstance(base.source, InitialSource):
@@ -167,7 +197,7 @@ def _choose_task(dataset: DatasetInfo, requested: str) -> str:
         raise InvalidInput(
             "spec.dataset_id", f"for {DATA_NAMES[dataset.kind]} the target must be a number, and it is a class"
         )
-    if dataset.labels and len(dataset.labels) < 2 and dataset.kind is not DatasetKind.SPANS:
+    if dataset.labels and len(dataset.labels) < 2 and dataset.kind not in (DatasetKind.SPANS, DatasetKind.BOXES):
         raise InvalidInput("spec.dataset_id", f"expected at least 2 classes, got only {dataset.labels[0]!r}")
     if not requested:
         return fits[0]
@@ -207,7 +237,7 @@ def methods(base: Card, task: str) -> tuple[Method, ...]:
     A frozen backbone comes first if there is one: its features are computed once, the head trains in seconds, and many heads
     share their base in serving. Users with enough data and time choose `full`.
     """
-    if isinstance(base.source, InitialSource) or task == "text-generation":
+    if isinstance(base.source, InitialSource) or task in ("text-generation", OBJECT_DETECTION, SEGMENTATION):
         return (Method.FULL,)
     if base.architecture.builder in ("transformers", "transformers_auto") and base.family == "transformer":
         return (Method.HEAD, Method.FULL) if _reads_own_weights(base) else (Method.HEAD, Method.LORA, Method.FULL)
@@ -223,6 +253,10 @@ def _choose_method(base: Card, task: str, requested: Method) -> Method:
             why = f"{base.name!r} has no trained weights to build on"
         elif task == "text-generation":
             why = "a language model has no head to train alone"
+        elif task == OBJECT_DETECTION:
+            why = "a detector learns in all its layers"
+        elif task == SEGMENTATION:
+            why = "a head for masks reads maps of all sizes, and learns with them"
         elif _reads_own_weights(base):
             why = f"the attention of {base.name!r} reads its weights itself, past any low-rank updates beside them"
         else:

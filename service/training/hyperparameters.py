@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model_zoo.cards.card import Card
 from service.errors import InvalidInput
-from service.training.job_spec import Method
+from service.training.job_spec import SEGMENTATION, Method
 
 AUTO = "auto"
 """This value means the same as leaving the hyperparameter out."""
@@ -96,11 +96,15 @@ def applicable(method: Method, task: str, base: Card) -> frozenset[str]:
         return frozenset({"head", "hidden", "weight_decay", "epochs", "learning_rate", "patience"}) | classes
     smoothing = frozenset({"label_smoothing"}) if classes else frozenset()
     names = _LOOP | classes | smoothing
+    if task == SEGMENTATION:
+        return (names | {"backbone_rate", "layer_decay", "augmentation", "batch_norm"}) - {"dropout"}
     match base.architecture.builder:
         case "tabular_mlp":
             return names | {"hidden", "layers"}
         case "series_gru":
             return names | {"hidden", "layers", "context", "horizon", "season"}
+        case "nanodet":
+            return (names | {"layer_decay", "augmentation"}) - {"dropout"}
         case _ if task == "text-generation":
             return (names | {"layer_decay"}) - {"dropout"}
     names |= {"head", "hidden"}
@@ -114,6 +118,10 @@ def default_values(method: Method, task: str, base: Card, examples: int) -> dict
     """Good values for such a job, if they differ from the defaults of `Hyperparameters`."""
     if method is Method.HEAD:
         return {"weight_decay": None, "epochs": 200, "learning_rate": 1e-2, "patience": 20}
+    if task == SEGMENTATION:
+        epochs = 20 if examples < 1_000 else 8
+        rates = {"learning_rate": 2e-3, "backbone_rate": 0.1, "layer_decay": 0.8, "weight_decay": 0.01}
+        return {"epochs": epochs, "batch_size": 8, "patience": 5, **rates}
     batch = 16 if examples < 2_000 else 32
     match base.architecture.builder:
         case "tabular_mlp":
@@ -129,6 +137,10 @@ def default_values(method: Method, task: str, base: Card, examples: int) -> dict
             return {"epochs": 100, "batch_size": 32, "learning_rate": 3e-3, "patience": 15, "weight_decay": 1e-4}
         case _ if task == "text-generation":
             return {"epochs": 10, "batch_size": 32, "learning_rate": 2e-3, "patience": 3, "weight_decay": 0.0}
+        case "nanodet":
+            epochs = 30 if examples < 1_000 else 12
+            decay = {"layer_decay": 0.8, "weight_decay": 0.05}
+            return {"epochs": epochs, "batch_size": 8, "learning_rate": 1e-3, "patience": 8, **decay}
         case "timm" | "torchvision" | "small_cnn":
             epochs = 15 if examples < 1_000 else 10 if examples < 10_000 else 5
             smoothing = 0.1 if task.endswith("classification") else 0.0

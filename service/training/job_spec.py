@@ -24,6 +24,14 @@ TOKEN_CLASSIFICATION = "token-classification"  # noqa: S105  # no password
 method `head` compute them in the worker."""
 
 
+OBJECT_DETECTION = "object-detection"
+"""The task whose examples have boxes."""
+
+
+SEGMENTATION = "image-segmentation"
+"""The task whose examples have a class for each pixel."""
+
+
 class Method(StrEnum):
     """How a base is adapted."""
 

@@ -66,7 +66,7 @@ class TrainingJob:
         """Class names; empty if the target is not a class. Of spans: the tags of tokens."""
         if self.info.kind is DatasetKind.SPANS:
             return bio_tags(self.info.labels)
-        return self.info.labels if self.classifies else ()
+        return self.info.labels if self.classifies or self.info.kind in (DatasetKind.BOXES, DatasetKind.MASKS) else ()
 
     def targets(self, indices: Sequence[int]) -> NDArray[np.float64]:
         """Class indices, or numbers in the units of the data, (n,); of several classes 1 for each and 0 for the others,

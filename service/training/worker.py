@@ -136,6 +136,14 @@ def run_method(order: WorkOrder, folder: Path, send: MessageWriter, stop: StopSi
                 from service.training.methods.token_classification import train_tokens
 
                 train_tokens(order, folder, send, stop)
+            case Method.FULL, "object-detection":
+                from service.training.methods.object_detection import train_detector
+
+                train_detector(order, folder, send, stop)
+            case Method.FULL, "image-segmentation":
+                from service.training.methods.segmentation import train_segmenter
+
+                train_segmenter(order, folder, send, stop)
             case Method.HEAD, _:
                 from service.training.methods.head import train_head
 

@@ -54,7 +54,11 @@ def test_plain_text_file_of_any_name_is_sent_with_a_text_suffix(
     ("names", "kinds"),
     [
         (["a.CSV"], {"text", "table", "series"}),
-        (["cat/a.jpg", "dog/b.png", "notes.txt"], {"image_folder", "image_table", "text", "plain_text", "spans"}),
+        (["a.jpg", "data.yaml"], {"image_folder", "image_table", "boxes", "masks"}),
+        (
+            ["cat/a.jpg", "dog/b.png", "notes.txt"],
+            {"image_folder", "image_table", "boxes", "masks", "text", "plain_text", "spans"},
+        ),
         (["a.jsonl"], {"text", "table", "series", "spans"}),
         (["train.conll", "test.conll"], {"spans"}),
         (["ann/a.wav", "bob/b.flac", ".hidden.csv"], {"audio_folder"}),

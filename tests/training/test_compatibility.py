@@ -52,6 +52,9 @@ def planned(name: str, info: DatasetInfo, **more: Any) -> JobSpec:
         ("char_lstm", "text", CLASSES, "text-classification", "head"),
         ("char_lstm", "plain_text", (), "text-generation", "full"),
         ("speaker_lstm", "audio_folder", CLASSES, "audio-classification", "head"),
+        ("nanodet", "boxes", ("nut",), "object-detection", "full"),
+        ("efficientnet_lite0", "masks", CLASSES, "image-segmentation", "full"),
+        ("mobilenetv2_100", "masks", CLASSES, "image-segmentation", "full"),
         ("tabular_mlp", "table", CLASSES, "tabular-classification", "full"),
         ("tabular_mlp", "table", (), "tabular-regression", "full"),
         ("series_gru", "series", (), "time-series-forecasting", "full"),
@@ -89,6 +92,13 @@ def test_plan_without_task_and_method_chooses_them(
             "did you mean 'image-classification'?",
         ),
         ("efficientnet_lite0", "image_folder", CLASSES, {"task": "regression"}, "spec.task", "expected 'image-class"),
+        ("efficientnet_lite0", "boxes", CLASSES, {}, "spec.base", "does not learn boxes; use 'nanodet'"),
+        ("nanodet", "image_folder", CLASSES, {}, "spec.base", "learns from pictures with boxes, and the data set"),
+        ("nanodet", "boxes", CLASSES, {"method": "head"}, "spec.method", "a detector learns in all its layers"),
+        ("nanodet", "masks", CLASSES, {}, "spec.base", "learns from pictures with boxes, and the data set"),
+        ("fashion_cnn", "masks", CLASSES, {}, "spec.base", "does not learn masks; use 'efficientnet_lite0'"),
+        ("efficientnet_lite0", "masks", CLASSES, {"method": "head"}, "spec.method", "reads maps of all sizes"),
+        ("efficientnet_lite0", "masks", ("a",), {}, "spec.dataset_id", "at least 2 classes, got only 'a'"),
         ("tabular_mlp", "table", CLASSES, {"method": "head"}, "spec.method", "no trained weights"),
         ("efficientnet_lite0", "image_folder", CLASSES, {"method": "lora"}, "spec.method", "no Transformer"),
         ("char_lstm", "plain_text", (), {"method": "head"}, "spec.method", "expected 'full'"),
@@ -133,6 +143,8 @@ def test_encoder_without_vectors_of_tokens_does_not_learn_spans() -> None:
         ("efficientnet_lite0", "", {"task": "image-clasification"}, "spec.task", "did you mean 'image-classification'"),
         ("char_lstm", "text", {"task": "text-generation"}, "spec.task", "cannot learn"),
         ("efficientnet_lite0", "", {"method": Method.LORA}, "spec.method", "is no Transformer"),
+        ("nanodet", "", {"task": "image-classification"}, "spec.task", "cannot learn 'image-classification'"),
+        ("nanodet", "image_folder image_table", {}, "spec.base", "learns from pictures with boxes"),
         ("tabular_mlp", "", {"method": Method.HEAD}, "spec.method", "no trained weights"),
         ("efficientnet_lite0", "", {"hyperparameters": {"epoch": 3}}, "spec.hyperparameters.epoch", "did you mean epochs"),
         ("efficientnet_lite0", "", {"hyperparameters": {"epochs": 0}}, "spec.hyperparameters.epochs", "at least 1"),
@@ -158,6 +170,8 @@ def test_check_before_upload_of_impossible_spec_is_rejected(
         ("char_lstm", {"hyperparameters": {"batch_size": 8}}),  # not for method head; but plain text has another method
         ("char_lstm", {"method": Method.HEAD}),  # not for plain text
         ("series_gru", {"hyperparameters": {"horizon": 12}}),
+        ("nanodet", {"task": "object-detection", "hyperparameters": {"augmentation": "none"}}),
+        ("efficientnet_lite0", {"task": "image-segmentation", "hyperparameters": {"backbone_rate": 0.5}}),
     ],
 )
 def test_check_before_upload_of_possible_spec_is_accepted(name: str, asked: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ arXiv:1911.11929). Its last three maps are joined from the coarsest to the fines
 each map the logits of all classes, and for each edge of a box a distribution over its distance.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -17,6 +18,8 @@ __all__ = ["NanoDet"]
 _SLOPE = 0.1
 """Of the leaky ReLU."""
 _EDGES = 4
+_NEW_SPREAD, _NEW_SCORE = 0.01, 0.01
+"""Spread of the weights of a new class, and its score at each place at first."""
 _FIRST_STRIDE = 4
 """Pixels for a place of the map behind the stem."""
 
@@ -60,6 +63,31 @@ class NanoDet(nn.Module):
         found = [output(tower(m)) for m, tower, output in zip(maps, self.towers, self.outputs, strict=True)]
         logits = torch.cat([m[:, : self.classes].flatten(2) for m in found], dim=2).transpose(1, 2)
         return logits, torch.cat([self._boxes(m[:, self.classes :]) for m in found], dim=1)
+
+    def state_for_classes(self, rows: Sequence[int | None]) -> dict[str, Tensor]:
+        """The state of a network that differs in its classes: each is the one with that number here, or a new one, which is found
+        nowhere at first (focal loss, Lin et al., arXiv:1708.02002)."""
+        state = dict(self.state_dict())
+        for level, output in enumerate(self.outputs):
+            assert isinstance(output, nn.Conv2d)
+            weight, bias = output.weight.detach(), output.bias
+            assert bias is not None
+            new = torch.randn(len(rows), *weight.shape[1:]) * _NEW_SPREAD
+            biases = torch.full((len(rows),), -math.log(1 / _NEW_SCORE - 1))
+            for row, known in enumerate(rows):
+                if known is not None:
+                    new[row], biases[row] = weight[known], bias.detach()[known]
+            state[f"outputs.{level}.weight"] = torch.cat([new, weight[self.classes :]])
+            state[f"outputs.{level}.bias"] = torch.cat([biases, bias.detach()[self.classes :]])
+        return state
+
+    @torch.no_grad()
+    def shift_logits(self, by: float) -> None:
+        """Adds a number to the logits of all classes, at all places."""
+        for output in self.outputs:
+            assert isinstance(output, nn.Conv2d)
+            assert output.bias is not None
+            output.bias[: self.classes] += by
 
     def maps(self, image: Tensor) -> list[Tensor]:
         """(B, 3, H, W), BGR → the maps of the last three stages, (B, C, H / s, W / s) for the strides s."""

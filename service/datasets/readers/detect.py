@@ -112,15 +112,22 @@ def _of_files(
     limits: DatasetLimits,
     overrides: Overrides = NO_OVERRIDES,
 ) -> Reader:
+    from service.datasets.readers.boxes.find_boxes import find_boxes
     from service.datasets.readers.detect_media import (
         infer_from_folders,
+        mask_reader,
         media_reader,
         nothing_found_error,
         single_table,
         with_unused_files,
     )
+    from service.datasets.readers.masks.masked_pictures import holds_masks
 
     kind = overrides.kind_of(kind, tuple(DatasetKind))
+    if kind in (None, DatasetKind.BOXES) and (boxes := find_boxes(files, kind, columns, limits, overrides.infer)):
+        return with_unused_files(*boxes, "picture with boxes", system_files)
+    if kind is DatasetKind.MASKS or (kind is None and holds_masks(files)):
+        return mask_reader(files, system_files, kind, columns, limits, overrides)
     if kind in (None, *MEDIA) and (files.images or files.audio):
         return media_reader(files, system_files, kind, columns, limits, overrides)
     words = [path for path in files.others if path.suffix.lower() in CONLL_SUFFIXES]

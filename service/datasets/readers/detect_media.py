@@ -17,6 +17,7 @@ from service.datasets.readers.columns.column_roles import (
     find_by_name,
     find_split,
     find_target,
+    refuse_columns,
     refuse_separator,
     unassigned_columns,
 )
@@ -24,6 +25,7 @@ from service.datasets.readers.columns.column_summary import DISTINCT, ColumnSumm
 from service.datasets.readers.columns.schema import summarize_columns
 from service.datasets.readers.columns.targets import has_several, target_kind_of
 from service.datasets.readers.inferred_facts import Infer
+from service.datasets.readers.masks.masked_pictures import MaskReader, holds_masks
 from service.datasets.readers.media.archive_files import ArchiveFiles
 from service.datasets.readers.media.archive_inventory import ArchiveReader, SystemFiles
 from service.datasets.readers.media.folder_layout import folder_labels, read_layout
@@ -31,6 +33,7 @@ from service.datasets.readers.media.images_audio import MediaFolderReader, Media
 from service.datasets.readers.media.named_files import file_name_in
 from service.datasets.readers.parsed_example import Reader
 from service.datasets.readers.tables.table import Table
+from service.datasets.split_names import split_from_folder
 from service.errors import InvalidInput
 
 NO_REASONS: Mapping[str, str] = MappingProxyType({})
@@ -148,6 +151,26 @@ def media_reader(
         _infer_splits({folder.split for folder in folder_labels(wanted)}, overrides.infer)
     reader = MediaTableReader(files, table, complete, found, target_kind, row, limits, summary.reading)
     return with_unused_files(reader, files, (*wanted, *files.tables), what, system_files)
+
+
+def mask_reader(
+    files: ArchiveFiles,
+    system_files: SystemFiles,
+    kind: DatasetKind | None,
+    columns: Columns,
+    limits: DatasetLimits,
+    overrides: Overrides,
+) -> Reader:
+    """The reader of pictures with masks. Raises InvalidInput if there are none."""
+    if not holds_masks(files):
+        raise nothing_found_error("picture below images/ with a PNG of the same name below masks/")
+    refuse_columns(columns, "masks")
+    if kind is None:
+        why = "pictures lie below images/, and PNG files of the same names below masks/"
+        overrides.infer("kind", "masks", f"{why}; --kind image_folder decides otherwise")
+    reader = MaskReader(files, limits)
+    _infer_splits({split_from_folder(part) for path in files.images for part in path.parts[:-1]}, overrides.infer)
+    return with_unused_files(reader, files, reader.used(), "picture with a mask", system_files)
 
 
 def _classes(paths: Sequence[PurePosixPath]) -> list[str]:

@@ -20,6 +20,10 @@ class TargetKind(Enum):
     NUMBER = "number"
     SPANS = "spans"
     """Labelled spans of a text."""
+    BOXES = "boxes"
+    """Boxes around the objects of a picture."""
+    MASK = "mask"
+    """A class for each pixel of a picture."""
     NONE = "none"
     """For series and plain text, which are their own targets."""
 
@@ -36,7 +40,8 @@ class ParsedExample:
     label: str | None = None
     number: float | None = None
     labels: tuple[str, ...] | None = None
-    """The classes of an example that may have several, or the labels of its spans, sorted; None where it has one, or a number."""
+    """The classes of an example that may have several, or the labels of its spans, boxes or pixels, sorted; None where it
+    has one, or a number."""
     split: str = ""
     pieces: int = 1
     """Rows, lines or files of which the example is made."""

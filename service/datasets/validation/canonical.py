@@ -6,6 +6,8 @@ to validate.
 Columns: `label`, `labels` (a list), `number` (one of the three), `split`, `digest`, `origin`, and by kind
 
     file      images and sounds: path below `files/`
+    mask      of images: path of a PNG below `files/`; `numbers` are those of its classes, and `names` their names
+    boxes     of images: structs of `label`, `xmin`, `ymin`, `xmax` and `ymax`, which are shares of the upright image
     text      texts and plain text
     text_pair the second texts of pairs
     spans     of texts: structs of `start`, `end` and `label`, in order
@@ -37,6 +39,8 @@ INPUTS = {
     DatasetKind.SERIES: ("values",),
     DatasetKind.PLAIN_TEXT: ("text",),
     DatasetKind.SPANS: ("text", "spans"),
+    DatasetKind.BOXES: ("file", "boxes"),
+    DatasetKind.MASKS: ("file", "mask", "numbers", "names"),
 }
 _TEXT, _NUMBER = {"dtype": "string", "_type": "Value"}, {"dtype": "float64", "_type": "Value"}
 _WHOLE = {"dtype": "int64", "_type": "Value"}
@@ -55,8 +59,7 @@ def write_examples(reader: Reader, findings: Findings, folder: Path, raw: Path, 
         for parsed in _batches(reader.examples(findings.skip, findings.warn)):
             for example in parsed:
                 findings.add(example)
-                if path := example.values.get("file"):
-                    used[path] = None
+                used |= {example.values[name]: None for name in ("file", "mask") if name in example.values}
             stream.write_batch(_record_batch(parsed, schema))
         findings.refuse()  # before the files are moved in vain
     _write_json(examples / "dataset_info.json", {"features": features})
@@ -105,10 +108,17 @@ def _features(shape: ReaderSchema) -> dict[str, Any]:
     """The columns as `datasets` describes them."""
     of: dict[str, Any] = {
         "file": _TEXT,
+        "mask": _TEXT,
+        "numbers": {"feature": _WHOLE, "_type": "List"},
+        "names": {"feature": _TEXT, "_type": "List"},
         "text": _TEXT,
         "text_pair": _TEXT,
         "row": {name: _NUMBER if kind == "number" else _TEXT for name, kind in shape.row_columns},
         "spans": {"feature": {"start": _WHOLE, "end": _WHOLE, "label": _TEXT}, "_type": "List"},
+        "boxes": {
+            "feature": {"label": _TEXT, **dict.fromkeys(("xmin", "ymin", "xmax", "ymax"), _NUMBER)},
+            "_type": "List",
+        },
         "values": {"feature": _NUMBER, "_type": "List"},
     }
     inputs = (*INPUTS[shape.kind], *(("text_pair",) if shape.columns.text_pair else ()))
@@ -117,7 +127,7 @@ def _features(shape: ReaderSchema) -> dict[str, Any]:
         "label": _TEXT,
         **(
             {"labels": {"feature": _TEXT, "_type": "List"}}
-            if shape.target in (TargetKind.CLASSES, TargetKind.SPANS)
+            if shape.target in (TargetKind.CLASSES, TargetKind.SPANS, TargetKind.BOXES, TargetKind.MASK)
             else {}
         ),
         "number": _NUMBER,

@@ -31,7 +31,7 @@ LABEL_SEPARATORS = "|;,"
 MAX_REASONS = 50
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|\b\d[\d.,]*\b")
 """Names, values and numbers: reasons that differ only in these count as one reason."""
-SEVERAL = (TargetKind.CLASSES, TargetKind.SPANS)
+SEVERAL = (TargetKind.CLASSES, TargetKind.SPANS, TargetKind.BOXES, TargetKind.MASK)
 MISSING_TARGET = ("the target is empty", "the target is NaN")
 
 
@@ -203,6 +203,13 @@ class Findings:
         if self._target is TargetKind.SPANS and not kept:
             what = f"no label of a span is in at least {MIN_CLASS_EXAMPLES} texts"
             raise InvalidInput("data", f"{what}, as the least that can be learned and measured{why}")
+        if self._target is TargetKind.BOXES and not kept:
+            what = f"no class has a box in at least {MIN_CLASS_EXAMPLES} pictures"
+            raise InvalidInput("data", f"{what}, as the least that can be learned and measured{why}")
+        if self._target is TargetKind.MASK and kept < 2:
+            few = f"class {quoted(self.labels()[0])} alone is" if kept else "no class is"
+            what = f"{few} in the masks of at least {MIN_CLASS_EXAMPLES} pictures, and at least two classes are needed"
+            raise InvalidInput("data", f"{what}{why}")
         if self._target is TargetKind.CLASSES and kept < 2:
             few = f"class {quoted(self.labels()[0])} alone has" if kept else "no class has"
             raise InvalidInput(

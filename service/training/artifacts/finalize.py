@@ -23,7 +23,7 @@ from service.training.artifacts.tuned_card import FORECASTING, REDUCED_TOLERANCE
 from service.training.data.accounting import account_for_examples
 from service.training.evaluation.evaluate import evaluate
 from service.training.evaluation.measurements import Evaluation, NotCompared, Predictions
-from service.training.evaluation.mistakes import worst_mistakes
+from service.training.evaluation.mistakes import Mistake, worst_mistakes
 from service.training.job_spec import Method
 from service.training.loop.checkpoint import LoopState
 from service.training.methods.lora import added_tensors
@@ -49,6 +49,10 @@ class TrainedModel:
     splits: Splits
     incumbent: Predictions | NotCompared | None = None
     baseline_outputs: NDArray[Any] | None = None
+    baseline_kind: str = ""
+    """What `baseline_outputs` are, where the task alone does not say so."""
+    mistakes: Sequence[Mistake] | None = None
+    """For the report; None where `worst_mistakes` finds them in `held_out`."""
     reference: HeldOut | None = None
     """Held-out answers by which a server checks the version on another tier or in another precision."""
 
@@ -63,6 +67,7 @@ def finish(job: TrainingJob, model: TrainedModel, send: SendMessage, stop: StopS
         seed=job.order.spec.seed,
         incumbent=model.incumbent,
         baseline_outputs=model.baseline_outputs,
+        baseline_kind=model.baseline_kind,
         check=stop.check,
     )
     stop.check()
@@ -80,6 +85,7 @@ def finish(job: TrainingJob, model: TrainedModel, send: SendMessage, stop: StopS
         splits=model.splits,
         training_s=model.state.seconds,
         reference=model.reference,
+        mistakes=model.mistakes,
     )
     send(Finished(metrics=evaluation.metric_values()))
 
@@ -97,6 +103,7 @@ def write_version(
     splits: Splits,
     training_s: float,
     reference: HeldOut | None,
+    mistakes: Sequence[Mistake] | None = None,
 ) -> None:
     """Writes the job's `result/`, with the worst mistakes and the accounting of its examples. See `write_result`."""
     write_result(
@@ -112,7 +119,7 @@ def write_version(
         curves=curves,
         hyperparameters=hyperparameters,
         splits=splits,
-        mistakes=worst_mistakes(job.task, job.labels, held_out, job.examples),
+        mistakes=worst_mistakes(job.task, job.labels, held_out, job.examples) if mistakes is None else mistakes,
         training_s=training_s,
         held_out=reference,
         accounting=account_for_examples(job, splits),

@@ -25,6 +25,7 @@ from service.training.data.accounting import Accounting
 from service.training.evaluation.intervals import Value
 from service.training.evaluation.measurements import Evaluation, is_classification
 from service.training.evaluation.mistakes import Mistake, shorten
+from service.training.job_spec import OBJECT_DETECTION, SEGMENTATION
 from service.training.protocol import Metric
 
 MAX_MATRIX_CLASSES = 50
@@ -43,6 +44,10 @@ METRIC_NAMES = {
     "mean_average_precision": "Mean average precision",
     "micro_f1": "F1 over all classes",
     "subset_accuracy": "All classes right",
+    "map": "Mean average precision (overlap 0.5 to 0.95)",
+    "map_50": "Mean average precision (overlap 0.5)",
+    "mean_iou": "Mean intersection over union",
+    "pixel_accuracy": "Pixels right",
     "f1": "F1 of spans (strict)",
     "precision": "Precision of spans",
     "recall": "Recall of spans",
@@ -61,8 +66,24 @@ METRIC_NAMES = {
     "learning_rate": "Learning rate",
 }
 PERCENTAGES = frozenset(
-    {"f1", "precision", "recall", "accuracy", "macro_f1", "mean_average_precision", "micro_f1", "subset_accuracy"}
+    {
+        "map",
+        "map_50",
+        "f1",
+        "precision",
+        "recall",
+        "accuracy",
+        "macro_f1",
+        "mean_average_precision",
+        "micro_f1",
+        "subset_accuracy",
+    }
 )
+DRAWN = {
+    OBJECT_DETECTION: "Green: the true boxes. Red: the boxes that it finds, with a score above 0.5.",
+    SEGMENTATION: "Left: the true classes of the pixels. Right: those that it finds.",
+}
+"""What is drawn on held-out pictures, by task."""
 HIGHER_IS_BETTER = PERCENTAGES | {"r2"}
 
 
@@ -108,6 +129,7 @@ def render_page(
         reliability=reliability_chart(evaluation.bins) if evaluation.bins else None,
         mistakes=[(mistake, _data_uri(mistake.picture), _score(mistake, evaluation)) for mistake in mistakes],
         all_correct=_all_correct(evaluation),
+        drawn=DRAWN.get(evaluation.task, ""),
         dataset=dataset,
         skipped=dataset.report.skipped[:MAX_SKIPPED],
         accounting=accounting,
@@ -142,6 +164,14 @@ def verdict(evaluation: Evaluation) -> str:
             ours, theirs = format_apart(metrics["f1"].value, baseline.get("f1", 0.0), digits=3, percent=True)
             kind = evaluation.baseline.kind
             return f"F1 of spans {ours}, where boundaries and label must be right; {kind}: {theirs}."
+        case "object-detection":
+            ours, theirs = format_apart(metrics["map"].value, baseline.get("map", 0.0), digits=3, percent=True)
+            half = f"{metrics['map_50'].value:.1%} where an overlap of half is enough"
+            return f"Mean average precision of boxes {ours}, {half}; {evaluation.baseline.kind}: {theirs}."
+        case "image-segmentation":
+            ours, theirs = format_apart(metrics["mean_iou"].value, baseline["mean_iou"], digits=3, percent=True)
+            pixels = f"{metrics['pixel_accuracy'].value:.1%} of the pixels right"
+            return f"Mean intersection over union {ours}, {pixels}; {evaluation.baseline.kind}: {theirs}."
         case "text-generation":
             name = "bits_per_character"
             ours_bits, theirs_bits = format_apart(metrics[name].value, baseline[name], digits=3)
@@ -229,6 +259,10 @@ def _pairs(evaluation: Evaluation) -> list[tuple[str, str, int]]:
 
 
 def _score(mistake: Mistake, evaluation: Evaluation) -> str:
+    if evaluation.task == OBJECT_DETECTION:
+        return f"F1 of its boxes {mistake.score:.0%}"
+    if evaluation.task == SEGMENTATION:
+        return f"mean intersection over union {mistake.score:.0%}"
     return f"{mistake.score:.0%} sure" if is_classification(evaluation.task) else f"off by {mistake.score:+.4g}"
 
 

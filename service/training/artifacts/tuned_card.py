@@ -14,7 +14,7 @@ from service.tasks.image.image_tabular_regression import record_inputs
 from service.tasks.series.time_series_forecasting import series_inputs, series_output
 from service.tasks.tabular.row_input import row_inputs
 from service.training.evaluation.measurements import is_classification
-from service.training.job_spec import TOKEN_CLASSIFICATION, Method, WorkOrder
+from service.training.job_spec import OBJECT_DETECTION, SEGMENTATION, TOKEN_CLASSIFICATION, Method, WorkOrder
 
 NO_DIGEST = "0" * 64
 LABELS = "labels.txt"
@@ -23,6 +23,8 @@ RELATIVE_TOLERANCE = 1e-3
 """Of the largest output: another batch size, another kernel or a compiler may change an output by so much."""
 REDUCED_TOLERANCE = 0.05
 """Of the largest output, or of a target's spread if that is larger: bf16 or fp16 may change a number by so much."""
+LABELLED_PARTS = (TOKEN_CLASSIFICATION, OBJECT_DETECTION, SEGMENTATION)
+"""Tasks with labels for parts of an example."""
 METHODS: dict[Method, Literal["head", "full", "lora"]] = {
     Method.HEAD: "head",
     Method.FULL: "full",
@@ -56,6 +58,7 @@ def tuned_card(
     output_size: float = 1.0,
     files: Mapping[str, SourceFile] | None = None,
     multi_label: bool = False,
+    output: TensorSpec | None = None,
 ) -> Card:
     """The base's card with the changes of fine-tuning. `write_result` adds `source.files`.
 
@@ -65,6 +68,7 @@ def tuned_card(
         parameters: of the whole network as it is served.
         base_digest: sha256 of the base's weights; zeros for a base without weights.
         multi_label: whether each class is decided alone.
+        output: of a network whose output neither the base nor the task tells.
         output_size: the largest output on the golden items, which the tolerance is relative to.
     """
     recipe = base.recipe if recipe is None else recipe
@@ -95,9 +99,12 @@ def tuned_card(
             "adapter": adapter,
             "target": target,
             "raw_input": RAW_INPUTS[recipe.kind],
-            "signature": Signature(inputs=_inputs(base, recipe), outputs=(_output(base, task, labels, head, recipe),)),
+            "signature": Signature(
+                inputs=_inputs(base, recipe),
+                outputs=_outputs(base, task, labels, head, recipe) if output is None else (output,),
+            ),
             "recipe": recipe,
-            "labels": LABELS if is_classification(task) or task == TOKEN_CLASSIFICATION else None,
+            "labels": LABELS if is_classification(task) or task in LABELLED_PARTS else None,
             "tolerance": base.tolerance.model_copy(
                 update={
                     "max_abs_error": tolerance,
@@ -125,7 +132,7 @@ def _closeness(closeness: Closeness, task: str, max_error: float | None) -> Clos
     For an answer that is a number only its error counts, at most `max_error`: the cosine of a single number is its sign, and
     there is no top class.
     """
-    if is_classification(task) or task in ("text-generation", TOKEN_CLASSIFICATION):
+    if is_classification(task) or task in ("text-generation", *LABELLED_PARTS):
         return closeness.model_copy(update={"max_abs_error": None})
     least = closeness.min_cosine if task == FORECASTING else -1.0
     return closeness.model_copy(update={"max_abs_error": max_error, "min_cosine": least})
@@ -141,6 +148,15 @@ def _inputs(base: Card, recipe: Recipe) -> tuple[TensorSpec, ...]:
             assert isinstance(base.recipe, ImageRecipe)
             return record_inputs(recipe, base.signature.inputs[0])
     return base.signature.inputs
+
+
+def _outputs(
+    base: Card, task: str, labels: tuple[str, ...], head: HeadSpec | None, recipe: Recipe
+) -> tuple[TensorSpec, ...]:
+    if task == OBJECT_DETECTION:
+        logits, *boxes = base.signature.outputs
+        return (logits.model_copy(update={"shape": (*logits.shape[:-1], len(labels))}), *boxes)
+    return (_output(base, task, labels, head, recipe),)
 
 
 def _output(base: Card, task: str, labels: tuple[str, ...], head: HeadSpec | None, recipe: Recipe) -> TensorSpec:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from service.training.data.token_tags import span_labels
 from service.training.evaluation import baseline as naive
-from service.training.evaluation import metrics
+from service.training.evaluation import detection_metrics, metrics, segmentation_metrics
 from service.training.evaluation.intervals import (
     Statistic,
     Value,
@@ -34,7 +34,7 @@ from service.training.evaluation.measurements import (
     is_classification,
 )
 from service.training.failures import CannotTrain
-from service.training.job_spec import TOKEN_CLASSIFICATION
+from service.training.job_spec import OBJECT_DETECTION, SEGMENTATION, TOKEN_CLASSIFICATION
 
 MAX_CLASS_SHARE = 0.7
 """If one class has a larger share of the held-out data, guessing it gives a high accuracy, and macro F1 is the primary metric."""
@@ -52,6 +52,7 @@ def evaluate(
     seed: int,
     incumbent: Predictions | NotCompared | None = None,
     baseline_outputs: NDArray[Any] | None = None,
+    baseline_kind: str = "",
     check: Callable[[], None] = no_check,
 ) -> Evaluation:
     """Measures held-out predictions.
@@ -61,7 +62,8 @@ def evaluate(
             naive forecast inside the training series, which MASE divides by; for text-generation token ids.
         incumbent: the incumbent's predictions for the same examples in the same order, or why there are none.
         baseline_outputs: of a baseline that `train_targets` alone do not give, in the form of `held_out.outputs`: the seasonal
-            naive forecast, the untuned base's likelihoods, or counts of spans.
+            naive forecast, the untuned base's likelihoods, counts of spans or pixels, or judged boxes.
+        baseline_kind: what `baseline_outputs` are, where the task alone does not say so.
         check: called now and then, since intervals of many examples take long. It may raise, to end the work.
 
     Raises:
@@ -75,6 +77,7 @@ def evaluate(
     comparison = None
     statistics = _statistics(task, held_out, train_targets)
     kind, outputs = _baseline(task, labels, held_out, train_targets, baseline_outputs)
+    kind = baseline_kind or kind
     primary, higher_is_better = _primary(task, held_out)
     values = _values(task, held_out, train_targets)
     if primary not in values:
@@ -102,6 +105,10 @@ def evaluate(
         return _with_several_classes(evaluation, held_out)
     if task == TOKEN_CLASSIFICATION:
         return _with_span_labels(evaluation, held_out)
+    if task == OBJECT_DETECTION:
+        return replace(evaluation, per_class=detection_metrics.by_class(labels, held_out.outputs, held_out.targets))
+    if task == SEGMENTATION:
+        return replace(evaluation, per_class=segmentation_metrics.by_class(labels, held_out.outputs))
     return _with_classes(evaluation, held_out) if is_classification(task) else evaluation
 
 
@@ -131,6 +138,10 @@ def _statistics(task: str, predictions: Predictions, train_targets: NDArray[Any]
         return metrics.classification(outputs, targets)
     if task == TOKEN_CLASSIFICATION:
         return metrics.spans(outputs, targets)
+    if task == OBJECT_DETECTION:
+        return detection_metrics.detection(outputs, targets)
+    if task == SEGMENTATION:
+        return segmentation_metrics.segmentation(outputs)
     if task == "time-series-forecasting":
         return metrics.forecast(outputs, targets, train_targets)
     if task == "text-generation":
@@ -173,6 +184,10 @@ def _primary(task: str, held_out: Predictions) -> tuple[str, bool]:
         return ("macro_f1" if largest > MAX_CLASS_SHARE else "accuracy"), True
     if task == TOKEN_CLASSIFICATION:
         return "f1", True
+    if task == OBJECT_DETECTION:
+        return "map", True
+    if task == SEGMENTATION:
+        return "mean_iou", True
     return ("bits_per_character" if task == "text-generation" else "mae"), False
 
 
@@ -193,6 +208,14 @@ def _baseline(
         if outputs is None:
             raise ValueError("spans need the counts of the baseline")
         return "each word's most frequent tag", outputs
+    if task == OBJECT_DETECTION:
+        if outputs is None:
+            raise ValueError("boxes need the judged boxes of the baseline")
+        return "always the same box", outputs
+    if task == SEGMENTATION:
+        if outputs is None:
+            raise ValueError("pixels need the counts of the baseline")
+        return "everywhere the commonest class", outputs
     if task == "time-series-forecasting":
         if outputs is None:
             raise ValueError("a forecast needs the outputs of the seasonal naive baseline")

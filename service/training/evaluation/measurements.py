@@ -32,6 +32,9 @@ class Predictions:
     token-classif.   outputs: spans that were found, and that were marked at all, by label, `(n, labels, 2)`; targets: true
     spans by label,
                      `(n, labels)`
+    object-detection outputs: found boxes, `(n, most boxes, COLUMNS)` of `detection_metrics.py`; targets: true boxes by label,
+                     `(n, labels)`
+    image-segment.   outputs: pixels by true and by found class, `(n, classes, classes)`; targets: by true class, `(n, classes)`
     regression       outputs and targets `(n,)`, in the units of the data
     forecasting      outputs and targets `(n, horizon, channels)`, in the units of the data
     text-generation  outputs: mean negative log-likelihood of a window's tokens, nats `(n,)`; targets: the number of tokens of
@@ -94,9 +97,21 @@ class ClassMetrics:
     recall: float
     f1: float
     support: int
-    """Held-out examples of this class."""
+    """Held-out examples of this class, or true boxes or pixels."""
     average_precision: float | None = None
-    """Where an example may have several classes: the area under the curve of precision over recall."""
+    """Where an example may have several classes, or boxes (that overlap by half): the area under the curve of precision over
+    recall."""
+    iou: float | None = None
+    """Of classes of pixels: intersection over union."""
+
+
+def class_of_counts(
+    label: str, right: int, found: int, true: int, *, average_precision: float | None = None, iou: float | None = None
+) -> ClassMetrics:
+    """A class of which so many parts are found, so many are true, and so many are both."""
+    precision, recall = right / found if found else 0.0, right / true if true else 0.0
+    f1 = 2 * right / (found + true) if found + true else 0.0
+    return ClassMetrics(label, precision, recall, f1, true, average_precision, iou)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from service.datasets.dataset import Examples
 from service.errors import InvalidInput
 from service.tasks.image.image_input import decode_image
+from service.training.evaluation.detection_metrics import LABEL
+from service.training.evaluation.detection_pictures import drawn, names_of, scores_of, sure_boxes
 from service.training.evaluation.measurements import Predictions, has_several_classes, is_classification
 from service.training.evaluation.metrics import probabilities
-from service.training.job_spec import TOKEN_CLASSIFICATION
+from service.training.job_spec import OBJECT_DETECTION, TOKEN_CLASSIFICATION
 from service.types import ImageInstance, Instance, RecordInstance, RowInstance, TextInstance, TextPairInstance
 
 MAX_MISTAKES = 12
@@ -37,7 +39,7 @@ class Mistake:
     predicted: str
     score: float
     """Probability of the predicted class, or the error in the target's units. Of several classes: how sure it was of the class
-    that it wrongly named or left out."""
+    that it wrongly named or left out. Of boxes: F1 in this picture."""
     text: str = ""
     """Readable part of the input, shortened."""
     picture: bytes = b""
@@ -47,8 +49,8 @@ class Mistake:
 def worst_mistakes(
     task: str, labels: Sequence[str], held_out: Predictions, examples: Examples, most: int = MAX_MISTAKES
 ) -> list[Mistake]:
-    """The worst first. Classes: wrong predictions with the highest probability. Numbers: the largest errors. Other tasks have
-    none."""
+    """The worst first. Classes: wrong predictions with the highest probability. Numbers: the largest errors. Boxes: pictures with
+    the boxes drawn. Other tasks have none."""
     if has_several_classes(task, held_out.targets):
         worst, shown = _worst_sets(labels, held_out, most)
     elif is_classification(task):
@@ -58,6 +60,8 @@ def worst_mistakes(
         wrong = np.flatnonzero(predicted != targets)
         worst = wrong[np.argsort(-scores[wrong], kind="stable")][:most].tolist()
         shown = [(labels[targets[i]], labels[predicted[i]], float(scores[i])) for i in worst]
+    elif task == OBJECT_DETECTION:
+        return _pictures(labels, held_out, examples, most)
     elif task in ("text-generation", "time-series-forecasting", TOKEN_CLASSIFICATION):
         return []
     else:
@@ -72,6 +76,20 @@ def worst_mistakes(
         origin = shorten(example.origin, ORIGIN_CHARACTERS)
         mistakes.append(Mistake(held_out.indices[i], origin, expected, answer, score, text, picture))
     return mistakes
+
+
+def _pictures(labels: Sequence[str], held_out: Predictions, examples: Examples, most: int) -> list[Mistake]:
+    """Of pictures with boxes: those with the lowest F1 of their boxes, with the boxes drawn; right ones too if there are few."""
+    outputs, targets = np.asarray(held_out.outputs), np.asarray(held_out.targets)
+    scores = scores_of(outputs, targets)
+    pictures = []
+    for i in np.argsort(scores, kind="stable")[:most].tolist():
+        example, rows = examples[held_out.indices[i]], sure_boxes(outputs[i])
+        expected = names_of([label for label, count in enumerate(targets[i]) for _ in range(count)], labels)
+        found = names_of(rows[:, LABEL].astype(np.int64).tolist(), labels)
+        origin, picture = shorten(example.origin, ORIGIN_CHARACTERS), drawn(example, rows, labels)
+        pictures.append(Mistake(held_out.indices[i], origin, expected, found, float(scores[i]), picture=picture))
+    return pictures
 
 
 def _worst_sets(

@@ -51,7 +51,7 @@ def parameter_depths(names: list[str]) -> dict[str, int | None]:
     depths: dict[str, int | None] = {}
     numbered: dict[tuple[str, int, int], int] = {}
     for name in names:
-        if name.startswith("head.") or ".lora_" in name:
+        if name.startswith("head.") or ".mask_head." in name or ".lora_" in name:
             depths[name] = None
             continue
         match = NUMBERED_LAYER.search(name)

@@ -21,6 +21,8 @@ _KINDS = {
     DatasetKind.SERIES: pb.DATASET_KIND_SERIES,
     DatasetKind.PLAIN_TEXT: pb.DATASET_KIND_PLAIN_TEXT,
     DatasetKind.SPANS: pb.DATASET_KIND_SPANS,
+    DatasetKind.BOXES: pb.DATASET_KIND_BOXES,
+    DatasetKind.MASKS: pb.DATASET_KIND_MASKS,
 }
 MAX_SEPARATOR_CHARACTERS = 16
 _NEVER = datetime.fromtimestamp(0, UTC)

@@ -1,8 +1,10 @@
-"""Pairs of texts, several classes and labelled spans: from an upload to answers over both protocols, and after a restart."""
+"""Pairs of texts, several classes, spans, boxes and masks: from an upload to answers over both protocols, and after a restart."""
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +12,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from model_zoo.references.reference import parse_reference
-from service.client import Classification, Entities, InvalidRequest, Job
+from service.client import Classification, Detections, Entities, InvalidRequest, Job, Segmentation
 from service.pb import prediction_pb2
 from service.references.library_answers import answer
 from service.references.pull import pull_reference
-from tests.support.end_to_end.server_process import run_zoo
+from tests.support.datasets.dataset_files import picture, zipped
+from tests.support.end_to_end.server_process import run_zoo, zoo_home
 from tests.support.end_to_end.stubs import ask, expect_error, infer, outputs, stubs_of
 from tests.support.end_to_end.workshop import RestartableServer
 from tests.support.references.tiny_texts import pair_classifier, token_classifier
+from tests.support.training.boxed_scenes import DETECTOR, add_detector, coco_scenes, picture_of
+from tests.support.training.small_encoder import ENCODER, add_encoder, masked_shapes
 
 PAIRS = "premise,hypothesis,label\n" + "".join(
     f"the old {('film', 'lamp')[i % 2]} {i},a {('film', 'lamp')[i % 4 // 2]},{'same' if i % 2 == i % 4 // 2 else 'other'}\n"
@@ -37,7 +43,27 @@ WORDS = (
     )
     + NO_PLACE
 )
+SCENES, MASKED = coco_scenes(30, seed=5), masked_shapes(16, seed=5)
 SENTENCE = "the keeper anna climbed to old rome x7"
+
+
+def coco(annotations: bytes) -> dict[str, bytes]:
+    """A picture of 24 × 16, and a JSON file beside it."""
+    return {"1.png": picture(1, "PNG"), "a.json": annotations}
+
+
+def box_of(name: str, box: list[int] | None) -> bytes:
+    """COCO's JSON of one picture with one box, or with none."""
+    boxes = [] if box is None else [{"id": 0, "image_id": 0, "category_id": 0, "bbox": box}]
+    images, classes = [{"id": 0, "file_name": name}], [{"id": 0, "name": "nut"}]
+    return json.dumps({"images": images, "annotations": boxes, "categories": classes}).encode()
+
+
+def masked(size: tuple[int, int]) -> dict[str, bytes]:
+    """A picture of 24 × 16, and a mask of one class and some size."""
+    written = io.BytesIO()
+    Image.new("L", size, 3).save(written, "PNG")
+    return {"images/1.png": picture(1, "PNG"), "masks/1.png": written.getvalue()}
 
 
 @dataclass(frozen=True)
@@ -56,16 +82,23 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         for name, make in {"tiny_pairs": pair_classifier, "tiny_spans": token_classifier}.items():
             (root / name).mkdir()
             pull_reference(parse_reference(f"local:{make(root / name)}"), root / "home", name=name)
-    (root / "home" / "weights").mkdir(exist_ok=True)
+    add_detector(root / "home")
+    add_encoder(root / "home", zoo_home())
     settings = {"ZOO_MODELS": "tiny_pairs,tiny_spans", "ZOO_OPTIMIZE": "off"}
     with RestartableServer(root / "home", settings) as workshop:
         client = workshop.client
         data = {"pairs.csv": PAIRS, "tagged.csv": TAGGED, "words.conll": WORDS}
         for name, text in data.items():
             (root / name).write_text(text)
+        (root / "scenes.zip").write_bytes(SCENES)
+        (root / "masked.zip").write_bytes(MASKED)
         pairs = client.upload_dataset(root / "pairs.csv")
         tagged = client.upload_dataset(root / "tagged.csv", columns={"label_separator": "|"})
         words = client.upload_dataset(root / "words.conll")
+        scenes = client.upload_dataset(root / "scenes.zip", task="object-detection")
+        assert (scenes.kind, sorted(scenes.report.class_counts)) == ("boxes", ["brick", "leaf"])
+        masked = client.upload_dataset(root / "masked.zip")
+        assert (masked.kind, sorted(masked.report.class_counts)) == ("masks", ["brick", "ground", "leaf"])
         assert (pairs.columns.text_pair, tagged.multi_label, words.kind) == ("hypothesis", True, "spans")
         few: dict[str, Any] = {"epochs": 2, "batch_size": 16}
         jobs = {
@@ -74,6 +107,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
             "things": client.create_job("tiny_pairs", tagged.id, "things"),
             "names": client.create_job("tiny_spans", words.id, "names"),
             "names_lora": client.create_job("tiny_spans", words.id, "names_lora", method="lora", hyperparameters=few),
+            "shapes": client.create_job(DETECTOR, scenes.id, "shapes", hyperparameters=few),
+            "outlines": client.create_job(ENCODER, masked.id, "outlines", hyperparameters={"epochs": 1}),
         }
         ended = {name: workshop.succeeded(job) for name, job in jobs.items()}
         for name in jobs:
@@ -93,6 +128,13 @@ def answers(made: Made) -> dict[str, Any]:
     [told] = client.predict("things", ["the film and the lamp 7"])
     assert isinstance(told, Classification)
     found["things"] = {label.name: label.score for label in told.labels}
+    [boxes] = client.predict("shapes", [picture_of(SCENES, 1)], threshold=0.0)
+    assert isinstance(boxes, Detections)
+    found["shapes"] = [(one.name, one.score, one.box.xmin, one.box.ymax) for one in boxes.objects[:5]]
+    [outlines] = client.predict("outlines", [picture_of(MASKED, 1)])
+    assert isinstance(outlines, Segmentation)
+    found["outlines"] = [(one.name, one.share) for one in outlines.classes]
+    assert (outlines.width, outlines.height) == (48, 40)
     for name in ("names", "names_lora"):
         [spans] = client.predict(name, [SENTENCE])
         assert isinstance(spans, Entities)
@@ -101,7 +143,14 @@ def answers(made: Made) -> dict[str, Any]:
 
 
 def test_jobs_succeed_and_report_beside_a_baseline(made: Made) -> None:
-    expected = {"alike": "accuracy", "things": "mean_average_precision", "names": "f1", "names_lora": "f1"}
+    expected = {
+        "alike": "accuracy",
+        "things": "mean_average_precision",
+        "names": "f1",
+        "names_lora": "f1",
+        "shapes": "map",
+        "outlines": "mean_iou",
+    }
     for name, metric in expected.items():
         job = made.jobs[name]
         assert (job.state, job.version) == ("SUCCEEDED", 1)
@@ -150,8 +199,41 @@ def test_job_that_cannot_be_is_refused_before_it_is_queued(made: Made, tmp_path:
     with pytest.raises(InvalidRequest, match=r"is no Transformer, which labels of tokens need|characters|learns"):
         client.create_job("char_lstm", words.id, "other")
     (tmp_path / "bad.conll").write_text("York I-LOC\n\n" * 3)
+    (tmp_path / "scenes.zip").write_bytes(SCENES)
+    scenes = client.upload_dataset(tmp_path / "scenes.zip", task="object-detection")
+    with pytest.raises(InvalidRequest, match="'char_lstm' does not learn boxes; use 'nanodet', which does"):
+        client.create_job("char_lstm", scenes.id, "other")
+    with pytest.raises(InvalidRequest, match=f"'{DETECTOR}' learns from pictures with boxes, and the data set holds"):
+        client.create_job(DETECTOR, words.id, "other")
+    with pytest.raises(InvalidRequest, match="a detector learns in all its layers; expected 'full', got head"):
+        client.create_job(DETECTOR, scenes.id, "other", method="head")
+    (tmp_path / "masked.zip").write_bytes(MASKED)
+    masked = client.upload_dataset(tmp_path / "masked.zip", kind="masks")
+    with pytest.raises(InvalidRequest, match="'char_lstm' does not learn masks; use 'efficientnet_lite0', which does"):
+        client.create_job("char_lstm", masked.id, "other")
     with pytest.raises(InvalidRequest, match=r"has no usable example; 3 left out, the first is 'bad.conll', row 1"):
         client.upload_dataset(tmp_path / "bad.conll")
+
+
+@pytest.mark.parametrize(
+    ("files", "problem"),
+    [
+        (coco(b'{"images": ['), "'a.json' is broken: it cannot be read as JSON"),
+        (coco(box_of("gone.png", [2, 2, 9, 9])), "'gone.png': there is no picture 'gone.png' in the archive"),
+        (coco(box_of("1.png", [9, 9, -4, 4])), "'1.png': annotation 0 has a negative width or height"),
+        (coco(box_of("1.png", [40, 2, 9, 9])), "'1.png': annotation 0 lies outside of the picture of 24 × 16 pixels"),
+        (coco(box_of("1.png", None)), "no class has a box in at least 2 pictures"),
+        (masked((12, 16)), "'images/1.png': its mask is 12 × 16 pixels, and the picture is 24 × 16 upright"),
+        (masked((24, 16)), "no class is in the masks of at least 2 pictures, and at least two classes are needed"),
+    ],
+    ids=["broken", "missing", "negative", "outside", "no-box", "mask-size", "few-masks"],
+)
+def test_wrong_boxes_and_masks_are_refused_by_name(
+    made: Made, tmp_path: Path, files: dict[str, bytes], problem: str
+) -> None:
+    (tmp_path / "wrong.zip").write_bytes(zipped(files))
+    with pytest.raises(InvalidRequest, match=re.escape(problem)):
+        made.workshop.client.upload_dataset(tmp_path / "wrong.zip")
 
 
 def test_versions_answer_alike_after_a_restart(made: Made) -> None:

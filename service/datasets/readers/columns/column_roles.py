@@ -70,6 +70,14 @@ def refuse_separator(columns: Columns, data: str) -> None:
         raise InvalidInput("header.columns.label_separator", problem)
 
 
+def refuse_columns(columns: Columns, data: str) -> None:
+    """Raises InvalidInput for columns that were named for data without a table."""
+    refuse_separator(columns, data)
+    for role, column in columns.roles().items():
+        if column:
+            raise InvalidInput(f"header.columns.{role}", f"{data} come without columns, got {quoted(column)}")
+
+
 def clean_columns(columns: Columns) -> Columns:
     """The names that a caller gave, normalised like those of a table's header."""
     roles = {role: clean_name(name) for role, name in columns.roles().items()}

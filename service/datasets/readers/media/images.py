@@ -30,6 +30,9 @@ RESTARTS: Final = b"\xff\xdd\x00\x04"
 NOISE: Final = bytes((5 * i * i + 77 * i + 31) % 251 for i in range(1 << 12))
 """Appended instead of the end of an image: the decoder would read missing bits from it."""
 
+SIDEWAYS: Final = (5, 6, 7, 8)
+"""EXIF orientations that swap width and height."""
+
 # Callers have limits of their own, checked on the header before any pixel is decoded; Pillow's global limit would only warn.
 Image.MAX_IMAGE_PIXELS = None
 # Pillow warns about odd metadata. The filter is set once, since `catch_warnings` is not thread-safe.
@@ -135,6 +138,12 @@ def _pixel_checksum(data: bytes, max_pixels: int) -> int:
 def upright_transpose(orientation: int) -> Image.Transpose | None:
     """The operation that turns an image of this orientation upright; None for an upright one."""
     return UPRIGHT.get(orientation)
+
+
+def upright_size(data: bytes, max_pixels: int) -> tuple[int, int]:
+    """Width and height of an intact image, turned upright."""
+    loaded = load_image(data, max_pixels, 1)
+    return loaded.size[::-1] if loaded.orientation in SIDEWAYS else loaded.size
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -1,0 +1,1 @@
+"""Readers of pictures with boxes around objects: COCO and YOLO folders."""

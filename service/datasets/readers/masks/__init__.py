@@ -1,0 +1,1 @@
+"""Reader of pictures with a class for each pixel."""

@@ -1,0 +1,1 @@
+"""Parts of pictures as targets: boxes and masks."""
