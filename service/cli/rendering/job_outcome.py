@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from service.client import Client, Job, VersionReport
 
+SHOWN_COLUMNS = 5
+"""The most important ones."""
+
 
 def print_outcome(client: Client, job: Job, *, server: str, as_json: bool) -> None:
     """Prints the outcome of a job that has ended. Exit code 1 unless it succeeded."""
@@ -62,6 +65,21 @@ def metrics_table(report: Mapping[str, Any]) -> Table:
     return rows
 
 
+def column_lines(report: Mapping[str, Any]) -> list[str]:
+    """The columns of a table that a version relies on, in a line; empty if it reads no table."""
+    found = report.get("column_importance") or {}
+    columns = [column for column in found.get("columns") or () if column["importance"] is not None]
+    if not columns:
+        return []
+    shown = [f"{column['column']} {column['importance']:.3g}" for column in columns[:SHOWN_COLUMNS]]
+    more = f" and {len(columns) - len(shown)} more" if len(columns) > len(shown) else ""
+    change = "falls" if found.get("higher_is_better") else "rises"
+    return [
+        f"it relies on {', '.join(shown)}{more}: by so much {found['metric']} {change} when the column is shuffled; "
+        "of two columns that say the same, each looks unimportant"
+    ]
+
+
 def predict_command(
     model: str, raw_input: str, *, version: int = 0, server: str = DEFAULT_SERVER, pairs: bool = False
 ) -> str:
@@ -76,6 +94,8 @@ def _print_success(client: Client, job: Job, server: str) -> None:
     found = _report(client, job)
     if found is not None and found.report.get("metrics"):
         print_table(metrics_table(found.report))
+        for line in column_lines(found.report):
+            print_line(line)
     took = f" after {format_duration((job.ended - job.started).total_seconds())}" if job.ended and job.started else ""
     print_line(f"{job.model} version {job.version} is published{took}", "green")
     if job.promotion_outcome:
