@@ -96,7 +96,7 @@ def _outputs(
     run: Callable[[Mapping[str, Tensor]], Tensor], inputs: Arrays, scale: TargetScale | None
 ) -> NDArray[np.floating]:
     """The outputs for inputs (n, …), in the units of the data if the target is a number."""
-    tensors = {name: torch.from_numpy(array).split(BATCH_ROWS) for name, array in inputs.items()}
+    tensors = {name: torch.split(torch.from_numpy(array), BATCH_ROWS) for name, array in inputs.items()}
     parts = [run(dict(zip(tensors, batch, strict=True))) for batch in zip(*tensors.values(), strict=True)]
     outputs: NDArray[np.float32] = torch.cat(parts).numpy()
     return outputs if scale is None else in_units(outputs, scale)
