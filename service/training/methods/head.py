@@ -39,7 +39,7 @@ from service.training.artifacts.tuned_card import tuned_card
 from service.training.data.feature_inputs import check_pairs, pair_recipe
 from service.training.data.features import Features, backbone_features, in_fp32, load_eager
 from service.training.data.prepared import PreparedExamples
-from service.training.data.rows import record_recipe, row_of
+from service.training.data.rows import known_table_recipe, record_recipe, row_of
 from service.training.data.targets import SplitTargets
 from service.training.evaluation.column_importance import HeldOutRows, column_importances
 from service.training.evaluation.conformal import with_interval
@@ -197,7 +197,7 @@ def _tuned_card(data: _HeadData, fitted: FittedHead, scale: TargetScale | None, 
         multi_label=job.multi_label,
         head=fitted.head.spec,
         target=scale,
-        recipe=data.recipe or pair_recipe(job.base, job.info),
+        recipe=data.recipe or known_table_recipe(job) or pair_recipe(job.base, job.info),
         parameters=job.base.parameters + sum(p.numel() for p in fitted.head.parameters()),
         base_digest=job.files.digest,
         output_size=largest,

@@ -56,4 +56,5 @@ def test_trained_columns_carry_over_to_another_target(method: Method, home: Path
     assert columns["living_area"] > found["metrics"]["mae"]["value"]
     version = publish(home, tmp_path / "job")
     assert version.card.figures == ()
-    assert version.card.recipe == Catalog.from_package().get(BASE).recipe
+    recipe = Catalog.from_package().get(BASE).recipe
+    assert version.card.recipe == recipe.model_copy(update={"target": "rent"})  # not that of the base, `price`
