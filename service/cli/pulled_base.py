@@ -31,7 +31,7 @@ def pulled_base(client: Client, text: str, server: str) -> str:
         BadParameter: the server has another home, or cannot have the files of the reference.
     """
     from model_zoo.references.reference import parse_reference
-    from service.cli.commands.pull import pull_one
+    from service.cli.commands.pull import check_reference, pull_one
     from service.client.errors import NotAllowed
     from service.settings import load_settings
 
@@ -48,6 +48,7 @@ def pulled_base(client: Client, text: str, server: str) -> str:
             f"{reference.shown} can be pulled on the machine of the server alone; run `zoo pull` there",
             param_hint="BASE",
         )
+    check_reference(str(reference))
     name = pull_one(str(reference), load_settings(), say=print_note)
     pulled = local_model(name)
     known = _known(client, name)

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 import typer
 
+from model_zoo.errors import SourceUnavailable
 from service.cli import pulled_base as subject
 from service.cli.pulled_base import pulled_base
 from service.client import Client
@@ -85,6 +86,12 @@ def test_path_of_this_machine_is_sent_to_no_server(pulls: list[str], tmp_path: P
     assert str(tmp_path) not in str(error.value)
     assert client.asked == []
     assert len(pulls) == 1
+
+
+def test_folder_that_is_not_there_starts_no_pull(pulls: list[str], tmp_path: Path) -> None:
+    with pytest.raises(SourceUnavailable, match="there is no folder"):
+        base(FakeClient(PULLED), f"local:{tmp_path / 'none'}")
+    assert pulls == []
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ from service.cli.rendering.console import (
     print_json,
     print_line,
     print_note,
+    quoted,
     stderr_console,
 )
 from service.cli.rendering.formatting import jsonable
@@ -21,7 +23,8 @@ from service.cli.rendering.formatting import jsonable
 if TYPE_CHECKING:
     from service.client import Client, Columns, Dataset, Job
 
-_METHODS = "auto, head, full or lora"
+_METHODS = ("auto", "head", "full", "lora")
+_METHOD_NAMES = "auto, head, full or lora"
 _COLUMN = "COLUMN"
 _ROLES = ("text", "target", "image", "time", "series", "split", "text_pair")
 _SPEC_OPTIONS = {"base": "BASE", "model": "--name", "task": "--task", "method": "--method", "priority": "--priority"}
@@ -59,7 +62,7 @@ def finetune(
     name: Annotated[
         str, typer.Option("--name", metavar="NAME", help="Model that gets the result as its next version.")
     ],
-    method: Annotated[str, typer.Option(metavar="METHOD", help=f"Fine-tuning method: {_METHODS}.")] = "auto",
+    method: Annotated[str, typer.Option(metavar="METHOD", help=f"Fine-tuning method: {_METHOD_NAMES}.")] = "auto",
     task: Annotated[
         str, typer.Option(metavar="TASK", help="Task of the result; overrides what the data suggest.")
     ] = "",
@@ -103,16 +106,23 @@ def finetune(
     as_json: Json = False,
 ) -> None:
     """Fine-tune BASE on DATA, and serve the result as NAME. Exit code 1 if the job fails; Ctrl-C leaves it running."""
+    # The command line is checked before the slow imports, and before a server is called.
+    if method.lower() not in _METHODS:
+        raise typer.BadParameter(f"expected {_METHOD_NAMES}, got {quoted(method)}", param_hint="--method")
+    if is_missing(data):
+        raise typer.BadParameter(f"there is no file or folder {quoted(data)}", param_hint="DATA")
+    hyperparameters = dict(
+        parse_assignment(setting, "NAME=VALUE, for example learning_rate=0.001") for setting in settings or []
+    )
+
     from model_zoo.references.reference import is_reference
+    from service.cli.inputs.training_table import known_target
     from service.cli.pulled_base import pulled_base
     from service.cli.rendering.job_outcome import print_outcome
     from service.cli.rendering.job_progress import follow_job
     from service.client import Columns, ZooClientError
     from service.client.upload import kinds_in
 
-    hyperparameters = dict(
-        parse_assignment(setting, "NAME=VALUE, for example learning_rate=0.001") for setting in settings or []
-    )
     roles = {"text": text, "target": target, "image": image, "time": time, "series": series, "split": split}
     roles |= {"text_pair": text_pair, "label_separator": label_separator}
     columns_by_role = {role: column for role, column in roles.items() if column}
@@ -124,6 +134,9 @@ def finetune(
             dataset = _find_stored(client, data, kind, columns)
             if is_reference(base):
                 base = pulled_base(client, base, server)
+            if not target and kind in ("", "table") and (target := known_target(client, base, data)):
+                columns = replace(columns or Columns(), target=target)
+                print_note(f"the target is column {target!r}, which {base} predicts; --target decides otherwise")
             if dataset is None:
                 # The server checks the job first, so that a job that it rejects costs no upload.
                 client.check_job(base, name, kinds=(kind,) if kind else kinds_in(data), **job_options)
@@ -136,11 +149,21 @@ def finetune(
         if as_json:
             print_json({"job": jsonable(job)})
         if watch:
-            print_outcome(
-                client, follow_job(client, job, server=server, as_json=as_json), server=server, as_json=as_json
-            )
+            ended = follow_job(client, job, server=server, as_json=as_json)
+            print_outcome(client, ended, server=server, as_json=as_json, data=data)
         elif not as_json:
             _print_detached(job, server)
+
+
+def is_missing(data: str) -> bool:
+    """Whether the data of a job are written as a path to nothing. Anything else may be a URI or the id of a dataset."""
+    from pathlib import Path
+
+    written_as_path = "://" not in data and ("/" in data or "." in data)
+    try:
+        return written_as_path and not Path(data).exists()
+    except ValueError:  # a NUL character
+        return True
 
 
 def with_option_names(message: str) -> str:
@@ -163,8 +186,6 @@ def _find_stored(client: Client, data: str, kind: str, columns: Columns | None) 
     refuse_blank(data)
     if "://" in data or Path(data).exists():
         return None
-    if "/" in data or "." in data:
-        raise BadInput(f"there is no file or folder {data!r}")
     try:
         found = find_dataset(client, data)
     except NotFound:

@@ -139,7 +139,7 @@ def predict(
                 else:
                     outcomes.append((source.name, outcome))
         finally:  # after Ctrl-C or a lost server the answers so far are printed too
-            predictions.print_answers(outcomes, timing)
+            predictions.print_answers(outcomes, timing, drawn=drawing is not None)
             if drawing is not None and drawing.count:
                 print_note(f"pictures written: {drawing.count:,}, in {draw}")
     if failed:
@@ -170,7 +170,7 @@ def _drawn(drawing: Drawing, source: InputSource, outcome: Outcome) -> tuple[Pat
     from service.cli.rendering.drawing import CannotDraw
 
     try:
-        return drawing.draw(source.name, source.value, outcome), False
+        return drawing.draw(source.name, source.value, outcome, source.folder), False
     except CannotDraw as error:
         print_note(f"{source.name}: {error}")
         return None, True

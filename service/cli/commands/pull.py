@@ -76,6 +76,13 @@ def pull(
     A reference names a network as its makers do. Its card is derived from its files, and its answers are compared with those of
     its makers' library; `zoo serve --model NAME` then serves it.
     """
+    # Options are checked before the slow imports.
+    if locked and (default or name or task or labels or assignments or sha256 or len(model or []) > 1):
+        raise typer.BadParameter("expected one lock file at most, and no other option", param_hint="--locked")
+    if not (locked or model or default):
+        raise typer.BadParameter("name one or more models, or give --default", param_hint="MODEL")
+    given = _given(task, labels, assignments or [])
+
     from model_zoo.catalog import Catalog
     from model_zoo.errors import ZooModelError
     from model_zoo.inventory.lock_file import LOCK_NAME
@@ -84,28 +91,23 @@ def pull(
 
     settings = load_settings()
     if locked:
-        if default or name or task or labels or assignments or sha256 or len(model or []) > 1:
-            raise typer.BadParameter("expected one lock file at most, and no other option", param_hint="--locked")
         if not _pull_locked(Path(*(model or [LOCK_NAME])), settings):
             raise typer.Exit(1)
         return
     catalog = Catalog.of_home(settings.home)
     wanted = list(dict.fromkeys((model or []) + (catalog.default_names() if default else [])))
-    if not wanted:
-        raise typer.BadParameter("name one or more models, or give --default", param_hint="MODEL")
     if sha256:
         if len(wanted) != 1:
             raise typer.BadParameter("it is the digest of one file", param_hint="--sha256")
         wanted = [with_digest(wanted[0], sha256)]
     references = [text for text in wanted if is_reference(text)]
-    given = _given(task, labels, assignments or [])
     if (name or given is not None) and len(references) != 1:
         raise typer.BadParameter("--name, --task, --labels and --set are for one reference", param_hint="MODEL")
     for text in wanted:  # what is misspelt is an error before anything is fetched
         if text not in references:
             _check_card(catalog, text)
         elif not server:
-            _check_reference(text, given)
+            check_reference(text, name, given)
     if server and references != wanted:
         raise typer.BadParameter("a server pulls references, such as hf:ORG/NAME", param_hint="--server")
     failed = False
@@ -131,15 +133,20 @@ def _check_card(catalog: Catalog, text: str) -> None:
     catalog.get(text)
 
 
-def _check_reference(text: str, given: Given | None) -> None:
-    """Refuses what needs no process to be found out. Raises ZooModelError."""
+def check_reference(text: str, name: str = "", given: Given | None = None) -> None:
+    """Refuses what needs no process to be found out, since one takes seconds to start. Raises ZooModelError."""
     from model_zoo.errors import SourceUnavailable
     from model_zoo.references.card_plan import check_settings, check_task
     from model_zoo.references.reference import parse_reference
+    from service.references.publishing import model_name
 
     reference = parse_reference(text)
     if reference.kind == "local" and not Path(reference.place).is_dir():
         raise SourceUnavailable(reference.shown, f"there is no folder {reference.place}")
+    is_file = reference.kind == "onnx" and not (reference.is_on_hub or reference.is_of_web)
+    if is_file and not Path(reference.place).exists():
+        raise SourceUnavailable(reference.shown, f"there is no file {reference.place}")
+    model_name(reference, name)
     if given is not None:
         check_settings(reference.shown, reference.kind, given.settings)
         if given.task:

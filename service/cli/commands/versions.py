@@ -54,7 +54,7 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Show the evaluation of a fine-tuned version on held-out data."""
-    from service.cli.rendering.job_outcome import metrics_table
+    from service.cli.rendering.job_outcome import column_lines, metrics_table
     from service.cli.rendering.runtime_notes import report_lines
 
     with connect(server) as client:
@@ -72,7 +72,7 @@ def report(
     print_table(metrics_table(found.report))
     if found.report.get("primary"):
         print_line("* decides about promotion")
-    for line in report_lines(found.report):
+    for line in (*column_lines(found.report), *report_lines(found.report)):
         print_line(line)
     if html is not None:
         print_line(f"the whole report is in {html}")

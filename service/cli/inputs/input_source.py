@@ -20,3 +20,5 @@ class InputSource:
     name: str
     value: Any = b""
     problem: str = ""
+    folder: str = ""
+    """Of a file in a folder or archive that an argument names: the folder below that one; empty for none."""

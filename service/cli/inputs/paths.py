@@ -67,7 +67,9 @@ def folder_sources(folder: Path, raw_input: str, display_name: str) -> Iterator[
             if not name.startswith(".") and name.lower().endswith(tuple(suffixes)):
                 found = True
                 path = Path(parent) / name
-                yield InputSource(str(Path(display_name) / path.relative_to(folder)), path)
+                place = path.relative_to(folder)
+                below = "" if place.parent == Path() else str(place.parent)
+                yield InputSource(str(Path(display_name) / place), path, folder=below)
     if not found:
         kind = raw_input if raw_input in _SUFFIXES_BY_INPUT else "such"
         raise UnreadableInput(f"the folder holds no {kind} files ({' '.join(sorted(suffixes))})")

@@ -20,11 +20,11 @@ _FOR, _AGAINST = (230, 30, 30), (30, 60, 230)
 
 
 def attribution_lines(found: Attribution) -> list[str]:
-    """The words that weigh most, or the cell of an image that does."""
+    """What the score of the label loses without the words that weigh most, or without the cell of an image that does."""
     if found.heat_map is not None:
         return [_strongest(found.heat_map)]
     words = sorted(found.words, key=lambda word: -abs(word.weight))[:MOST_LINES]
-    return [f"{word.weight:+.3f} {quoted(word.text)}" for word in words]
+    return [f"{_lost(word.weight)} without {quoted(word.text)}" for word in words]
 
 
 def as_json(found: Attribution) -> dict[str, Any]:
@@ -59,4 +59,8 @@ def _strongest(heat_map: HeatMap) -> str:
     width, height = (heat_map.xmax - heat_map.xmin) / columns, (heat_map.ymax - heat_map.ymin) / rows
     x, y = heat_map.xmin + column * width, heat_map.ymin + row * height
     weight = float(heat_map.weights[row, column])
-    return f"{weight:+.3f} from ({x:.0f}, {y:.0f}) to ({x + width:.0f}, {y + height:.0f})"
+    return f"{_lost(weight)} without the part from ({x:.0f}, {y:.0f}) to ({x + width:.0f}, {y + height:.0f})"
+
+
+def _lost(weight: float) -> str:
+    return f"its score {'falls' if weight >= 0 else 'rises'} by {abs(weight):.3f}"

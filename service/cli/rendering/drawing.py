@@ -77,26 +77,28 @@ class Drawing:
         self.count = 0
         """Copies that were written."""
 
-    def draw(self, name: str, picture: Path | bytes, outcome: Outcome) -> Path | None:
+    def draw(self, name: str, picture: Path | bytes, outcome: Outcome, folder: str = "") -> Path | None:
         """Draws an answer onto a copy of its picture, or writes the picture that is the answer; gives the path of the file, or
         None for an answer that has failed.
 
         Args:
             name: of the input; its last part names the copy.
+            folder: below the folder of copies, where this one is written: that of the picture below the folder that was named.
 
         Raises:
             CannotDraw: the picture cannot be read, differs from the one that was sent, or the copy cannot be written.
         """
         if isinstance(outcome, PredictionError):
             return None
+        stem = Path(folder) / _stem(name)
         if isinstance(outcome, TransformedImage):
-            return self._finished(f"{_stem(name)}-{outcome.model}", outcome.image)
+            return self._finished(stem.with_name(f"{stem.name}-{outcome.model}"), outcome.image)
         if isinstance(outcome, Shots):
-            return self._saved(f"{_stem(name)}-shots", _sheet(name, picture, outcome))
+            return self._saved(stem.with_name(f"{stem.name}-shots"), _sheet(name, picture, outcome))
         if isinstance(outcome, VolumeSegmentation):
-            return self._slices(name, picture, outcome)
+            return self._slices(stem, picture, outcome)
         if isinstance(outcome, Classification) and (outcome.attribution is not None or not outcome.labels):
-            return self._heat_map(name, picture, outcome)
+            return self._heat_map(stem, name, picture, outcome)
         if not isinstance(outcome, Detections | Keypoints | Segmentation):
             raise CannotDraw(f"an answer of the kind {type(outcome).__name__} cannot be drawn")
         image = _upright(picture)
@@ -108,9 +110,9 @@ class Drawing:
             draw_skeleton(image, outcome, [colour_of(point.index) for point in outcome.points])
         else:
             image = _with_mask(image, outcome)
-        return self._saved(f"{_stem(name)}-drawn", image)
+        return self._saved(stem.with_name(f"{stem.name}-drawn"), image)
 
-    def _heat_map(self, name: str, picture: Path | bytes, outcome: Classification) -> Path | None:
+    def _heat_map(self, stem: Path, name: str, picture: Path | bytes, outcome: Classification) -> Path | None:
         """The picture under the heat map of its best label; None where no label reached the threshold."""
         found = outcome.attribution
         if found is None or found.heat_map is None:
@@ -118,9 +120,9 @@ class Drawing:
         image, area = _upright(picture), found.heat_map
         if area.xmax > image.width + 1 or area.ymax > image.height + 1:
             raise CannotDraw(f"{name} is not the picture that was sent: it has {image.width} × {image.height} pixels")
-        return self._saved(f"{_stem(name)}-attribution", with_heat_map(image, area))
+        return self._saved(stem.with_name(f"{stem.name}-attribution"), with_heat_map(image, area))
 
-    def _slices(self, name: str, volume: Path | bytes, outcome: VolumeSegmentation) -> Path:
+    def _slices(self, stem: Path, volume: Path | bytes, outcome: VolumeSegmentation) -> Path:
         """Three slices with the outline of the mask; the mask is written beside them."""
         from service.cli.rendering.volume_slices import sliced
 
@@ -131,16 +133,16 @@ class Drawing:
             raise CannotDraw(reason) from None
         except Exception as error:  # readers raise nearly any exception
             raise CannotDraw(f"a volume cannot be read again ({type(error).__name__})") from None
-        stem = _stem(name).removesuffix(".nii")
-        self._finished(f"{stem}-mask", outcome.mask, ".nii.gz")
-        return self._saved(f"{stem}-drawn", picture)
+        name = stem.name.removesuffix(".nii")
+        self._finished(stem.with_name(f"{name}-mask"), outcome.mask, ".nii.gz")
+        return self._saved(stem.with_name(f"{name}-drawn"), picture)
 
-    def _saved(self, stem: str, image: Image.Image) -> Path:
+    def _saved(self, stem: Path, image: Image.Image) -> Path:
         encoded = io.BytesIO()
         image.save(encoded, "PNG")
         return self._finished(stem, encoded.getvalue())
 
-    def _finished(self, stem: str, content: bytes, suffix: str = ".png") -> Path:
+    def _finished(self, stem: Path, content: bytes, suffix: str = ".png") -> Path:
         """The path of a new file with this content. Raises CannotDraw."""
         try:
             path = self._written(stem, content, suffix)
@@ -149,19 +151,21 @@ class Drawing:
         self.count += 1
         return path
 
-    def _written(self, stem: str, content: bytes, suffix: str) -> Path:
+    def _written(self, stem: Path, content: bytes, suffix: str) -> Path:
         """A new file with this content, under the first free name."""
-        staged = self._folder / f".{uuid.uuid4().hex}"
+        folder = self._folder / stem.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        staged = folder / f".{uuid.uuid4().hex}"
         try:
             staged.write_bytes(content)
             for number in range(1, MOST_COPIES + 1):
-                path = self._folder / (f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}")
+                path = folder / (f"{stem.name}{suffix}" if number == 1 else f"{stem.name}-{number}{suffix}")
                 try:
                     os.link(staged, path)  # fails where there is such a file
                 except FileExistsError:
                     continue
                 return path
-            raise CannotDraw(f"the folder {self._folder} has {MOST_COPIES:,} copies of {stem} already")
+            raise CannotDraw(f"the folder {folder} has {MOST_COPIES:,} copies of {stem.name} already")
         finally:
             staged.unlink(missing_ok=True)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from model_zoo import strict_json
 from service.cli.exit_codes import FAILED
+from service.cli.inputs.training_table import first_row, is_table, sample_row
 from service.cli.options import DEFAULT_SERVER, EXAMPLES
 from service.cli.rendering.console import (
     escaped,
@@ -26,16 +29,22 @@ from service.rounding import format_apart
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from service.client import Client, Job, VersionReport
+    from service.client import Client, Job, ModelInfo, VersionReport
+
+SHOWN_COLUMNS = 5
+"""The most important ones."""
 
 
-def print_outcome(client: Client, job: Job, *, server: str, as_json: bool) -> None:
-    """Prints the outcome of a job that has ended. Exit code 1 unless it succeeded."""
+def print_outcome(client: Client, job: Job, *, server: str, as_json: bool, data: str = "") -> None:
+    """Prints the outcome of a job that has ended. Exit code 1 unless it succeeded.
+
+    `data`: a file or folder of this machine that it has learned from, for a call to copy.
+    """
     if as_json:
         found = _report(client, job)
         print_json({"result": jsonable(job), "report": None if found is None else jsonable(found.report)})
     elif job.state == "SUCCEEDED":
-        _print_success(client, job, server)
+        _print_success(client, job, server, data)
     else:
         print_error(f"job {job.id} is {job.state}" + (f": {job.state_reason}" if job.state_reason else ""))
     if job.state != "SUCCEEDED":
@@ -62,20 +71,46 @@ def metrics_table(report: Mapping[str, Any]) -> Table:
     return rows
 
 
-def predict_command(
-    model: str, raw_input: str, *, version: int = 0, server: str = DEFAULT_SERVER, pairs: bool = False
-) -> str:
-    """The command that calls a model, or one of its versions. `pairs`: whether it takes nothing but pairs of texts."""
+def column_lines(report: Mapping[str, Any]) -> list[str]:
+    """The columns of a table that a version relies on, in a line; empty if it reads no table."""
+    found = report.get("column_importance") or {}
+    columns = [column for column in found.get("columns") or () if column["importance"] is not None]
+    if not columns:
+        return []
+    shown = [f"{column['column']} {column['importance']:.3g}" for column in columns[:SHOWN_COLUMNS]]
+    more = f" and {len(columns) - len(shown)} more" if len(columns) > len(shown) else ""
+    change = "falls" if found.get("higher_is_better") else "rises"
+    return [
+        f"it relies on {', '.join(shown)}{more}: by so much {found['metric']} {change} when the column is shuffled; "
+        "of two columns that say the same, each looks unimportant"
+    ]
+
+
+def predict_command(model: ModelInfo, *, version: int = 0, server: str = DEFAULT_SERVER, data: str = "") -> str:
+    """The command that calls a model, or one of its versions. `data`: what the model has learned from, on this machine."""
     where = "" if server == DEFAULT_SERVER else f"--server {server} "
     which = f"--version {version} " if version else ""
+    pairs = any(column.kind == "text_pair" for column in model.columns)
     second = ' --text-pair "another sentence"' if pairs else ""
-    return f"zoo predict {where}{which}{model} {EXAMPLES.get(raw_input, 'INPUT')}{second}"
+    return f"zoo predict {where}{which}{model.name} {_argument(model, data)}{second}"
 
 
-def _print_success(client: Client, job: Job, server: str) -> None:
+def _argument(model: ModelInfo, data: str) -> str:
+    """An input for the shell. Of a table it is a row of the data, and of series the data, so that the command runs as it is."""
+    columns = [column for column in model.columns if column.kind in ("number", "category")]
+    if model.raw_input == "row" and columns:
+        return shlex.quote(strict_json.text(first_row(data, columns) or sample_row(columns), ascii_only=False))
+    if model.raw_input == "series" and is_table(data):
+        return shlex.quote(data)
+    return EXAMPLES.get(model.raw_input, "INPUT")
+
+
+def _print_success(client: Client, job: Job, server: str, data: str) -> None:
     found = _report(client, job)
     if found is not None and found.report.get("metrics"):
         print_table(metrics_table(found.report))
+        for line in column_lines(found.report):
+            print_line(line)
     took = f" after {format_duration((job.ended - job.started).total_seconds())}" if job.ended and job.started else ""
     print_line(f"{job.model} version {job.version} is published{took}", "green")
     if job.promotion_outcome:
@@ -96,9 +131,8 @@ def _print_success(client: Client, job: Job, server: str) -> None:
         print_line("to make it the stable one:")
         print_line(f"  zoo promote {job.model} {job.version}{where}")
     print_line("to call it:")
-    pairs = any(column.kind == "text_pair" for column in model.columns)
     version = 0 if is_stable else job.version
-    print_line(f"  {predict_command(job.model, model.raw_input, version=version, server=server, pairs=pairs)}")
+    print_line(f"  {predict_command(model, version=version, server=server, data=data)}")
 
 
 def _runs(client: Client, job: Job) -> list[str]:

@@ -132,8 +132,8 @@ def as_json(name: str, outcome: Outcome, timing: bool) -> dict[str, Any]:
     return line
 
 
-def print_answers(rows: Sequence[NamedOutcome], timing: bool) -> None:
-    """All rows as tables, in their order."""
+def print_answers(rows: Sequence[NamedOutcome], timing: bool, *, drawn: bool = False) -> None:
+    """All rows as tables, in their order. `drawn`: whether the pictures of the answers are written to a folder."""
     if not rows:
         return
     vectors = [(name, outcome.values) for name, outcome in rows if isinstance(outcome, Embedding)]
@@ -142,12 +142,12 @@ def print_answers(rows: Sequence[NamedOutcome], timing: bool) -> None:
         print_table(_similarities(vectors))
     rows_left = [row for row in rows if not (compared and isinstance(row[1], Embedding)) or row[1].notes]
     if rows_left:
-        print_table(_answers(rows_left, compared, bars=stdout_console().is_terminal))
+        print_table(_answers(rows_left, compared, bars=stdout_console().is_terminal, drawn=drawn))
     if timing and any(isinstance(outcome, Result) for _, outcome in rows):
         print_table(_timings(rows))
 
 
-def _answers(rows: Sequence[NamedOutcome], compared: bool, bars: bool) -> RenderableType:
+def _answers(rows: Sequence[NamedOutcome], compared: bool, bars: bool, drawn: bool) -> RenderableType:
     """A row for each answer and each note; vectors in the table of similarities have only their notes here."""
     scored = any(
         isinstance(
@@ -158,7 +158,7 @@ def _answers(rows: Sequence[NamedOutcome], compared: bool, bars: bool) -> Render
     answers = new_table("input", "answer", *(("score", "") if scored else ()), right=("score",))
     for name, outcome in rows:
         first = escaped(_shortened(name))
-        for answer, score in () if compared and isinstance(outcome, Embedding) else _answer_lines(outcome):
+        for answer, score in () if compared and isinstance(outcome, Embedding) else _answer_lines(outcome, drawn):
             bar: RenderableType = "" if score is None or not bars else _bar(score)
             answers.add_row(first, answer, *(("" if score is None else f"{score:.3f}", bar) if scored else ()))
             first = ""
@@ -176,7 +176,7 @@ def _shortened(name: str) -> str:
     return f"{name[:half]} … {name[-half:]}"
 
 
-def _answer_lines(outcome: Outcome) -> list[tuple[Text, float | None]]:
+def _answer_lines(outcome: Outcome, drawn: bool) -> list[tuple[Text, float | None]]:
     match outcome:
         case PredictionError():
             return [(Text(escaped(error_text(outcome)), style="red"), None)]
@@ -243,7 +243,8 @@ def _answer_lines(outcome: Outcome) -> list[tuple[Text, float | None]]:
         case Segmentation():
             return [(Text(f"{escaped(one.name)} on {one.share:.1%} of the image"), None) for one in outcome.classes]
         case TransformedImage():
-            return [(Text(f"an image of {outcome.width} × {outcome.height} pixels; --draw DIR saves it"), None)]
+            hint = "" if drawn else "; --draw DIR saves it"
+            return [(Text(f"an image of {outcome.width} × {outcome.height} pixels{hint}"), None)]
         case VolumeSegmentation(regions=()):
             return [(Text("nothing was found", style="dim"), None)]
         case VolumeSegmentation():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from model_zoo import strict_json
 from service.addresses import is_unix
+from service.cli.inputs.training_table import sample_row
 from service.cli.options import DEFAULT_SERVER
 from service.cli.rendering.sample_tensors import (
     array,
@@ -45,8 +46,6 @@ KERNEL, SHARPEN = "kernel", "sharpen"
 """Input and option of filters of images, and a name that those of the zoo know."""
 _CONTENT = "\ue000"
 """Stands for the content of a file in a message; a character of no meaning."""
-_MOST_COLUMNS = 4
-"""Columns of a row that are shown; the others are empty cells."""
 _MOST_STEPS = 4
 """Steps of a series that are written out."""
 
@@ -74,8 +73,7 @@ class _Shown:
             "any [MASK] sentence" if model.task == "fill-mask" else QUERY if model.task == "text-ranking" else TEXT
         )
         columns: tuple[TableColumn, ...] = getattr(model, "columns", ())
-        cells = {column.name: column.categories[0] if column.categories else 1.0 for column in columns[:_MOST_COLUMNS]}
-        self.row = cells or dict(sample.row) or {"COLUMN": 1.0}
+        self.row = sample_row(columns) or dict(sample.row) or {"COLUMN": 1.0}
 
 
 def _cli(shown: _Shown, server: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from service.datasets.dataset import Splits
 from service.training.artifacts.result import write_labels, write_result
 from service.training.artifacts.tuned_card import FORECASTING, REDUCED_TOLERANCE, RELATIVE_TOLERANCE
 from service.training.data.accounting import account_for_examples
+from service.training.evaluation.column_importance import HeldOutRows, column_importances
 from service.training.evaluation.evaluate import evaluate
 from service.training.evaluation.measurements import Evaluation, NotCompared, Predictions
 from service.training.evaluation.mistakes import Mistake, worst_mistakes
@@ -55,6 +56,8 @@ class TrainedModel:
     """For the report; None where `worst_mistakes` finds them in `held_out`."""
     reference: HeldOut | None = None
     """Held-out answers by which a server checks the version on another tier or in another precision."""
+    rows: HeldOutRows | None = None
+    """The held-out rows of a table, whose columns are shuffled."""
 
 
 def finish(job: TrainingJob, model: TrainedModel, send: SendMessage, stop: StopSignal) -> None:
@@ -71,6 +74,11 @@ def finish(job: TrainingJob, model: TrainedModel, send: SendMessage, stop: StopS
         check=stop.check,
     )
     stop.check()
+    if model.rows is not None:
+        importances = column_importances(
+            evaluation, model.held_out.targets, model.rows, seed=job.order.spec.seed, stop=stop
+        )
+        evaluation = replace(evaluation, column_importance=importances)
     send(Progress(phase="publishing", ratio=0.97, step=model.state.step, epoch=model.state.epoch))
     golden = [(inputs, run_single(model.network, inputs)) for inputs in model.golden]
     write_version(

@@ -20,6 +20,7 @@ from model_zoo.cards.recipes import RecordRecipe, RowRecipe, SeriesRecipe, TextR
 from service.datasets.dataset import DatasetInfo, DatasetKind, Splits
 from service.rounding import format_apart, is_better, is_equal
 from service.training.artifacts.charts import curve_charts, reliability_chart
+from service.training.artifacts.importance_table import importance_table
 from service.training.artifacts.tuned_card import NO_DIGEST
 from service.training.data.accounting import Accounting
 from service.training.evaluation.intervals import Value
@@ -126,6 +127,7 @@ def render_page(
         confusion=_confusion(evaluation),
         pairs=_pairs(evaluation),
         per_class=evaluation.per_class,
+        importance=importance_table(evaluation.column_importance, METRIC_NAMES, PERCENTAGES),
         reliability=reliability_chart(evaluation.bins) if evaluation.bins else None,
         mistakes=[(mistake, _data_uri(mistake.picture), _score(mistake, evaluation)) for mistake in mistakes],
         all_correct=_all_correct(evaluation),

@@ -191,6 +191,7 @@ def report_of(
         "per_class": [asdict(c) for c in evaluation.per_class],
         "confusion": confusion,
         "calibration": calibration,
+        "column_importance": None if evaluation.column_importance is None else asdict(evaluation.column_importance),
         "splits": {name: len(splits.get(name, ())) for name in ("train", "validation", "test")},
         "mistakes": [
             {name: value for name, value in asdict(m).items() if name not in ("picture", "text")} for m in mistakes

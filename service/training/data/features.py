@@ -111,7 +111,7 @@ def _wait_for_server(cache: FeatureCache, send: SendMessage, stop: StopSignal) -
 def _compute_missing(
     job: TrainingJob, cache: FeatureCache, known: NDArray[np.bool_], send: SendMessage, stop: StopSignal
 ) -> None:
-    network, task = _load_eager(job)
+    network, task = load_eager(job)
     total, done, began = len(known), int(known.sum()), time.monotonic()
     at_start = done
     for start, end in gaps(known, chunk_size(job.base)):
@@ -138,13 +138,13 @@ def in_fp32(job: TrainingJob, features: Features, indices: Sequence[int], stop: 
     rows = features.rows[list(indices)]
     reduced = [position for position, index in enumerate(indices) if features.reduced[index]]
     if reduced:
-        computed, ok = _compute(job, *_load_eager(job), [indices[position] for position in reduced], stop)
+        computed, ok = _compute(job, *load_eager(job), [indices[position] for position in reduced], stop)
         good = (ok & EXACT) != 0
         rows[np.array(reduced)[good]] = computed[good]
     return rows
 
 
-def _load_eager(job: TrainingJob) -> tuple[Network, Task]:
+def load_eager(job: TrainingJob) -> tuple[Network, Task]:
     """The backbone in fp32, and the task that prepares examples for it."""
     assert job.files is not None
     network, task = load_network(job.base, job.files).to(job.order.device), features_task(job.base, job.files, job.info)

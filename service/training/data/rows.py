@@ -22,6 +22,15 @@ def record_recipe(job: TrainingJob) -> RecordRecipe | None:
     return RecordRecipe(kind="record", image=job.base.recipe, row=table_recipe(job))
 
 
+def known_table_recipe(job: TrainingJob) -> RowRecipe | None:
+    """How a base with trained weights reads rows, with the columns of this job that are no inputs; None for another base."""
+    if not isinstance(job.base.recipe, RowRecipe):
+        return None
+    roles = job.info.columns
+    ignored = tuple(filter(None, (roles.split, *roles.ignored)))
+    return job.base.recipe.model_copy(update={"target": roles.target, "ignored": ignored})
+
+
 def row_of(job: TrainingJob, index: int) -> RowInstance:
     """The row of an example, alone or beside an image."""
     instance = job.examples[index].instance

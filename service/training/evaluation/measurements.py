@@ -127,6 +127,36 @@ class ReliabilityBin:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class ColumnImportance:
+    """One column of a table. The field names are keys of `report.json`."""
+
+    column: str
+    importance: float
+    """What the primary metric loses when the column is shuffled, mean over the repeats; infinite if the network then gives no
+    finite numbers."""
+    spread: float
+    """Standard deviation over the repeats."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnImportances:
+    """The importance of each column of a table. The field names are keys of `report.json`."""
+
+    metric: str
+    """The primary metric."""
+    higher_is_better: bool
+    value: float
+    """Of the metric on these rows, with every column as it is."""
+    rows: int
+    """Held-out rows that were shuffled."""
+    held_out: int
+    """Held-out rows in all."""
+    repeats: int
+    columns: tuple[ColumnImportance, ...]
+    """The most important first."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """All measurements of a new version."""
@@ -150,6 +180,8 @@ class Evaluation:
     ece: float | None = None
     """Expected calibration error."""
     bins: tuple[ReliabilityBin, ...] = ()
+    column_importance: ColumnImportances | None = None
+    """Of a table, alone or beside photos."""
 
     @property
     def multi_label(self) -> bool:

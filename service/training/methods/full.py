@@ -38,7 +38,7 @@ from service.training.artifacts.finalize import preparation_files
 from service.training.artifacts.tuned_card import NO_DIGEST, tuned_card
 from service.training.data.feature_inputs import check_pairs, pair_recipe
 from service.training.data.prepared import PreparedBatches, PreparedExamples
-from service.training.data.rows import record_recipe
+from service.training.data.rows import known_table_recipe, record_recipe
 from service.training.heads.linear_probe import start_from_probe
 from service.training.job_spec import Method, WorkOrder
 from service.training.loop.checkpoint import Checkpoints
@@ -68,7 +68,9 @@ def train_network(order: WorkOrder, folder: Path, send: SendMessage, stop: StopS
         output="logits" if job.classifies else "value",
         columns=columns,
     )
-    network, card, prepared = with_new_head(job, base, head, recipe or pair_recipe(job.base, job.info))
+    network, card, prepared = with_new_head(
+        job, base, head, recipe or known_table_recipe(job) or pair_recipe(job.base, job.info)
+    )
     data = prepare_data(job, prepared, send, stop)
 
     checkpoints = Checkpoints(job.folder / "checkpoints")

@@ -15,12 +15,14 @@ from safetensors.torch import load_file
 
 from model_zoo.architectures.tuned import (
     Head,
+    TunedNetwork,
 )
 from model_zoo.cards.card import (
     Card,
 )
 from model_zoo.cards.recipes import (
     RecordRecipe,
+    RowRecipe,
 )
 from model_zoo.cards.tuned_parts import TargetScale
 from model_zoo.cards.weight_source import (
@@ -35,9 +37,11 @@ from service.tasks.tabular.row_input import columns_of, columns_width
 from service.training.artifacts.finalize import preparation_files, write_version
 from service.training.artifacts.tuned_card import tuned_card
 from service.training.data.feature_inputs import check_pairs, pair_recipe
-from service.training.data.features import Features, backbone_features, in_fp32
-from service.training.data.rows import record_recipe, row_of
+from service.training.data.features import Features, backbone_features, in_fp32, load_eager
+from service.training.data.prepared import PreparedExamples
+from service.training.data.rows import known_table_recipe, record_recipe, row_of
 from service.training.data.targets import SplitTargets
+from service.training.evaluation.column_importance import HeldOutRows, column_importances
 from service.training.evaluation.conformal import with_interval
 from service.training.evaluation.evaluate import evaluate
 from service.training.evaluation.incumbent import incumbent_predictions
@@ -47,6 +51,7 @@ from service.training.heads.fit import FittedHead, fit_head
 from service.training.heads.labelled_features import LabelledFeatures
 from service.training.job_spec import WorkOrder
 from service.training.loop.criteria import in_units
+from service.training.methods.held_out_rows import held_out_rows, rows_of_head
 from service.training.protocol import FEATURES_SHARE, Finished, Log, Progress, SendMessage
 from service.training.stop_signal import StopSignal
 from service.training.training_job import TrainingJob, open_job
@@ -122,10 +127,13 @@ def train_head(order: WorkOrder, folder: Path, send: SendMessage, stop: StopSign
         incumbent=incumbent or incumbent_predictions(job, held_out, stop),
         check=stop.check,
     )
+    card = _tuned_card(data, fitted, scale, float(np.abs(raw).max()))
+    if (rows := _rows(data, card, fitted.head)) is not None:
+        importances = column_importances(evaluation, held_out.targets, rows, seed=order.spec.seed, stop=stop)
+        evaluation = replace(evaluation, column_importance=importances)
 
     send(Progress(phase="publishing", ratio=0.97))
     stop.check()
-    card = _tuned_card(data, fitted, scale, float(np.abs(raw).max()))
     reference = _reference(data, fitted.head, stop)
     write_version(
         job,
@@ -189,11 +197,24 @@ def _tuned_card(data: _HeadData, fitted: FittedHead, scale: TargetScale | None, 
         multi_label=job.multi_label,
         head=fitted.head.spec,
         target=scale,
-        recipe=data.recipe or pair_recipe(job.base, job.info),
+        recipe=data.recipe or known_table_recipe(job) or pair_recipe(job.base, job.info),
         parameters=job.base.parameters + sum(p.numel() for p in fitted.head.parameters()),
         base_digest=job.files.digest,
         output_size=largest,
     )
+
+
+def _rows(data: _HeadData, card: Card, head: Head) -> HeldOutRows | None:
+    """The held-out rows, if the examples have any."""
+    job = data.job
+    if data.recipe is not None:
+        vectors = data.inputs[data.test]
+        return rows_of_head(job, head, data.recipe, lambda chosen: vectors[list(chosen)], card.target)
+    if not isinstance(card.recipe, RowRecipe):
+        return None
+    base, task = load_eager(job)
+    network = TunedNetwork(base.cpu(), head)
+    return held_out_rows(job, network, card, PreparedExamples(job.examples, task), data.splits[data.test], card.target)
 
 
 def _reference(data: _HeadData, head: Head, stop: StopSignal) -> HeldOut:

@@ -31,6 +31,7 @@ from service.training.loop.criteria import (
     squared_error,
 )
 from service.training.loop.train import Batches, train
+from service.training.methods.held_out_rows import held_out_rows
 from service.training.protocol import Log, Progress, SendMessage
 from service.training.stop_signal import StopSignal
 from service.training.training_job import TrainingJob
@@ -140,6 +141,7 @@ def fit_supervised(
         reference=HeldOut(
             job.info.id, np.array(data.splits["test"], np.int64), data.targets.values["test"], test_outputs
         ),
+        rows=held_out_rows(job, network, card, data.prepared, data.splits["test"], scale),
     )
     finish(job, model, send, stop)
 

@@ -1,6 +1,7 @@
 """`zoo finetune`: output for people and for programs, options, and exit codes."""
 
 import json
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from service.cli.commands.finetune import with_option_names
 from service.client import BadInput, Client, JobEvent
 from service.client.upload import kinds_in
 from tests.support.fake_zoo.fine_tuning import BASE, FAILING_JOB
+from tests.support.fake_zoo.models import add_columns, add_structured
 from tests.support.fake_zoo.server import FakeZoo
 
 Run = Callable[..., Result]
@@ -38,6 +40,39 @@ def test_finetune_prints_report_progress_metrics_and_the_predict_command(run: Ru
     assert f"  zoo report pets --version 1 --html report.html --server {zoo.target}" in lines
     assert lines[-1] == f"  zoo predict --server {zoo.target} pets photo.jpg"
     assert "\x1b" not in done.output
+
+
+def test_table_takes_the_target_that_its_base_knows_and_the_last_line_runs_as_it_is(
+    run: Run, zoo: FakeZoo, tmp_path: Path
+) -> None:
+    add_structured(zoo.model_service)
+    add_columns(zoo.model_service)
+    table = tmp_path / "flats.csv"
+    table.write_text("id,town,area,rent\n1,Köln,70.5,900\n2,Bonn,40,600\n")
+    words = ("finetune", "flats", str(table), "--name", "mine", "--server", zoo.target)
+    done = run(*words, "--ignore", "id")
+    assert done.exit_code == 0, done.output
+    [header] = zoo.calls["UploadDataset.header"]
+    assert (header.columns.target, header.columns.ignored) == ("rent", ["id"])
+    assert "the target is column 'rent', which flats predicts; --target decides otherwise" in done.stderr
+    *command, argument = shlex.split(done.stdout.splitlines()[-1])
+    assert command == ["zoo", "predict", "--server", zoo.target, "mine"]
+    assert json.loads(argument) == {"area": 70.5, "town": "Köln"}
+    run(*words, "--target", "area", "--detach")
+    assert zoo.calls["UploadDataset.header"][-1].columns.target == "area"
+    table.write_text("town,area,price\nKöln,70.5,900\n")  # the server decides, as for any other base
+    run(*words, "--detach")
+    assert not zoo.calls["UploadDataset.header"][-1].columns.target
+
+
+@pytest.mark.parametrize("wrong", [("none.csv",), ("PHOTOS", "--method", "magic"), ("PHOTOS", "--set", "epochs")])
+def test_mistake_of_a_command_line_is_told_before_a_server_is_called(
+    run: Run, photos: Path, nowhere: str, wrong: tuple[str, ...]
+) -> None:
+    given = [str(photos) if argument == "PHOTOS" else argument for argument in wrong]
+    done = run("finetune", BASE, *given, "--name", "pets", "--server", nowhere)
+    assert done.exit_code == 2
+    assert "no server answers" not in done.stderr
 
 
 def test_links_that_are_not_sent_are_named_with_the_reason(
@@ -132,9 +167,9 @@ def test_stored_dataset_is_found_by_id_or_prefix(run: Run, zoo: FakeZoo, photos:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("photos.zip",), 1, "there is no file or folder 'photos.zip'"),
+        (("photos.zip",), 2, "there is no file or folder 'photos.zip'"),
         (("abc123",), 1, "'abc123' is neither a file or folder nor a dataset of the server"),
-        (("PHOTOS", "--method", "magic"), 1, "method: expected one of auto, head, full, lora, got 'magic'"),
+        (("PHOTOS", "--method", "magic"), 2, "--method: expected auto, head, full or lora, got 'magic'"),
         (("PHOTOS", "--kind", "pictures"), 1, "kind: expected one of image_folder"),
         (("PHOTOS", "--set", "epochs"), 2, "NAME=VALUE"),
     ],

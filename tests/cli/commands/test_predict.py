@@ -265,4 +265,18 @@ def test_attribution_is_printed_as_json_and_drawn(run: Run, zoo: FakeZoo, tmp_pa
     assert Path(line["drawn"]) == drawn / "photo-attribution.png"
     with Image.open(line["drawn"]) as picture:
         assert picture.size == (8, 6)
-    assert "+0.500 from (0, 0) to (4, 6)" in run(*words).stdout
+    assert "its score falls by 0.500 without the part from (0, 0) to (4, 6)" in run(*words).stdout
+
+
+def test_copies_of_a_folder_keep_its_sub_folders(run: Run, zoo: FakeZoo, tmp_path: Path) -> None:
+    encoded = io.BytesIO()
+    Image.new("RGB", (8, 6), (128, 128, 128)).save(encoded, "PNG")
+    album, drawn = tmp_path / "album", tmp_path / "drawn"
+    for place in ("cats/1.png", "dogs/small/1.png", "1.png"):
+        (album / place).parent.mkdir(parents=True, exist_ok=True)
+        (album / place).write_bytes(encoded.getvalue())
+    done = run("predict", PHOTOS, str(album), "--attribute", "--draw", str(drawn), "--server", zoo.target)
+    assert done.exit_code == 0, done.output
+    found = sorted(str(path.relative_to(drawn)) for path in drawn.rglob("*.png"))
+    assert found == ["1-attribution.png", "cats/1-attribution.png", "dogs/small/1-attribution.png"]
+    assert "pictures written: 3" in done.stderr

@@ -38,6 +38,21 @@ def test_folder_without_its_kind_is_told_the_reference(run: Run, tmp_path: Path)
     assert f"local:{tmp_path}"[:40] in told
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("onnx:none.onnx",), "there is no file"),
+        (("local:.", "--name", "Bad name"), "'Bad name' is no name of a model"),
+        (("local:.", "--labels", "none.txt"), "the file cannot be read"),
+        ((), "name one or more models"),
+    ],
+)
+def test_mistakes_of_a_command_line_start_no_process(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...], told: str
+) -> None:
+    assert told in refusal(run, tmp_path, *arguments)
+
+
 def test_misspelt_task_is_told_the_nearest(run: Run, tmp_path: Path) -> None:
     told = refusal(run, tmp_path, f"local:{tmp_path}", "--task", "image-clasification")
     assert "did you mean image-classification?" in told

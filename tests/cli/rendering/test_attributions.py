@@ -19,14 +19,14 @@ def test_words_of_the_largest_weights_come_first_whatever_their_sign() -> None:
         WordWeight(i, i + 1, f"w{i}", weight) for i, weight in enumerate([0.1, -0.9, 0.3, 0.0, 0.2, 0.05, 0.01])
     )
     lines = attribution_lines(Attribution(LABEL, words))
-    assert lines[:2] == ["-0.900 'w1'", "+0.300 'w2'"]
+    assert lines[:2] == ["its score rises by 0.900 without 'w1'", "its score falls by 0.300 without 'w2'"]
     assert len(lines) == MOST_LINES
     assert [word["text"] for word in as_json(Attribution(LABEL, words))["words"]] == [f"w{i}" for i in range(7)]
 
 
 def test_line_of_an_image_is_its_strongest_cell() -> None:
     found = Attribution(LABEL, heat_map=heat_map(0.1, 0.2, 0.5, -0.9))
-    assert attribution_lines(found) == ["+0.500 from (20, 10) to (30, 20)"]
+    assert attribution_lines(found) == ["its score falls by 0.500 without the part from (20, 10) to (30, 20)"]
     assert as_json(found)["heat_map"]["area"] == [20.0, 0.0, 40.0, 20.0]
 
 

@@ -91,6 +91,8 @@ def test_image_is_a_line_of_its_size_and_json_has_its_png(capsys: pytest.Capture
     answer = TransformedImage(model="m", version=1, timing=Timing(), image=b"png", width=64, height=48)
     print_answers([("a.jpg", answer)], timing=False)
     assert "an image of 64 × 48 pixels; --draw DIR saves it" in capsys.readouterr().out
+    print_answers([("a.jpg", answer)], timing=False, drawn=True)
+    assert "--draw" not in capsys.readouterr().out
     line = as_json("a.jpg", answer, timing=False)
     assert line["image"] == {"width": 64, "height": 48}
     assert line["image_png"] == "cG5n"

@@ -229,9 +229,11 @@ class FakeFineTuning(fine_tuning_pb2_grpc.FineTuningServicer):
         )
         version.create_time.seconds = 1_700_000_041
         made.insert(0, version)
+        base = self._models.by_name.get(job.spec.base, models_pb2.Model(raw_input="image"))
         model = models_pb2.Model(
-            name=job.spec.model, raw_input="image", base=job.spec.base, aliases={"stable": job.version}
+            name=job.spec.model, raw_input=base.raw_input, base=job.spec.base, aliases={"stable": job.version}
         )
+        model.columns.extend(base.columns)
         model.state = models_pb2.MODEL_STATE_READY
         model.traffic.stable = job.version
         self._models.by_name[job.spec.model] = model

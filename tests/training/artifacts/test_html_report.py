@@ -1,6 +1,7 @@
 """The HTML report: self-contained, in plain words, with every text of a user escaped."""
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime
 from html import unescape
 from html.parser import HTMLParser
@@ -23,9 +24,10 @@ from service.training.artifacts.html_report import (
     render_page,
     verdict,
 )
+from service.training.artifacts.importance_table import MAX_COLUMNS
 from service.training.data.windows import blocks_of
 from service.training.evaluation.evaluate import evaluate
-from service.training.evaluation.measurements import Evaluation, Predictions
+from service.training.evaluation.measurements import ColumnImportance, ColumnImportances, Evaluation, Predictions
 from service.training.evaluation.mistakes import Mistake, thumbnail
 from service.training.protocol import Metric
 
@@ -222,6 +224,27 @@ def test_base_without_weights_shows_no_digest() -> None:
 
 def test_perfect_result_is_stated() -> None:
     assert "every held-out example was right" in render(measured(("cat", "dog"), right=1.0))
+
+
+def test_columns_are_shown_by_importance_with_bars_and_the_caveat() -> None:
+    columns = [
+        ColumnImportance(HOSTILE, 0.25, 0.05),
+        *(ColumnImportance(f"c{i}", -0.01, 0.0) for i in range(MAX_COLUMNS)),
+    ]
+    found = ColumnImportances("accuracy", True, 0.9, 100, 400, 5, tuple(columns))
+    html = render(replace(measured(("cat", "dog")), column_importance=found))
+    tags = parsed(html)
+    text = " ".join("".join(tags.text).split())
+    assert not [tag for tag, _ in tags.found if tag == "script"]
+    assert "Accuracy falls by" in text
+    assert f"{HOSTILE}25.0 points5.0 points" in text
+    assert "c28" in text
+    assert "c29" not in text  # the thirty-first
+    assert "1 column below these is in report.json. The values of one column are shuffled among 100 of the 400" in text
+    assert "Of two columns that say the same, each looks unimportant" in text
+    bars = [a["style"] or "" for tag, a in tags.found if tag == "td" and "gradient" in (a.get("style") or "")]
+    assert ["100.0%" in bar for bar in bars] == [True] + [False] * (MAX_COLUMNS - 1)
+    assert "Which columns it relies on" not in render(measured(("cat", "dog")))
 
 
 @pytest.mark.parametrize("windows", [20, 200])

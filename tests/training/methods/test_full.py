@@ -91,6 +91,9 @@ def test_full_tuning_on_images_with_rows_gives_a_version(home: Path, tmp_path: P
         home, "efficientnet_lite0", dataset, "image-tabular-regression", Method.FULL, epochs=1, batch_size=4
     )
     run_method(train_network, given, tmp_path / "job")
+    found = report(tmp_path / "job")["column_importance"]
+    assert [column["column"] for column in found["columns"]] == ["colour"]
+    assert found["value"] == pytest.approx(report(tmp_path / "job")["metrics"]["mae"]["value"])
     version = publish(home, tmp_path / "job")
     assert version.card.target is not None
     assert version.card.tolerance.reduced_precision.max_abs_error is not None

@@ -106,6 +106,14 @@ def test_network_improves_on_linear_part_and_resumes_exactly(tmp_path: Path) -> 
     one, other = (load_file(tmp_path / f / "result" / "model.safetensors") for f in ("whole", "paused"))
     assert one.keys() == other.keys()
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    found, again = (
+        json.loads((tmp_path / f / "result" / "report.json").read_text())["column_importance"]
+        for f in ("whole", "paused")
+    )
+    assert found == again
+    lost = {column["column"]: column["importance"] for column in found["columns"]}
+    assert set(list(lost)[:5]) == {"f0", "f1", "f2", "f3", "f4"}  # the target depends on these alone (Friedman 1991)
+    assert max(lost[f"f{i}"] for i in range(5, 10)) < 0.1 * lost["f3"]
 
 
 SCALES = [LARGEST_NUMBER, 1e100, 1e38, 1e30, 1e19, 1e-30, 1e-150, 1e-300, 5e-324]

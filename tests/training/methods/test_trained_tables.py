@@ -50,6 +50,11 @@ def test_trained_columns_carry_over_to_another_target(method: Method, home: Path
     assert isinstance(messages[-1], Finished)
     found = report(tmp_path / "job")
     assert found["metrics"]["mae"]["value"] < 0.5 * found["baseline"]["mae"]
+    columns = {column["column"]: column["importance"] for column in found["column_importance"]["columns"]}
+    assert next(iter(columns)) == "living_area"
+    assert columns.keys() == {"living_area", "basement_area", "year_built", "garage_cars"}  # those of the data alone
+    assert columns["living_area"] > found["metrics"]["mae"]["value"]
     version = publish(home, tmp_path / "job")
     assert version.card.figures == ()
-    assert version.card.recipe == Catalog.from_package().get(BASE).recipe
+    recipe = Catalog.from_package().get(BASE).recipe
+    assert version.card.recipe == recipe.model_copy(update={"target": "rent"})  # not that of the base, `price`
