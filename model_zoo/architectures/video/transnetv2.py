@@ -87,7 +87,9 @@ class _Stack(nn.Module):
             x = functional.relu(block(x))
         if len(self.DDCNN) > 1:
             x = self.DDCNN[-1](x)
-        return functional.avg_pool3d(functional.relu(x) + shortcut, (1, 2, 2))
+        x = functional.relu(x) + shortcut
+        # Frame by frame in two dimensions: pooling in three has no bf16 on a CPU.
+        return functional.avg_pool2d(x.flatten(1, 2), 2).unflatten(1, x.shape[1:3])
 
 
 class _Block(nn.Module):
