@@ -30,7 +30,8 @@ class Memory(nn.Module):
         channels = x.transpose(1, 2)
         before = self.back(functional.pad(channels, (self.reach - 1, 0)))
         after = self.ahead(functional.pad(channels, (0, self.reach))[..., 1:])
-        return x + (before + after).transpose(1, 2)
+        memory: Tensor = x + (before + after).transpose(1, 2)
+        return memory
 
 
 class Block(nn.Module):
@@ -44,7 +45,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, real: Tensor) -> Tensor:
         """(B, T, width) and bool (B, T, 1) → (B, T, width)."""
-        return x + self.memory(self.fall(functional.relu(self.rise(x))), real)
+        remembered: Tensor = self.memory(self.fall(functional.relu(self.rise(x))), real)
+        return x + remembered
 
 
 class SoundEvents(nn.Module):
