@@ -74,6 +74,7 @@ class Architecture(CardPart):
         "silero_vad",
         "speaker_lstm",
         "sound_events",
+        "mel_vgg",
         "char_lstm",
         "char_gru",
         "word_gru",

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["SoundEvents"]
+from model_zoo.architectures.audio.pooling import logit_of_mean, mean_of_real
 
-LEAST = 1e-7
-"""A probability nearer to 0 or 1 is taken as this near; its logit stays finite."""
+__all__ = ["SoundEvents"]
 
 
 class Memory(nn.Module):
@@ -68,14 +67,11 @@ class SoundEvents(nn.Module):
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """(B, T, mels) and (B, T), 1 for frames and 0 for padding → float32 (B, classes)."""
-        real = mask.bool().unsqueeze(2)
-        probabilities = torch.where(real, self.output(self.frames(features, mask)).float().sigmoid(), 0.0)
-        return torch.logit(probabilities.sum(dim=1) / real.sum(dim=1), eps=LEAST)
+        return logit_of_mean(self.output(self.frames(features, mask)), mask)
 
     def features(self, features: Tensor, mask: Tensor) -> Tensor:
         """(B, T, mels) and (B, T) → the mean vector of the frames before the last layer, (B, hidden)."""
-        real = mask.bool().unsqueeze(2)
-        return torch.where(real, self.frames(features, mask), 0.0).sum(dim=1) / real.sum(dim=1)
+        return mean_of_real(self.frames(features, mask), mask)
 
     def frames(self, features: Tensor, mask: Tensor) -> Tensor:
         """(B, T, mels) and (B, T) → a vector of each frame, (B, T, hidden)."""
