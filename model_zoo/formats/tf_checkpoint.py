@@ -51,9 +51,7 @@ def state_dict_of(index: bytes, numbers: bytes) -> dict[str, torch.Tensor]:
 
 def _entry(name: str, value: bytes) -> tuple[tuple[int, ...], int, int]:
     """Shape, first byte and last byte + 1 of a tensor."""
-    fields: dict[int, Any] = {}
-    for number, content in _fields(value):
-        fields[number] = content
+    fields: dict[int, Any] = dict(_fields(value))
     if fields.get(1) != _DT_FLOAT or fields.get(3, 0) != 0:
         raise ValueError(f"{name[:100]!r} is no float32 of the first file")
     shape = fields.get(2, b"")
