@@ -3,7 +3,8 @@
 No code is executed from a model file: checkpoints are read under ``weights_only=True``, TorchScript archives by
 ``torchscript``, files of Keras, TensorFlow, TensorFlow.js, fastText and ncnn by readers of their own, and safetensors hold no
 code. Tensors are renamed and not changed, except that layouts become those of torch, and weights in fewer bits are unpacked to
-float32. Before anything is written, the names, shapes and dtypes are compared with those of a fresh network of the architecture on the card.
+float32. Before anything is written, the names, shapes and dtypes are compared with those of a fresh network of the architecture
+on the card.
 """
 
 import io

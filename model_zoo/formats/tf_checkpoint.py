@@ -55,7 +55,9 @@ def _entry(name: str, value: bytes) -> tuple[tuple[int, ...], int, int]:
     if fields.get(1) != _DT_FLOAT or fields.get(3, 0) != 0:
         raise ValueError(f"{name[:100]!r} is no float32 of the first file")
     shape = fields.get(2, b"")
-    sizes = [dict(_fields(dim)).get(1, 0) for number, dim in _fields(shape) if number == 2 and isinstance(dim, bytes)]
+    sizes: list[Any] = [
+        dict(_fields(dim)).get(1, 0) for number, dim in _fields(shape) if number == 2 and isinstance(dim, bytes)
+    ]
     begin, size = fields.get(4, 0), fields.get(5, 0)
     if not all(isinstance(one, int) and 0 <= one < 1 << 40 for one in (*sizes, begin, size)):
         raise ValueError(f"the entry of {name[:100]!r} is damaged")

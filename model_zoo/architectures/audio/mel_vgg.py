@@ -62,4 +62,5 @@ class MelVgg(nn.Module):
         for convolution, norm, (size, step) in zip(self.convolutions, self.norms, POOLS, strict=True):
             x = functional.max_pool2d(norm(functional.relu(convolution(x))), size, step)
         # TensorFlow's order: the channels of one place are neighbours.
-        return x.permute(0, 2, 3, 1).reshape(batch, count, -1)
+        vectors: Tensor = x.permute(0, 2, 3, 1).reshape(batch, count, -1)
+        return vectors
