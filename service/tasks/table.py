@@ -110,6 +110,7 @@ TASKS: dict[tuple[str, type], TaskFactory] = {
     ("regression", TextRecipe): partial(SequenceTask, TokenInput, NumberAnswers),
     ("regression", CharacterRecipe): partial(SequenceTask, CharacterInput, NumberAnswers),
     ("regression", SoundRecipe): partial(sound_task, NumberAnswers),
+    ("regression", FilterBankRecipe): partial(SequenceTask, FilterBankInput, NumberAnswers),
     ("regression", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, NumberAnswers),
     ("zero-shot-image-classification", LabelledImageRecipe): ZeroShotImageClassification,
     ("other", TensorsRecipe): TensorsTask,

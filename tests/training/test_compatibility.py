@@ -52,6 +52,7 @@ def planned(name: str, info: DatasetInfo, **more: Any) -> JobSpec:
         ("char_lstm", "text", CLASSES, "text-classification", "head"),
         ("char_lstm", "plain_text", (), "text-generation", "full"),
         ("speaker_lstm", "audio_folder", CLASSES, "audio-classification", "head"),
+        ("speech_music", "audio_folder", CLASSES, "audio-classification", "head"),
         ("tabular_mlp", "table", CLASSES, "tabular-classification", "full"),
         ("tabular_mlp", "table", (), "tabular-regression", "full"),
         ("series_gru", "series", (), "time-series-forecasting", "full"),

@@ -4,8 +4,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model_zoo.architectures.audio.pooling import logit_of_mean, mean_of_real
-
 __all__ = ["MelVgg"]
 
 POOLS = (((4, 1), 2), ((2, 2), 2), ((2, 2), 2), ((2, 2), 2), ((4, 4), 4))
@@ -33,7 +31,7 @@ class FixedNorm(nn.Module):
 
 
 class MelVgg(nn.Module):
-    """Five convolutions, each followed by batch normalisation and pooling, and a linear layer; tags are averaged over windows."""
+    """Five convolutions, each followed by batch normalisation and pooling, and a linear layer."""
 
     def __init__(self, frames: int, mels: int, filters: int, classes: int) -> None:
         super().__init__()
@@ -47,15 +45,12 @@ class MelVgg(nn.Module):
         self.output = nn.Linear(frames * mels * filters, classes)
 
     def forward(self, windows: Tensor, mask: Tensor) -> Tensor:
-        """Power (B, W, frames, mels) and (B, W), 1 for windows and 0 for padding → float32 logits (B, classes)."""
-        return logit_of_mean(self.output(self.vectors(windows)), mask)
+        """Power (B, W, frames, mels) and (B, W), 1 for windows and 0 for padding → logits of each window, (B, W, classes)."""
+        logits: Tensor = self.output(self.vectors(windows, mask))
+        return logits
 
-    def features(self, windows: Tensor, mask: Tensor) -> Tensor:
-        """(B, W, frames, mels) and (B, W) → the mean vector of the windows before the last layer, (B, D)."""
-        return mean_of_real(self.vectors(windows), mask)
-
-    def vectors(self, windows: Tensor) -> Tensor:
-        """(B, W, frames, mels) → a vector of each window, (B, W, D)."""
+    def vectors(self, windows: Tensor, mask: Tensor) -> Tensor:
+        """(B, W, frames, mels) and (B, W) → a vector of each window before the last layer, (B, W, D)."""
         batch, count, frames, mels = windows.shape
         power = windows.reshape(batch * count, 1, frames, mels)
         x = self.entry(torch.log10(GAIN * power.clamp(min=0.0) + 1.0))

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model_zoo.architectures.audio.pooling import logit_of_mean, mean_of_real
-
 __all__ = ["SoundEvents"]
 
 
@@ -49,7 +47,7 @@ class Block(nn.Module):
 
 
 class SoundEvents(nn.Module):
-    """Log mel bands of a recording → one logit for each kind of sound: of its mean probability over the frames."""
+    """Log mel bands of a recording → logits of each kind of sound, frame by frame."""
 
     mean: Tensor
     scale: Tensor
@@ -66,15 +64,12 @@ class SoundEvents(nn.Module):
         self.output = nn.Linear(hidden, classes)
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
-        """(B, T, mels) and (B, T), 1 for frames and 0 for padding → float32 (B, classes)."""
-        return logit_of_mean(self.output(self.frames(features, mask)), mask)
+        """(B, T, mels) and (B, T), 1 for frames and 0 for padding → logits of each frame, (B, T, classes)."""
+        logits: Tensor = self.output(self.vectors(features, mask))
+        return logits
 
-    def features(self, features: Tensor, mask: Tensor) -> Tensor:
-        """(B, T, mels) and (B, T) → the mean vector of the frames before the last layer, (B, hidden)."""
-        return mean_of_real(self.frames(features, mask), mask)
-
-    def frames(self, features: Tensor, mask: Tensor) -> Tensor:
-        """(B, T, mels) and (B, T) → a vector of each frame, (B, T, hidden)."""
+    def vectors(self, features: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, mels) and (B, T) → a vector of each frame before the last layer, (B, T, hidden)."""
         real = mask.bool().unsqueeze(2)
         x = (features - self.mean) * self.scale
         x = self.memory(functional.relu(self.fall(functional.relu(self.rise(x)))), real)
