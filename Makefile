@@ -26,6 +26,8 @@ export ZOO_TEST_HOME ?= $(CURDIR)/.cache/zoo-home
 ARGS ?=
 # Models to fine-tune that the default set does not serve.
 BASES := mobilenetv2_100 speaker_lstm char_lstm
+# Networks of less than a megabyte with tests on a server.
+SMALL := basic_pitch
 
 .PHONY: setup serve test test-fast unit aio stock-clients frontend-versions recorded check fix demo bench bench-setup bench-peers bench-gpu bench-report bench-zoo bench-finetune bench-access bench-tenants simulate protos client docs docs-metrics dashboards sbom deploy-test wheel wheel-test real-weights clean
 .DEFAULT_GOAL := serve
@@ -90,7 +92,7 @@ test-fast: $(VENV)/.dev
 
 # The stock clients' tests run last, in an environment without Zoo; they know only the path of its command.
 unit: $(VENV)/.dev
-	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull --default $(BASES)
+	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull --default $(BASES) $(SMALL)
 	$(PYTEST) $(PARALLEL) --durations=20 --ignore=tests/stock_clients --ignore=tests/wheel --ignore=tests/recorded/test_recorded_replies.py $(ARGS)
 
 stock-clients: $(VENV)/.dev $(CLIENTS)/.installed

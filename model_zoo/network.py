@@ -157,6 +157,10 @@ def _build_base(card: Card) -> Network:
             from model_zoo.architectures.audio.sound_events import SoundEvents
 
             return SoundClassifier(SoundEvents(**arguments))
+        case "mel_vgg":
+            from model_zoo.architectures.audio.mel_vgg import MelVgg
+
+            return SoundClassifier(MelVgg(**arguments))
         case "char_lstm":
             from model_zoo.architectures.text.char_lstm import CharLstm
 

@@ -368,6 +368,31 @@ class Shots:
 
 
 @dataclass(frozen=True, slots=True)
+class NoteEvent:
+    """A note of a piece of music, in seconds from the beginning of the sound."""
+
+    start_s: float
+    end_s: float
+    pitch: int
+    """As MIDI counts semitones: 69 is A4, 440 Hz."""
+    name: str
+    """Letter and octave, such as `A4` or `C#5`."""
+    amplitude: float
+    """Mean probability of its frames, 0..1, which is greater for louder notes."""
+    velocity: int
+    """The same as a velocity of MIDI, 1 to 127."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoteEvents:
+    """The notes of a piece of music in order of their beginning."""
+
+    events: tuple[NoteEvent, ...]
+    duration_s: float
+    """Of the whole sound."""
+
+
+@dataclass(frozen=True, slots=True)
 class Entity:
     """A span of a text: its label, the mean probability of its tokens, its first character and the one after its last, counted
     in Unicode code points."""
@@ -584,6 +609,7 @@ Answer = (
     | Embedding
     | Segments
     | Shots
+    | NoteEvents
     | Transcript
     | Entities
     | FilledMasks

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model_zoo.architectures.audio.pooling import logit_of_mean, mean_of_real
 from model_zoo.cards.signature import FEATURES
 from model_zoo.shared_weights import SharedWeights
 
@@ -260,8 +261,7 @@ class SoundClassifier(Network):
     def features(self, **inputs: Tensor) -> Tensor:
         """The inputs of the backbone → its last hidden vector, a mean over the recording (B, width)."""
         backbone: Any = self.backbone
-        hidden: Tensor = backbone.features(**inputs)
-        return hidden
+        return mean_of_real(backbone.vectors(**inputs), inputs["mask"])
 
     def drop_own_head(self) -> None:
         """Remove the last layer."""
@@ -269,8 +269,11 @@ class SoundClassifier(Network):
         backbone.output = None
 
     def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
-        """Frames or windows (B, N, …) and ``mask`` (B, N), 1 for them and 0 for padding → ``logits`` (B, classes)."""
-        return {"logits": self.backbone(**inputs)}
+        """Frames or windows (B, N, …) and ``mask`` (B, N), 1 for them and 0 for padding → ``logits`` (B, classes) of their mean
+        probabilities, float32, and the features (B, width) behind them."""
+        backbone: Any = self.backbone
+        vectors, mask = backbone.vectors(**inputs), inputs["mask"]
+        return {"logits": logit_of_mean(backbone.output(vectors), mask), FEATURES: mean_of_real(vectors, mask)}
 
 
 class SpeechDetector(Network):

@@ -74,6 +74,7 @@ class Architecture(CardPart):
         "silero_vad",
         "speaker_lstm",
         "sound_events",
+        "mel_vgg",
         "char_lstm",
         "char_gru",
         "word_gru",
@@ -93,7 +94,8 @@ class Architecture(CardPart):
         "brain_extractor",
         "onnx",
     ]
-    """``onnx``: the graph in the file of the weights, which ONNX Runtime runs; there is no module. ``timm`` and ``transformers``:
+    """``onnx``: the graph in the file of the weights, which ONNX Runtime runs; there is no module. Its argument ``names`` has the
+    names of inputs and outputs in the graph by those of the signature, where they differ. ``timm`` and ``transformers``:
     as these libraries build it; where Zoo has an equal module, the library is not imported."""
     arguments: dict[str, Any] = Field(default_factory=dict)
 
@@ -101,7 +103,18 @@ class Architecture(CardPart):
     def _is_buildable(self) -> "Architecture":
         if fault := config_fault(self.arguments, "arguments"):
             raise ValueError(fault)
+        names = self.arguments.get("names", {})
+        if self.builder == "onnx" and not (
+            isinstance(names, Mapping) and all(isinstance(inner, str) for inner in names.values())
+        ):
+            raise ValueError("arguments.names must be names in the graph by those of the signature")
         return self
+
+    @property
+    def graph_names(self) -> Mapping[str, str]:
+        """Names of inputs and outputs in an ONNX graph by those of the signature, where they differ."""
+        names: Mapping[str, str] = self.arguments.get("names", {})
+        return names
 
 
 class Batching(CardPart):

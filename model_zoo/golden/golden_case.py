@@ -29,6 +29,7 @@ __all__ = [
     "ImageExpectation",
     "KeypointsExpectation",
     "Noise",
+    "NotesExpectation",
     "NumberExpectation",
     "OutputValues",
     "ScoreExpectation",
@@ -134,6 +135,15 @@ class SpeechExpectation(CardPart):
     speech: bool
     segments: tuple[tuple[float, float], ...] = ()
     tolerance_seconds: float = Field(default=0.1, gt=0)
+
+
+class NotesExpectation(CardPart):
+    """The notes of a recording of music, all of them."""
+
+    notes: tuple[tuple[str, float], ...]
+    """Name, such as ``A4`` or ``C#5``, and beginning in seconds."""
+    tolerance_seconds: float = Field(default=0.05, gt=0)
+    """Of each beginning."""
 
 
 class ExpectedEntity(CardPart):
@@ -287,6 +297,7 @@ Expectation = Annotated[
     ClassificationExpectation
     | EmbeddingExpectation
     | SpeechExpectation
+    | NotesExpectation
     | ContinuationExpectation
     | WrittenExpectation
     | EntitiesExpectation

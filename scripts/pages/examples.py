@@ -17,6 +17,7 @@ from model_zoo.golden.golden_case import (
     GoldenInput,
     ImageExpectation,
     KeypointsExpectation,
+    NotesExpectation,
     NumberExpectation,
     ScoreExpectation,
     SegmentationExpectation,
@@ -60,7 +61,7 @@ def _given(given: GoldenInput) -> str:
         kind = "noise" if given.noise.amplitude else "silence"
         return f"{given.noise.seconds:g} s of {kind}"
     if given.tones is not None:
-        return f"{given.tones.in_words} of {given.tones.seconds:g} s each"
+        return given.tones.in_words
     if given.row is not None:
         return _row(given)
     if given.series is not None:
@@ -102,6 +103,11 @@ def _(expect: EmbeddingExpectation) -> str:
 def _(expect: SpeechExpectation) -> str:
     spans = ", ".join(f"from {start:.2f} to {end:.2f} s" for start, end in expect.segments)
     return f"speech {spans}".strip() if expect.speech else "no speech"
+
+
+@_answer.register
+def _(expect: NotesExpectation) -> str:
+    return ", ".join(f"{name} at {start:g} s" for name, start in expect.notes) or "no notes"
 
 
 @_answer.register

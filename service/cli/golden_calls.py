@@ -21,6 +21,7 @@ from model_zoo.golden.golden_case import (
     GoldenInput,
     ImageExpectation,
     KeypointsExpectation,
+    NotesExpectation,
     NumberExpectation,
     SegmentationExpectation,
     ShotsExpectation,
@@ -125,7 +126,7 @@ def _shown(given: GoldenInput) -> str:
         what = "noise" if given.noise.amplitude else "silence"
         return f"{given.noise.seconds:g} s of {what}"
     if given.tones is not None:
-        return f"{given.tones.in_words} of {given.tones.seconds:g} s each"
+        return given.tones.in_words
     if given.row is not None:
         return _cells(given.row)
     if given.series is not None:
@@ -155,6 +156,8 @@ def _figures(expect: object, result: Any) -> str:
         case SpeechExpectation():
             found = ", ".join(f"{segment.start_s:.2f} to {segment.end_s:.2f} s" for segment in result.segments)
             return f"speech at {found}" if found else "no speech"
+        case NotesExpectation():
+            return ", ".join(f"{one.name} at {one.start_s:.2f} s" for one in result.events) or "no notes"
         case NumberExpectation():
             return f"{result.value:,.6g}, expected {expect.number:,.6g}"
         case ForecastExpectation():

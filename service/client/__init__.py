@@ -12,6 +12,7 @@ Modules beside them are pure, except `upload`, which reads files:
     channel, backoff       options, retries and timeouts       concurrency             operations that differ between the two
     security               TLS and the token
     inputs/, tensors       inputs → messages                   results                 messages → results
+    outputs/               results → files of other programs
     models, versions, datasets, jobs, access                   the SDK's classes ↔ messages
     upload                 the data of an upload               reorder_buffer          results in the order of inputs
     errors                 status and details → exceptions     message_fields          fields ↔ Python values
@@ -68,6 +69,7 @@ from service.client.results import (
     Forecast,
     GeneratedText,
     Keypoints,
+    NoteEvents,
     Outcome,
     Ranking,
     Regression,
@@ -90,6 +92,7 @@ from service.types import (
     HeatMap,
     Keypoint,
     Label,
+    NoteEvent,
     RankedDocument,
     SamplesInstance,
     Segment,
@@ -145,6 +148,8 @@ __all__ = [
     "NewToken",
     "NotAllowed",
     "NotFound",
+    "NoteEvent",
+    "NoteEvents",
     "Outcome",
     "Overloaded",
     "PredictionError",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from service import types
 from service.client.errors import PredictionError, ZooClientError, prediction_error
+from service.client.outputs.midi import midi_file
 from service.client.tensors import arrays
 from service.pb import prediction_pb2 as pb
 from service.protobuf_values import seconds, struct_dict
@@ -21,6 +22,7 @@ from service.types import (
     Entity,
     Keypoint,
     Label,
+    NoteEvent,
     RankedDocument,
     Segment,
     SegmentedClass,
@@ -81,6 +83,20 @@ class Shots(Result):
     frame_count: int
     duration_s: float
     probabilities: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class NoteEvents(Result):
+    """The notes of a piece of music in order of their beginning."""
+
+    events: tuple[NoteEvent, ...]
+    duration_s: float
+    """Of the whole sound."""
+
+    @property
+    def midi(self) -> bytes:
+        """The notes as a Standard MIDI File, for one piano."""
+        return midi_file(self.events)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -294,6 +310,20 @@ def _outcome(message: pb.PredictionResult, response: pb.PredictResponse, timing:
                 frame_count=video.frame_count,
                 duration_s=seconds(video.duration),
                 probabilities=np.array(video.cut_probabilities, np.float32),
+            )
+        case "note_events":
+            music = message.note_events
+            return NoteEvents(
+                model=model,
+                version=version,
+                timing=timing,
+                notes=notes,
+                outputs=outputs,
+                events=tuple(
+                    NoteEvent(seconds(x.start), seconds(x.end), x.pitch, x.name, x.amplitude, x.velocity)
+                    for x in music.events
+                ),
+                duration_s=seconds(music.duration),
             )
         case "entities":
             spans = tuple(Entity(x.label, x.score, x.start, x.end, x.text) for x in message.entities.entities)

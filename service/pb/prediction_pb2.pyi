@@ -579,6 +579,7 @@ class PredictionResult(_message.Message):
     TRANSCRIPT_FIELD_NUMBER: _builtins.int
     SHOTS_FIELD_NUMBER: _builtins.int
     VOLUME_FIELD_NUMBER: _builtins.int
+    NOTE_EVENTS_FIELD_NUMBER: _builtins.int
     ATTRIBUTION_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
@@ -655,6 +656,10 @@ class PredictionResult(_message.Message):
         """Objects in a volume."""
 
     @_builtins.property
+    def note_events(self) -> Global___NoteEvents:
+        """Notes of a piece of music."""
+
+    @_builtins.property
     def attribution(self) -> Global___Attribution:
         """From which parts of the input the best label follows, where `attribute` asked for it."""
 
@@ -687,15 +692,16 @@ class PredictionResult(_message.Message):
         transcript: Global___Transcript | None = ...,
         shots: Global___Shots | None = ...,
         volume: Global___VolumeSegmentation | None = ...,
+        note_events: Global___NoteEvents | None = ...,
         attribution: Global___Attribution | None = ...,
         outputs: Global___TensorMap | None = ...,
         notes: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "classification", b"classification", "detections", b"detections", "embedding", b"embedding", "entities", b"entities", "error", b"error", "filled_masks", b"filled_masks", "forecast", b"forecast", "image", b"image", "keypoints", b"keypoints", "notes", b"notes", "outputs", b"outputs", "ranking", b"ranking", "regression", b"regression", "result", b"result", "segmentation", b"segmentation", "segments", b"segments", "shots", b"shots", "tensors", b"tensors", "text", b"text", "transcript", b"transcript", "volume", b"volume"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "classification", b"classification", "detections", b"detections", "embedding", b"embedding", "entities", b"entities", "error", b"error", "filled_masks", b"filled_masks", "forecast", b"forecast", "image", b"image", "keypoints", b"keypoints", "note_events", b"note_events", "notes", b"notes", "outputs", b"outputs", "ranking", b"ranking", "regression", b"regression", "result", b"result", "segmentation", b"segmentation", "segments", b"segments", "shots", b"shots", "tensors", b"tensors", "text", b"text", "transcript", b"transcript", "volume", b"volume"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "classification", b"classification", "detections", b"detections", "embedding", b"embedding", "entities", b"entities", "error", b"error", "filled_masks", b"filled_masks", "forecast", b"forecast", "image", b"image", "keypoints", b"keypoints", "notes", b"notes", "outputs", b"outputs", "ranking", b"ranking", "regression", b"regression", "result", b"result", "segmentation", b"segmentation", "segments", b"segments", "shots", b"shots", "tensors", b"tensors", "text", b"text", "transcript", b"transcript", "volume", b"volume"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "classification", b"classification", "detections", b"detections", "embedding", b"embedding", "entities", b"entities", "error", b"error", "filled_masks", b"filled_masks", "forecast", b"forecast", "image", b"image", "keypoints", b"keypoints", "note_events", b"note_events", "notes", b"notes", "outputs", b"outputs", "ranking", b"ranking", "regression", b"regression", "result", b"result", "segmentation", b"segmentation", "segments", b"segments", "shots", b"shots", "tensors", b"tensors", "text", b"text", "transcript", b"transcript", "volume", b"volume"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["classification", "embedding", "segments", "tensors", "error", "text", "regression", "forecast", "entities", "filled_masks", "ranking", "detections", "segmentation", "image", "keypoints", "transcript", "shots", "volume"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["classification", "embedding", "segments", "tensors", "error", "text", "regression", "forecast", "entities", "filled_masks", "ranking", "detections", "segmentation", "image", "keypoints", "transcript", "shots", "volume", "note_events"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
@@ -1757,6 +1763,82 @@ class Shot(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cut_score) -> _WhichOneofReturnType__cut_score | None: ...
 
 Global___Shot: _TypeAlias = Shot  # noqa: Y015
+
+@_typing.final
+class NoteEvents(_message.Message):
+    """The notes of a piece of music."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___NoteEvent]:
+        """Notes in order of their beginning."""
+
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """Length of the whole sound."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[Global___NoteEvent] | None = ...,
+        duration: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "events", b"events"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NoteEvents: _TypeAlias = NoteEvents  # noqa: Y015
+
+@_typing.final
+class NoteEvent(_message.Message):
+    """A note."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    PITCH_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    AMPLITUDE_FIELD_NUMBER: _builtins.int
+    VELOCITY_FIELD_NUMBER: _builtins.int
+    pitch: _builtins.int
+    """As MIDI counts semitones: 69 is A4, 440 Hz."""
+    name: _builtins.str
+    """Letter and octave, as "A4" or "C#5"."""
+    amplitude: _builtins.float
+    """Mean probability of its frames, in 0..1, which is greater for louder notes."""
+    velocity: _builtins.int
+    """The same as a velocity of MIDI, 1 to 127."""
+    @_builtins.property
+    def start(self) -> _duration_pb2.Duration:
+        """From the sound's beginning."""
+
+    @_builtins.property
+    def end(self) -> _duration_pb2.Duration:
+        """From the sound's beginning."""
+
+    def __init__(
+        self,
+        *,
+        start: _duration_pb2.Duration | None = ...,
+        end: _duration_pb2.Duration | None = ...,
+        pitch: _builtins.int = ...,
+        name: _builtins.str = ...,
+        amplitude: _builtins.float = ...,
+        velocity: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amplitude", b"amplitude", "end", b"end", "name", b"name", "pitch", b"pitch", "start", b"start", "velocity", b"velocity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NoteEvent: _TypeAlias = NoteEvent  # noqa: Y015
 
 @_typing.final
 class Timing(_message.Message):

@@ -6,8 +6,9 @@ This module does not import torch: the process that tries out unknown files has 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 NAME = "onnxruntime"
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+SAME_NAMES: Mapping[str, str] = MappingProxyType({})
 _NO_MEMORY = ("Failed to allocate memory", "bad_alloc", "out of memory")
 
 
@@ -39,12 +41,21 @@ class OnnxRuntime:
     precision = "fp32"
     shared: SharedPart | None = None
 
-    def __init__(self, path: Path, device: str, threads: int, *, optimised: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        device: str,
+        threads: int,
+        *,
+        optimised: bool = True,
+        names: Mapping[str, str] = SAME_NAMES,
+    ) -> None:
         """Reads the graph, and optimises it unless it is to run as it is written.
 
         Args:
             device: as torch writes it; without ONNX Runtime's support of CUDA the network runs on the CPU.
             threads: that one batch may use.
+            names: those of inputs and outputs in the graph by those that callers use, where they differ.
 
         Raises an error of ONNX Runtime's for a file that it cannot run.
         """
@@ -64,7 +75,10 @@ class OnnxRuntime:
         level = runtime.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimised else level.ORT_DISABLE_ALL
         self._session: Any = runtime.InferenceSession(str(path), options, providers=providers)
-        self._outputs = [output.name for output in self._session.get_outputs()]
+        self._graph_outputs = [output.name for output in self._session.get_outputs()]
+        shown = {inner: name for name, inner in names.items()}
+        self._outputs = [shown.get(name, name) for name in self._graph_outputs]
+        self._names = names
         self._bytes = sum(file.stat().st_size for file in path.parent.iterdir() if file.is_file())
 
     @property
@@ -81,7 +95,8 @@ class OnnxRuntime:
         if session is None:
             raise RuntimeError("the network was freed")
         try:
-            found = session.run(self._outputs, {name: np.ascontiguousarray(array) for name, array in tensors.items()})
+            given = {self._names.get(name, name): np.ascontiguousarray(array) for name, array in tensors.items()}
+            found = session.run(self._graph_outputs, given)
         except Exception as error:
             if any(words in str(error) for words in _NO_MEMORY):
                 raise MemoryError("ONNX Runtime had no memory for a batch") from error

@@ -13,6 +13,7 @@ from model_zoo.cards.recipes import (
     FilterBankRecipe,
     ImageRecipe,
     LabelledImageRecipe,
+    NotesRecipe,
     PromptRecipe,
     RecordRecipe,
     RowRecipe,
@@ -28,6 +29,7 @@ from model_zoo.cards.recipes import (
     WholeImageRecipe,
 )
 from model_zoo.materialised import Materialised
+from service.tasks.audio.audio_to_notes import AudioToNotes
 from service.tasks.audio.ctc_recognition import CtcRecognition
 from service.tasks.audio.filter_bank import FilterBankInput
 from service.tasks.audio.sound_input import sound_task
@@ -84,6 +86,7 @@ TASKS: dict[tuple[str, type], TaskFactory] = {
     ("feature-extraction", TextRecipe): partial(SequenceTask, TokenInput, EmbeddingAnswers),
     ("feature-extraction", SoundRecipe): partial(sound_task, EmbeddingAnswers),
     ("feature-extraction", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, EmbeddingAnswers),
+    ("audio-to-notes", NotesRecipe): AudioToNotes,
     ("voice-activity-detection", AudioRecipe): VoiceActivityDetection,
     ("text-classification", TextRecipe): partial(SequenceTask, TokenInput, LabelAnswers),
     ("text-classification", CharacterRecipe): partial(SequenceTask, CharacterInput, LabelAnswers),
@@ -107,6 +110,7 @@ TASKS: dict[tuple[str, type], TaskFactory] = {
     ("regression", TextRecipe): partial(SequenceTask, TokenInput, NumberAnswers),
     ("regression", CharacterRecipe): partial(SequenceTask, CharacterInput, NumberAnswers),
     ("regression", SoundRecipe): partial(sound_task, NumberAnswers),
+    ("regression", FilterBankRecipe): partial(SequenceTask, FilterBankInput, NumberAnswers),
     ("regression", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, NumberAnswers),
     ("zero-shot-image-classification", LabelledImageRecipe): ZeroShotImageClassification,
     ("other", TensorsRecipe): TensorsTask,

@@ -16,7 +16,7 @@ from service.training.job_spec import OBJECT_DETECTION, SEGMENTATION, JobSpec, M
 
 RECIPE_KINDS: dict[DatasetKind, tuple[str, ...]] = {
     DatasetKind.IMAGE_FOLDER: ("image",),
-    DatasetKind.AUDIO_FOLDER: ("spectrogram", "sound"),
+    DatasetKind.AUDIO_FOLDER: ("spectrogram", "filter_bank", "sound"),
     DatasetKind.TEXT: ("text", "characters"),
     DatasetKind.TABLE: ("row",),
     DatasetKind.IMAGE_TABLE: ("image",),
@@ -45,6 +45,7 @@ DATA_NAMES = {
 INPUT_NAMES = {
     "image": "pictures, or pictures with a table",
     "spectrogram": "sounds",
+    "filter_bank": "sounds",
     "sound": "sounds",
     "text": "texts",
     "characters": "texts, or plain text",

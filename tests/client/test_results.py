@@ -13,6 +13,8 @@ from service.client import (
     GeneratedText,
     Keypoint,
     Keypoints,
+    NoteEvent,
+    NoteEvents,
     Segmentation,
     SegmentedClass,
     SegmentedRegion,
@@ -44,6 +46,17 @@ def test_transcript_is_read_with_its_parts() -> None:
     assert isinstance(outcome, Transcript)
     assert outcome.text == "good morning"
     assert outcome.chunks == (TranscriptChunk("good", 0.25, 1.0), TranscriptChunk("morning", 1.0, 2.5))
+
+
+def test_notes_are_read_in_seconds() -> None:
+    music = pb.NoteEvents(duration=Duration(seconds=2))
+    music.events.add(
+        start=Duration(nanos=250_000_000), end=Duration(seconds=1), pitch=70, name="A#4", amplitude=0.5, velocity=64
+    )
+    response = pb.PredictResponse(model="m", version=1, predictions=[pb.PredictionResult(note_events=music)])
+    (outcome,) = read_response(response, 1)
+    assert isinstance(outcome, NoteEvents)
+    assert (outcome.events, outcome.duration_s) == ((NoteEvent(0.25, 1.0, 70, "A#4", 0.5, 64),), 2.0)
 
 
 def test_timing_is_read_in_seconds(client: Client) -> None:

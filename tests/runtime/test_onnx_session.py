@@ -30,6 +30,13 @@ def test_callers_at_once_get_their_own_outputs(path: Path) -> None:
     np.testing.assert_allclose(found, np.tile(expected, (50, 1)), atol=1e-6)
 
 
+def test_callers_may_use_other_names_than_the_graph(path: Path) -> None:
+    renamed = OnnxRuntime(path, "cpu", 1, names={"pixels": "x", "logits": "y"})
+    found = renamed.run({"pixels": X})
+    assert [*found] == ["logits"]
+    np.testing.assert_array_equal(found["logits"], OnnxRuntime(path, "cpu", 1).run({"x": X})["y"])
+
+
 def test_arrays_of_any_layout_are_taken(path: Path) -> None:
     runtime = OnnxRuntime(path, "cpu", 1)
     read_only = np.frombuffer(X.tobytes(), np.float32).reshape(X.shape)

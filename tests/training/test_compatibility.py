@@ -55,6 +55,7 @@ def planned(name: str, info: DatasetInfo, **more: Any) -> JobSpec:
         ("nanodet", "boxes", ("nut",), "object-detection", "full"),
         ("efficientnet_lite0", "masks", CLASSES, "image-segmentation", "full"),
         ("mobilenetv2_100", "masks", CLASSES, "image-segmentation", "full"),
+        ("speech_music", "audio_folder", CLASSES, "audio-classification", "head"),
         ("tabular_mlp", "table", CLASSES, "tabular-classification", "full"),
         ("tabular_mlp", "table", (), "tabular-regression", "full"),
         ("series_gru", "series", (), "time-series-forecasting", "full"),

@@ -10,9 +10,6 @@ from torch.nn import functional
 
 __all__ = ["SoundEvents"]
 
-LEAST = 1e-7
-"""A probability nearer to 0 or 1 is taken as this near; its logit stays finite."""
-
 
 class Memory(nn.Module):
     """A frame, plus a weighted sum of it and the frames before it, plus one of the frames after it; each channel by itself."""
@@ -30,7 +27,8 @@ class Memory(nn.Module):
         channels = x.transpose(1, 2)
         before = self.back(functional.pad(channels, (self.reach - 1, 0)))
         after = self.ahead(functional.pad(channels, (0, self.reach))[..., 1:])
-        return x + (before + after).transpose(1, 2)
+        memory: Tensor = x + (before + after).transpose(1, 2)
+        return memory
 
 
 class Block(nn.Module):
@@ -44,11 +42,12 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, real: Tensor) -> Tensor:
         """(B, T, width) and bool (B, T, 1) → (B, T, width)."""
-        return x + self.memory(self.fall(functional.relu(self.rise(x))), real)
+        remembered: Tensor = self.memory(self.fall(functional.relu(self.rise(x))), real)
+        return x + remembered
 
 
 class SoundEvents(nn.Module):
-    """Log mel bands of a recording → one logit for each kind of sound: of its mean probability over the frames."""
+    """Log mel bands of a recording → logits of each kind of sound, frame by frame."""
 
     mean: Tensor
     scale: Tensor
@@ -65,18 +64,12 @@ class SoundEvents(nn.Module):
         self.output = nn.Linear(hidden, classes)
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
-        """(B, T, mels) and (B, T), 1 for frames and 0 for padding → float32 (B, classes)."""
-        real = mask.bool().unsqueeze(2)
-        probabilities = torch.where(real, self.output(self.frames(features, mask)).float().sigmoid(), 0.0)
-        return torch.logit(probabilities.sum(dim=1) / real.sum(dim=1), eps=LEAST)
+        """(B, T, mels) and (B, T), 1 for frames and 0 for padding → logits of each frame, (B, T, classes)."""
+        logits: Tensor = self.output(self.vectors(features, mask))
+        return logits
 
-    def features(self, features: Tensor, mask: Tensor) -> Tensor:
-        """(B, T, mels) and (B, T) → the mean vector of the frames before the last layer, (B, hidden)."""
-        real = mask.bool().unsqueeze(2)
-        return torch.where(real, self.frames(features, mask), 0.0).sum(dim=1) / real.sum(dim=1)
-
-    def frames(self, features: Tensor, mask: Tensor) -> Tensor:
-        """(B, T, mels) and (B, T) → a vector of each frame, (B, T, hidden)."""
+    def vectors(self, features: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, mels) and (B, T) → a vector of each frame before the last layer, (B, T, hidden)."""
         real = mask.bool().unsqueeze(2)
         x = (features - self.mean) * self.scale
         x = self.memory(functional.relu(self.fall(functional.relu(self.rise(x)))), real)

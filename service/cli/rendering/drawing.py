@@ -1,5 +1,5 @@
 """Copies of pictures with the boxes, masks or points that were found in them, pictures that a network made, contact sheets of
-videos, and slices of volumes, for `zoo predict --draw`.
+videos, slices of volumes, and notes as a piano roll with a MIDI file, for `zoo predict --draw`.
 
 Existing files are never changed: a copy gets the first free name, and appears whole or not at all.
 """
@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from service.cli.inputs.input_source import STDIN
 from service.cli.rendering.attributions import with_heat_map
+from service.cli.rendering.piano_roll import piano_roll
 from service.cli.rendering.skeleton import draw_skeleton
 from service.client import (
     Classification,
     Detections,
     Keypoints,
+    NoteEvents,
     PredictionError,
     Segmentation,
     Shots,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from service.client import Box, Outcome
 
 DRAWN_TASKS = (
+    "audio-to-notes",
     "image-segmentation",
     "image-segmentation-3d",
     "image-to-image",
@@ -97,6 +100,10 @@ class Drawing:
             return self._saved(stem.with_name(f"{stem.name}-shots"), _sheet(name, picture, outcome))
         if isinstance(outcome, VolumeSegmentation):
             return self._slices(stem, picture, outcome)
+        if isinstance(outcome, NoteEvents):
+            path = self._saved(stem.with_name(f"{stem.name}-notes"), piano_roll(outcome))
+            self._finished(stem.with_name(path.stem), outcome.midi, ".mid")
+            return path
         if isinstance(outcome, Classification) and (outcome.attribution is not None or not outcome.labels):
             return self._heat_map(stem, name, picture, outcome)
         if not isinstance(outcome, Detections | Keypoints | Segmentation):
@@ -148,7 +155,7 @@ class Drawing:
             path = self._written(stem, content, suffix)
         except OSError as error:
             raise CannotDraw(f"the folder {self._folder} cannot be written: {_why(error)}") from None
-        self.count += 1
+        self.count += suffix == ".png"
         return path
 
     def _written(self, stem: Path, content: bytes, suffix: str) -> Path:

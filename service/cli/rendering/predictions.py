@@ -30,6 +30,7 @@ from service.client import (
     Forecast,
     GeneratedText,
     Keypoints,
+    NoteEvents,
     Outcome,
     PredictionError,
     Ranking,
@@ -91,6 +92,9 @@ def as_json(name: str, outcome: Outcome, timing: bool) -> dict[str, Any]:
             line["shots"] = [asdict(shot) for shot in outcome.shots]
             line |= {"frames": outcome.frame_count, "duration_s": outcome.duration_s}
             line["cut_probabilities"] = outcome.probabilities.tolist()
+        case NoteEvents():
+            line["note_events"] = [asdict(one) for one in outcome.events]
+            line["duration_s"] = outcome.duration_s
         case Entities():
             line["entities"] = [asdict(one) for one in outcome.entities]
         case FilledMasks():
@@ -151,7 +155,8 @@ def _answers(rows: Sequence[NamedOutcome], compared: bool, bars: bool, drawn: bo
     """A row for each answer and each note; vectors in the table of similarities have only their notes here."""
     scored = any(
         isinstance(
-            outcome, Classification | Detections | Entities | FilledMasks | Keypoints | Ranking | Segments | Shots
+            outcome,
+            Classification | Detections | Entities | FilledMasks | Keypoints | NoteEvents | Ranking | Segments | Shots,
         )
         for _, outcome in rows
     )
@@ -201,6 +206,10 @@ def _answer_lines(outcome: Outcome, drawn: bool) -> list[tuple[Text, float | Non
                 )
                 for shot in outcome.shots
             ]
+        case NoteEvents(events=()):
+            return [(Text(f"no notes in {outcome.duration_s:.2f} s", style="dim"), None)]
+        case NoteEvents():
+            return [(Text(f"{x.start_s:.2f} to {x.end_s:.2f} s  {x.name}"), x.amplitude) for x in outcome.events]
         case Entities(entities=()):
             return [(Text("nothing found", style="dim"), None)]
         case Entities():

@@ -32,7 +32,7 @@ def open_network(card: Card, files: Materialised, device: str, threads: int) -> 
         stored = files.weights if role == "weights" else files.files[role]
         _check(stored, file.sha256, f"{card.name}/{Path(file.path).name}")
     try:
-        return OnnxRuntime(files.weights, device, threads)
+        return OnnxRuntime(files.weights, device, threads, names=card.architecture.graph_names)
     except ImportError as error:
         raise NotReady("the package onnxruntime is not installed on the server") from error
     except Exception as error:

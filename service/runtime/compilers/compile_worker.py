@@ -92,7 +92,9 @@ def _compile_onnx(request: CompileRequest, card: Card, graph: Path) -> dict[str,
     try:
         from service.runtime.compilers.openvino_conversion import convert_onnx
 
-        convert_onnx(graph, Path(request.staging), inputs, outputs, axes(card))
+        inner = card.architecture.graph_names
+        given, made = ([inner.get(name, name) for name in names] for names in (inputs, outputs))
+        convert_onnx(graph, Path(request.staging), given, made, axes(card))
     except ImportError as error:
         raise CompilationFailed("the package openvino cannot be imported on this machine; install it again") from error
     except Exception as error:

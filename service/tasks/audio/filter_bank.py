@@ -38,7 +38,7 @@ class FilterBankInput:
     def __init__(self, card: Card, files: Mapping[str, Path] = NO_FILES) -> None:
         if not isinstance(card.recipe, FilterBankRecipe):
             raise TypeError(f"card {card.name} has no recipe of a filter bank")
-        self.sequence = MaskedFrames(card)
+        self.sequence: MaskedSequence = MaskedFrames(card)
         self._card, self._recipe = card, card.recipe
         self._bank = FilterBank(card.recipe)
 
@@ -92,7 +92,7 @@ class FilterBank:
 def filters(sample_rate: int, size: int, mels: int) -> NDArray[np.float64]:
     """Triangles of equal height over equal widths in mel, `[mels, size // 2 + 1]`, from 20 Hz to half the rate."""
     edges = np.linspace(_mel(np.float64(LOWEST_HZ)), _mel(np.float64(sample_rate / 2)), mels + 2)
-    bins = _mel(np.fft.rfftfreq(size, 1.0 / sample_rate))
+    bins = _mel(np.arange(size // 2 + 1, dtype=np.float64) * (sample_rate / size))
     rise = (bins - edges[:-2, None]) / np.diff(edges)[:-1, None]
     fall = (edges[2:, None] - bins) / np.diff(edges)[1:, None]
     return np.maximum(0.0, np.minimum(rise, fall))

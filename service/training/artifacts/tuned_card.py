@@ -37,6 +37,7 @@ RAW_INPUTS: dict[str, Literal["image", "text", "audio", "row", "series", "record
     "audio": "audio",
     "sound": "audio",
     "spectrogram": "audio",
+    "filter_bank": "audio",
     "row": "row",
     "series": "series",
     "record": "record",

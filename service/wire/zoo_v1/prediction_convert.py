@@ -31,6 +31,7 @@ from service.types import (
     InferRequest,
     Instance,
     Keypoints,
+    NoteEvents,
     Options,
     OutputTensors,
     Prediction,
@@ -258,6 +259,20 @@ def _write_shots(answer: Shots, result: pb.PredictionResult) -> None:
         )
 
 
+def _write_notes(answer: NoteEvents, result: pb.PredictionResult) -> None:
+    message = result.note_events
+    message.duration.CopyFrom(_duration(answer.duration_s))
+    for one in answer.events:
+        message.events.add(
+            start=_duration(one.start_s),
+            end=_duration(one.end_s),
+            pitch=one.pitch,
+            name=one.name,
+            amplitude=one.amplitude,
+            velocity=one.velocity,
+        )
+
+
 def _write_entities(answer: Entities, result: pb.PredictionResult) -> None:
     result.entities.SetInParent()  # an answer without spans
     for one in answer.entities:
@@ -358,6 +373,7 @@ _WRITERS: dict[type[Answer], Callable[[Any, pb.PredictionResult], None]] = {
     Embedding: _write_embedding,
     Segments: _write_segments,
     Shots: _write_shots,
+    NoteEvents: _write_notes,
     Entities: _write_entities,
     FilledMasks: _write_filled_masks,
     Ranking: _write_ranking,

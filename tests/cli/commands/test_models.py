@@ -60,6 +60,7 @@ def test_models_as_json_names_server_or_catalog_as_source(run: Run, zoo: FakeZoo
                 "movenet_lightning",
                 "nanodet",
                 "selfie_segmentation",
+                *("basic_pitch", "musicnn_vgg", "speech_music"),
             },
         ),
         (
@@ -72,7 +73,10 @@ def test_models_as_json_names_server_or_catalog_as_source(run: Run, zoo: FakeZoo
         (("--on-disk",), set(RECIPES)),
         (("--source", "bundled", "--family", "linear"), {"house_linear"}),
         (("--fine-tunable", "--family", "rnn"), {"austen_gru", "char_lstm", "mood_gru", "series_gru", "speaker_lstm"}),
-        (("--max-size", "3MB", "--source", "pypi"), {"char_lstm", "lid_176", "silero_vad", "speech_music"}),
+        (
+            ("--max-size", "3MB", "--source", "pypi"),
+            {"basic_pitch", "char_lstm", "lid_176", "silero_vad", "speech_music"},
+        ),
     ],
 )
 def test_models_lists_only_those_of_the_asked_kind(

@@ -20,6 +20,7 @@ from service.client import (
     DetectedObject,
     Detections,
     Label,
+    NoteEvents,
     PredictionError,
     Segmentation,
     SegmentedClass,
@@ -170,3 +171,12 @@ def test_slices_of_a_volume_show_the_outline_of_its_mask(tmp_path: Path) -> None
     assert abs(int(red.sum()) - 3 * 4 * side) < 60  # three squares
     with pytest.raises(CannotDraw, match="cannot be read again"):
         drawing.draw("head.nii.gz", b"other bytes", answer)
+
+
+def test_notes_are_a_roll_with_a_midi_file_of_the_same_name(tmp_path: Path) -> None:
+    answer = NoteEvents(model="m", version=1, timing=Timing(), events=(), duration_s=1.0)
+    drawing = Drawing(tmp_path / "out")
+    for stem in ("song-notes", "song-notes-2"):
+        assert drawing.draw("in/song.wav", b"not read", answer) == tmp_path / "out" / f"{stem}.png"
+        assert (tmp_path / "out" / f"{stem}.mid").read_bytes() == answer.midi
+    assert drawing.count == 2

@@ -12,6 +12,8 @@ from service.client import (
     Detections,
     Keypoint,
     Keypoints,
+    NoteEvent,
+    NoteEvents,
     Segmentation,
     SegmentedClass,
     Shot,
@@ -96,3 +98,16 @@ def test_image_is_a_line_of_its_size_and_json_has_its_png(capsys: pytest.Capture
     line = as_json("a.jpg", answer, timing=False)
     assert line["image"] == {"width": 64, "height": 48}
     assert line["image_png"] == "cG5n"
+
+
+def test_notes_are_a_line_each_and_silence_has_none(capsys: pytest.CaptureFixture[str]) -> None:
+    events = (NoteEvent(0.25, 1.5, 70, "A#4", 0.5, 64),)
+    music = NoteEvents(model="m", version=1, timing=Timing(), events=events, duration_s=2.0)
+    silence = NoteEvents(model="m", version=1, timing=Timing(), events=(), duration_s=0.5)
+    print_answers([("a.wav", music), ("b.wav", silence)], timing=False)
+    shown = capsys.readouterr().out
+    assert "0.25 to 1.50 s  A#4  0.500" in shown
+    assert "no notes in 0.50 s" in shown
+    line = as_json("a.wav", music, timing=False)
+    assert line["note_events"][0]["pitch"] == 70
+    assert line["notes"] == {}

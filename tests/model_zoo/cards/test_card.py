@@ -19,6 +19,7 @@ from model_zoo.golden.golden_case import (
     ForecastExpectation,
     ImageExpectation,
     KeypointsExpectation,
+    NotesExpectation,
     NumberExpectation,
     SegmentationExpectation,
     ShotsExpectation,
@@ -57,6 +58,8 @@ def test_every_card_states_provenance_and_licence(card: Card) -> None:
 @pytest.mark.parametrize("card", PRETRAINED, ids=lambda card: card.name)
 def test_every_card_has_a_golden_case_of_its_input_kind(card: Card) -> None:
     expected = {
+        "audio-classification": ClassificationExpectation,
+        "audio-to-notes": NotesExpectation,
         "image-classification": ClassificationExpectation,
         "image-feature-extraction": EmbeddingExpectation,
         "object-detection": DetectionExpectation,
@@ -124,6 +127,12 @@ def test_invalid_card_is_rejected_with_the_field_name(path: str, value: object, 
         ("efficientnet_lite0", "raw_input", "text", "raw_input and recipe.kind differ"),
         ("all_minilm_l6_v2", "recipe.tokenizer", "vocabulary", "recipe.tokenizer names a role"),
         ("all_minilm_l6_v2", "batching.length_of", "tokens", "batching.length_of must name an input"),
+        (
+            "basic_pitch",
+            "architecture.arguments",
+            {"names": {"samples": 3}},
+            "arguments.names must be names in the graph",
+        ),
         ("silero_vad", "labels", "labels.txt", "labels are known for ImageNet"),
         ("all_minilm_l6_v2", "architecture.arguments.num_hidden_layers", 10**7, r"num_hidden_layers is 10000000"),
         ("all_minilm_l6_v2", "architecture.arguments.part", {"_attn_implementation": "a/b"}, "_attn_implementation is"),

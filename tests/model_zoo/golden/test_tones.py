@@ -25,7 +25,11 @@ def test_chords_follow_each_other_and_an_empty_one_is_a_rest() -> None:
 
 @pytest.mark.parametrize(
     ("chords", "words"),
-    [([[60], [62]], "2 plucked notes"), ([[60, 64]], "1 plucked chord"), ([[60]], "1 plucked note")],
+    [
+        ([[60], [62]], "2 plucked notes of 1 s each"),
+        ([[60, 64]], "a plucked chord of 1 s"),
+        ([[60]], "a plucked note of 1 s"),
+    ],
 )
 def test_tones_are_told_in_words(chords: list[list[int]], words: str) -> None:
     assert Tones.model_validate({"chords": chords, "seconds": 1}).in_words == words

@@ -27,6 +27,8 @@ from service.types import (
     Keypoint,
     Keypoints,
     Label,
+    NoteEvent,
+    NoteEvents,
     Options,
     Prediction,
     RankedDocument,
@@ -254,6 +256,15 @@ def test_segments_keep_their_times() -> None:
 def test_empty_segments_are_an_answer() -> None:
     (result,) = write(Prediction(ROW, Segments((), 0.032, np.zeros(0, np.float32), 0.0))).predictions
     assert result.WhichOneof("result") == "segments"
+
+
+def test_notes_of_music_keep_their_times_and_pitches() -> None:
+    found = NoteEvents((NoteEvent(0.25, 1.5, 70, "A#4", 0.5, 64),), 2.0)
+    (result, silence) = write(Prediction(ROW, found), Prediction(ROW, NoteEvents((), 0.5))).predictions
+    (one,) = result.note_events.events
+    assert (one.start.ToNanoseconds(), one.end.ToNanoseconds()) == (250_000_000, 1_500_000_000)
+    assert (one.pitch, one.name, one.amplitude, one.velocity) == (70, "A#4", 0.5, 64)
+    assert silence.WhichOneof("result") == "note_events"
 
 
 def read_map(tensors: pb.TensorMap) -> dict[str, Any]:
