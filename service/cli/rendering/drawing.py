@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from service.cli.inputs.input_source import STDIN
 from service.cli.rendering.attributions import with_heat_map
-from service.cli.rendering.piano_roll import piano_roll
 from service.cli.rendering.skeleton import draw_skeleton
+from service.cli.rendering.sounds.piano_roll import piano_roll
 from service.client import (
     Classification,
     Detections,

@@ -1,6 +1,6 @@
 """Notes are drawn as bars in a picture of bounded size."""
 
-from service.cli.rendering.piano_roll import KEY_PIXELS, MARGIN, MOST_PIXELS, SECOND_PIXELS, piano_roll
+from service.cli.rendering.sounds.piano_roll import KEY_PIXELS, MARGIN, MOST_PIXELS, SECOND_PIXELS, piano_roll
 from service.client import NoteEvent, NoteEvents
 from service.types import Timing
 
