@@ -186,9 +186,9 @@ def _build_base(card: Card) -> Network:
 
             return TabularNetwork(TabularMlp(**arguments), card.signature.outputs[0].name)
         case "feed_forward":
-            from model_zoo.architectures.feed_forward import FeedForward
+            from model_zoo.architectures.feed_forward import FeedForward, FeedForwardNetwork
 
-            return TabularNetwork(FeedForward(**arguments), card.signature.outputs[0].name)
+            return FeedForwardNetwork(FeedForward(**arguments), card.signature.outputs[0].name)
         case "series_gru":
             from model_zoo.architectures.series_gru import SeriesGru
 

@@ -12,7 +12,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FeedForward"]
+from model_zoo.architectures.wrappers import Network
+from model_zoo.cards.signature import FEATURES
+
+__all__ = ["FeedForward", "FeedForwardNetwork"]
 
 _ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
 
@@ -49,6 +52,38 @@ class FeedForward(nn.Module):
 
     def forward(self, numbers: Tensor) -> Tensor:
         """``numbers`` (B, n) standardised → (B, outputs)."""
+        return self.answer(self.features(numbers))
+
+    def answer(self, features: Tensor) -> Tensor:
+        """The last hidden layer (B, width) → (B, outputs)."""
         assert self.out is not None
-        out: Tensor = self.out(self.features(numbers))
+        out: Tensor = self.out(features)
         return out
+
+
+class FeedForwardNetwork(Network):
+    """Columns of numbers → the output that the card names, and the last hidden layer behind it, to which heads attach."""
+
+    def __init__(self, columns: FeedForward, output: str) -> None:
+        super().__init__()
+        self.backbone = columns
+        self.output = output
+
+    def features(self, **inputs: Tensor) -> Tensor:
+        """``numbers`` (B, n) → the last hidden layer (B, width)."""
+        return self._columns.features(inputs["numbers"])
+
+    def drop_own_head(self) -> None:
+        """Remove the last layer."""
+        self._columns.out = None
+
+    def forward(self, numbers: Tensor) -> dict[str, Tensor]:
+        """``numbers`` (B, n) → (B, outputs), and the features (B, width) behind them."""
+        features = self._columns.features(numbers)
+        return {self.output: self._columns.answer(features), FEATURES: features}
+
+    @property
+    def _columns(self) -> FeedForward:
+        backbone = self.backbone
+        assert isinstance(backbone, FeedForward)
+        return backbone

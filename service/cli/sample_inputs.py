@@ -33,16 +33,12 @@ class SampleInput:
 
 def sample_of(card: Card) -> SampleInput:
     """Of the card's golden cases; a text with the card's own mask, for a network that finds masked tokens."""
-    from model_zoo.cards.recipes import TextRecipe
+    from model_zoo.golden.sample_text import sample_text
 
     inputs = [case.input for case in card.golden]
     file = next((one.file for one in inputs if one.file is not None), "")
     row = next((one.row for one in inputs if one.row is not None), {})
-    text = ""
-    if isinstance(card.recipe, TextRecipe) and (card.recipe.mask_token or card.recipe.symbols):
-        known = next((one.text for one in inputs if one.text is not None), "")
-        text = known if card.recipe.symbols and known else f"any {card.recipe.mask_token} sentence"
-    return SampleInput(text, file, row)
+    return SampleInput(sample_text(card), file, row)
 
 
 def sample_path(raw_input: str, file: str = "") -> str:

@@ -158,6 +158,8 @@ class ModelInfo:
     """Further columns of the training table that are no input."""
     damaged: str = ""
     """One sentence that says what cannot be read: the card, or every version. Empty if the model can be served."""
+    sample_text: str = ""
+    """A text that it takes, if not every sentence is one: with its own mask, or of its own symbols. Empty in lists of models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +281,7 @@ def _fields(message: pb.Model) -> dict[str, Any]:
         "target_column": message.target_column,
         "ignored_columns": tuple(message.ignored_columns),
         "damaged": message.damaged,
+        "sample_text": message.sample_text,
     }
 
 

@@ -104,6 +104,7 @@ class Model(_message.Message):
     TARGET_COLUMN_FIELD_NUMBER: _builtins.int
     IGNORED_COLUMNS_FIELD_NUMBER: _builtins.int
     DAMAGED_FIELD_NUMBER: _builtins.int
+    SAMPLE_TEXT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name, by which clients call it."""
     family: _builtins.str
@@ -129,6 +130,10 @@ class Model(_message.Message):
     damaged: _builtins.str
     """What cannot be read of it, in one sentence: its card, or every version that it has. Empty where it can be served. Only `name`,
     `state` and `state_reason` are filled beside it.
+    """
+    sample_text: _builtins.str
+    """A text that it takes, where not every sentence is one: with the word that stands for its mask, or of the symbols that it reads.
+    Only GetModel fills it.
     """
     @_builtins.property
     def versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -202,10 +207,11 @@ class Model(_message.Message):
         target_column: _builtins.str = ...,
         ignored_columns: _abc.Iterable[_builtins.str] | None = ...,
         damaged: _builtins.str = ...,
+        sample_text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options", "origin", b"origin", "runtime", b"runtime", "traffic", b"traffic"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "base", b"base", "columns", b"columns", "damaged", b"damaged", "family", b"family", "ignored_columns", b"ignored_columns", "inputs", b"inputs", "labels", b"labels", "max_batch_size", b"max_batch_size", "name", b"name", "options", b"options", "origin", b"origin", "outputs", b"outputs", "parameter_count", b"parameter_count", "raw_input", b"raw_input", "runtime", b"runtime", "state", b"state", "state_reason", b"state_reason", "summary", b"summary", "target_column", b"target_column", "task", b"task", "traffic", b"traffic", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "base", b"base", "columns", b"columns", "damaged", b"damaged", "family", b"family", "ignored_columns", b"ignored_columns", "inputs", b"inputs", "labels", b"labels", "max_batch_size", b"max_batch_size", "name", b"name", "options", b"options", "origin", b"origin", "outputs", b"outputs", "parameter_count", b"parameter_count", "raw_input", b"raw_input", "runtime", b"runtime", "sample_text", b"sample_text", "state", b"state", "state_reason", b"state_reason", "summary", b"summary", "target_column", b"target_column", "task", b"task", "traffic", b"traffic", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

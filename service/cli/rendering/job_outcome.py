@@ -77,13 +77,17 @@ def column_lines(report: Mapping[str, Any]) -> list[str]:
     columns = [column for column in found.get("columns") or () if column["importance"] is not None]
     if not columns:
         return []
-    shown = [f"{column['column']} {column['importance']:.3g}" for column in columns[:SHOWN_COLUMNS]]
+    shown = [f"{column['column']} {_loss(column['importance'])}" for column in columns[:SHOWN_COLUMNS]]
     more = f" and {len(columns) - len(shown)} more" if len(columns) > len(shown) else ""
     change = "falls" if found.get("higher_is_better") else "rises"
     return [
         f"it relies on {', '.join(shown)}{more}: by so much {found['metric']} {change} when the column is shuffled; "
         "of two columns that say the same, each looks unimportant"
     ]
+
+
+def _loss(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def predict_command(model: ModelInfo, *, version: int = 0, server: str = DEFAULT_SERVER, data: str = "") -> str:

@@ -69,7 +69,8 @@ class _Shown:
     def __init__(self, model: ModelInfo | LocalModel, sample: SampleInput) -> None:
         self.model = model
         self.path = sample_path(model.raw_input, sample.file) if model.raw_input in FILES else ""
-        self.text = sample.text or (
+        told = sample.text or getattr(model, "sample_text", "")
+        self.text = told or (
             "any [MASK] sentence" if model.task == "fill-mask" else QUERY if model.task == "text-ranking" else TEXT
         )
         columns: tuple[TableColumn, ...] = getattr(model, "columns", ())

@@ -11,8 +11,8 @@ from service.registry.registry import Registry
 from service.wire.calls import Context
 from service.wire.zoo_v1.models_convert import (
     STATES,
-    write_columns,
     write_damaged_model,
+    write_inputs,
     write_model,
 )
 from service.wire.zoo_v1.pages import page_size, read_token, write_token
@@ -62,7 +62,7 @@ class ModelsServicer(VersionCalls):
         status = self._registry.status(request.name)
         model = write_model(status)
         model.labels.extend(status.labels)
-        write_columns(model, status.card)
+        write_inputs(model, status.card)
         return pb.GetModelResponse(model=model)
 
     async def PullModel(self, request: pb.PullModelRequest, context: Context) -> pb.PullModelResponse:  # noqa: N802

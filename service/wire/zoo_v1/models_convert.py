@@ -21,6 +21,7 @@ from model_zoo.cards.weight_source import (
     TrainedColumns,
     TunedSource,
 )
+from model_zoo.golden.sample_text import sample_text
 from service.engine.decisions import (
     Decisions,
 )
@@ -80,9 +81,10 @@ def write_damaged_model(name: str, why: str) -> pb.Model:
     return pb.Model(name=name, state=pb.MODEL_STATE_UNAVAILABLE, state_reason=why, damaged=why)
 
 
-def write_columns(model: pb.Model, card: Card) -> None:
-    """The columns that a model of rows, records, series or texts takes, and the columns of its training table that it does not
-    need."""
+def write_inputs(model: pb.Model, card: Card) -> None:
+    """The columns that a model of rows, records, series or texts takes, the columns of its training table that it does not need,
+    and a text that it takes where not every sentence is one."""
+    model.sample_text = sample_text(card)
     row = card.recipe.row if isinstance(card.recipe, RecordRecipe) else card.recipe
     trained = card.source.columns if isinstance(card.source, TunedSource) else None
     trained = trained or TrainedColumns()

@@ -164,6 +164,14 @@ def test_sample_of_the_card_is_in_every_call() -> None:
             assert words in text
 
 
+def test_text_that_the_server_names_is_in_every_call() -> None:
+    """This machine has no card of the model, which has a mask of its own."""
+    served = model("text", "fill-mask", sample_text="any <mask> sentence")
+    for text in sample_calls(served, "127.0.0.1:8001").values():
+        assert "<mask>" in text
+        assert "[MASK]" not in text
+
+
 def test_call_of_an_image_filter_names_a_kernel() -> None:
     calls = sample_calls(KINDS["image filter"], "127.0.0.1:8001")
     assert calls["cli"] == f"zoo predict mine {sample_path('image')} --kernel sharpen"

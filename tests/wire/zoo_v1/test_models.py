@@ -19,7 +19,7 @@ from service.pb import models_pb2 as pb
 from service.registry.composition import build_registry
 from service.registry.loading.memory_ledger import Ledger
 from service.wire.zoo_v1.models import ModelsServicer
-from service.wire.zoo_v1.models_convert import write_columns
+from service.wire.zoo_v1.models_convert import write_inputs
 from tests.support.registry.fakes import World, card, world
 from tests.support.wire.calls import (
     detail,
@@ -389,15 +389,23 @@ async def test_model_of_rows_or_records_shows_its_columns() -> None:
     assert isinstance(photos.recipe, ImageRecipe)
     for recipe in (row, RecordRecipe(kind="record", image=photos.recipe, row=row)):
         message = pb.Model()
-        write_columns(message, photos.model_copy(update={"recipe": recipe}))
+        write_inputs(message, photos.model_copy(update={"recipe": recipe}))
         assert [(c.name, c.kind, list(c.categories)) for c in message.columns] == [
             ("rooms", "number", []),
             ("town", "category", ["Bonn", "Ulm"]),
         ]
         assert (message.target_column, list(message.ignored_columns)) == ("rent", ["id"])
     message = pb.Model()
-    write_columns(message, photos)
+    write_inputs(message, photos)
     assert message == pb.Model()
+
+
+async def test_network_that_reads_no_ordinary_sentence_says_what_it_reads() -> None:
+    """Residues with the card's own mask."""
+    message = pb.Model()
+    write_inputs(message, Catalog.from_package().get("protein_roberta"))
+    assert "<mask>" in message.sample_text
+    assert " " not in message.sample_text
 
 
 async def test_every_card_that_ships_can_be_shown() -> None:
