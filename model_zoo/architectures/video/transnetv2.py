@@ -89,7 +89,8 @@ class _Stack(nn.Module):
             x = self.DDCNN[-1](x)
         x = functional.relu(x) + shortcut
         # Frame by frame in two dimensions: pooling in three has no bf16 on a CPU.
-        return functional.avg_pool2d(x.flatten(1, 2), 2).unflatten(1, x.shape[1:3])
+        pooled = functional.avg_pool2d(x.flatten(1, 2), 2)  # (B, C × T, H / 2, W / 2)
+        return pooled.reshape(*x.shape[:3], *pooled.shape[2:])
 
 
 class _Block(nn.Module):
