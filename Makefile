@@ -45,12 +45,12 @@ TORCH_INDEX = $(if $(TORCH_INDEX_URL),--extra-index-url '$(TORCH_INDEX_URL)')
 $(VENV)/.server: pyproject.toml constraints.txt $(VENV)/.created
 	@DEVICE="$(DEVICE)" TORCH_INDEX_URL="$(TORCH_INDEX_URL)" $(BIN)/python scripts/torch_build.py --out $(VENV)/torch-constraints.txt
 	@echo "Installing torch and the other packages of the server into $(VENV): about three minutes, in which pip prints nothing."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH_INDEX) -c $(VENV)/torch-constraints.txt -c constraints.txt -e '.[server]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH_INDEX) -c $(VENV)/torch-constraints.txt -c constraints.txt -e '.[server,video]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.server
 	@echo "Installing the packages for tests and checks into $(VENV)."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,video,dev]'
 	@touch $@
 
 $(CLIENTS)/.installed: constraints-clients.txt

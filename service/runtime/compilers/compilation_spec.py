@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
 
+import model_zoo
 from model_zoo import strict_json
 from model_zoo.cards.card import Card
 from service.runtime.environment import compiler_version, processor
@@ -32,6 +36,8 @@ class CompilationSpec:
     """Of the compiler, where it is not a part of torch."""
     calibration: str = ""
     """The quantiser with its version, and the sha256 of its inputs; empty where the network is not quantised."""
+    modules: str = ""
+    """Of the modules that build networks: see `digest_of_modules`."""
 
     @classmethod
     def of(
@@ -46,12 +52,29 @@ class CompilationSpec:
         """The specification of a card whose weights have this digest."""
         fields = {"architecture", "keep_in_fp32", "signature", "recipe", "batching"}
         parts = card.model_dump(mode="json", include=fields)
-        return cls(weights, parts, precision, threads, compiler, compiler_version(compiler), calibration)
+        made_by = compiler_version(compiler)
+        return cls(weights, parts, precision, threads, compiler, made_by, calibration, digest_of_modules())
 
     def key(self) -> str:
         """64 hex digits; equal for networks that may share code."""
         text = strict_json.text([FORMAT, asdict(self), torch.__version__, processor()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+@cache
+def digest_of_modules() -> str:
+    """sha256 of the sources of `model_zoo/architectures` and of the versions of the libraries that build networks: another
+    release may compute other things with the same card and the same weights."""
+    folder = Path(model_zoo.__file__).parent / "architectures"
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(f"{path.relative_to(folder)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    for library in ("timm", "torchvision", "transformers"):
+        try:
+            digest.update(f"{library} {version(library)}\n".encode())
+        except PackageNotFoundError:
+            continue
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

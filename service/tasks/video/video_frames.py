@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from service.errors import NotReady
+
 if TYPE_CHECKING:
     import av
 
@@ -33,6 +35,7 @@ CODECS = frozenset(
     ]
 )
 """Decoders of FFmpeg that are used."""
+NO_READER = "the package 'av', which reads videos, is not installed on this machine: pip install 'zoo-serving[video]'"
 EXPECTED = "expected an MP4, MOV, WebM, Matroska, AVI or MPEG-TS video"
 PHOTO_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")
 """Of files in the container of MP4 that are photos."""
@@ -95,9 +98,11 @@ class OpenVideo:
         self._container: Any = None
 
     def __enter__(self) -> VideoStream:
-        """Reads the header. Raises UnreadableVideo."""
-        import av  # takes 0.1 s, and videos alone need it
-
+        """Reads the header. Raises UnreadableVideo, and NotReady where no package here reads videos."""
+        try:
+            import av  # takes 0.1 s, and videos alone need it
+        except ModuleNotFoundError:
+            raise NotReady(NO_READER) from None
         form = container_of(self._data)
         try:
             self._container = container = av.open(io.BytesIO(self._data), format=form, metadata_errors="ignore")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
 from model_zoo.golden.golden_case import golden_path
+from service.errors import NotReady
 from service.tasks.video.video_frames import OpenVideo, UnreadableVideo, scaled
 from tests.support.tasks.videos import colour, sound_in_mp4, video, without_frames
 
@@ -59,3 +62,9 @@ def test_frames_that_the_header_does_not_announce_are_not_decoded_where_they_are
         data[width : width + 4] = b"\0\x40\0\x20"  # of the table of the container; the stream itself says 128 × 96
     with pytest.raises(UnreadableVideo):
         frames(bytes(data))
+
+
+def test_machine_without_the_reader_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(NotReady, match=r"pip install 'zoo-serving\[video\]'"), OpenVideo(b"", 100):
+        pass
