@@ -22,7 +22,7 @@ from service.pb import models_pb2 as pb
 from service.tasks.tabular.row_input import encode_row
 from service.training.data.columns import row_recipe
 from service.types import RowInstance, SeriesInstance
-from service.wire.zoo_v1.models_convert import write_columns
+from service.wire.zoo_v1.models_convert import write_inputs
 from tests.support.datasets.dataset_files import (
     photos,
     picture,
@@ -48,7 +48,7 @@ def trained(examples: StoredExamples) -> tuple[Card, ModelInfo]:
     source = TunedSource(kind="tuned", base="b", base_digest="0" * 64, method="full", files={}, columns=columns)
     card = card.model_copy(update={"source": source})
     model = pb.Model(name="mine", raw_input="row" if info.kind is DatasetKind.TABLE else "series")
-    write_columns(model, card)
+    write_inputs(model, card)
     return card, read_model(model)
 
 
@@ -57,7 +57,7 @@ def text_model(**columns: Any) -> ModelInfo:
         kind="tuned", base="b", base_digest="0" * 64, method="head", files={}, columns=TrainedColumns(**columns)
     )
     model = pb.Model(name="mine", raw_input="text")
-    write_columns(model, table_card().model_copy(update={"source": source, "recipe": None}))
+    write_inputs(model, table_card().model_copy(update={"source": source, "recipe": None}))
     return read_model(model)
 
 
