@@ -254,6 +254,8 @@ def _key_without_classes(card: Card) -> str:
 
 def _key(card: Card, fields: set[str]) -> str:
     recipe = card.model_dump(mode="json", include=fields)
+    if not card.weights.parts:  # earlier releases had no such field, and their homes keep their weights
+        recipe.get("weights", {}).pop("parts", None)
     text = strict_json.text([_CONVERTER, recipe], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

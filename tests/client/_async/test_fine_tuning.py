@@ -26,7 +26,7 @@ def test_finetune_raises_the_error_of_the_check_before_the_upload(zoo: FakeZoo, 
     )
     with pytest.raises(InvalidRequest, match=r"spec\.method"):
         client.finetune(BASE, photos, "pets", method="lora")
-    assert list(zoo.calls["CreateJob.validate"][0].dataset_kinds) == [1, 5], "the kinds of images"
+    assert list(zoo.calls["CreateJob.validate"][0].dataset_kinds) == [1, 5, 41, 42], "the kinds of images"
     assert not zoo.calls["GetUpload"]
     assert not zoo.calls["CreateJob"]
 
