@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,8 +136,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="construct pictures with known boxes or masks")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--masks", action="store_true", help="write masks, not boxes")
+    parser.add_argument("--count", type=int, default=sum(SPLITS.values()), help="of pictures, at least 10")
     given = parser.parse_args()
-    (write_masks if given.masks else write_coco)(given.folder, SPLITS)
+    if given.count < 10:
+        parser.error(f"expected at least 10 pictures, got {given.count}")
+    splits = {name: given.count * share // sum(SPLITS.values()) for name, share in SPLITS.items()}
+    splits["train"] += given.count - sum(splits.values())
+    (write_masks if given.masks else write_coco)(given.folder, splits)
+    sys.stdout.write(f"{given.count} pictures are in {given.folder}; {splits['test']} of them are held out\n")
 
 
 if __name__ == "__main__":

@@ -152,6 +152,8 @@ def _check_base(base: Card, *kinds: DatasetKind) -> None:
     inputs = INPUT_NAMES.get(base.recipe.kind)
     if inputs is None or base.task in WITHOUT_FEATURES:
         hint = ENCODER_HINT if base.task == "automatic-speech-recognition" else ""
+        if base.raw_input == "image":
+            hint = "; boxes are learned by 'nanodet', masks and classes by 'efficientnet_lite0'"
         raise InvalidInput(
             "spec.base", f"{base.name!r} cannot be fine-tuned: it has no features that a head could use{hint}"
         )

@@ -141,7 +141,7 @@ def predict(
         finally:  # after Ctrl-C or a lost server the answers so far are printed too
             predictions.print_answers(outcomes, timing, drawn=drawing is not None)
             if drawing is not None and drawing.count:
-                print_note(f"pictures written: {drawing.count:,}, in {draw}")
+                print_note(f"pictures written: {drawing.count:,}, in {draw}{drawing.beside}")
     if failed:
         raise typer.Exit(1)
 
@@ -156,7 +156,8 @@ def _drawing(folder: Path, info: ModelInfo, attribute: bool) -> Drawing:
                 "labels cannot be drawn; what they follow from can: add --attribute", param_hint="--draw"
             )
         raise typer.BadParameter(
-            f"answers of {info.name} ({info.task}) cannot be drawn; those of {', '.join(DRAWN_TASKS)} can",
+            f"answers of {info.name} ({info.task}) cannot be drawn; those of {', '.join(DRAWN_TASKS)} can,"
+            f" and those of {ATTRIBUTED_TASK} with --attribute",
             param_hint="--draw",
         )
     try:

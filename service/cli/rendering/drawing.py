@@ -10,6 +10,7 @@ import colorsys
 import io
 import os
 import uuid
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,7 @@ class Drawing:
         self._folder = folder
         self.count = 0
         """Copies that were written."""
+        self._beside: Counter[str] = Counter()
 
     def draw(self, name: str, picture: Path | bytes, outcome: Outcome, folder: str = "") -> Path | None:
         """Draws an answer onto a copy of its picture, or writes the picture that is the answer; gives the path of the file, or
@@ -155,8 +157,16 @@ class Drawing:
             path = self._written(stem, content, suffix)
         except OSError as error:
             raise CannotDraw(f"the folder {self._folder} cannot be written: {_why(error)}") from None
-        self.count += suffix == ".png"
+        if suffix == ".png":
+            self.count += 1
+        else:
+            self._beside[suffix] += 1
         return path
+
+    @property
+    def beside(self) -> str:
+        """What was written beside the pictures, as the end of a sentence."""
+        return "".join(f", and {number:,} × *{suffix}" for suffix, number in sorted(self._beside.items()))
 
     def _written(self, stem: Path, content: bytes, suffix: str) -> Path:
         """A new file with this content, under the first free name."""

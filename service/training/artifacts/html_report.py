@@ -26,7 +26,7 @@ from service.training.data.accounting import Accounting
 from service.training.evaluation.intervals import Value
 from service.training.evaluation.measurements import Evaluation, is_classification
 from service.training.evaluation.mistakes import Mistake, shorten
-from service.training.job_spec import OBJECT_DETECTION, SEGMENTATION
+from service.training.job_spec import OBJECT_DETECTION, SEGMENTATION, TOKEN_CLASSIFICATION
 from service.training.protocol import Metric
 
 MAX_MATRIX_CLASSES = 50
@@ -70,6 +70,8 @@ PERCENTAGES = frozenset(
     {
         "map",
         "map_50",
+        "mean_iou",
+        "pixel_accuracy",
         "f1",
         "precision",
         "recall",
@@ -86,6 +88,8 @@ DRAWN = {
 }
 """What is drawn on held-out pictures, by task."""
 HIGHER_IS_BETTER = PERCENTAGES | {"r2"}
+COUNTED = {OBJECT_DETECTION: "boxes", SEGMENTATION: "pixels", TOKEN_CLASSIFICATION: "spans"}
+"""What the support of a class counts, by task; examples otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,7 @@ def render_page(
         verdict=verdict(evaluation),
         comparison=comparison(evaluation),
         evaluation=evaluation,
+        counted=COUNTED.get(evaluation.task, "examples"),
         metrics=_metric_rows(evaluation),
         incumbent_name=None if incumbent is None else f"version {incumbent['version']}",
         curves=[(METRIC_NAMES.get(name, name), chart) for name, chart in curve_charts(curves)],
@@ -227,7 +232,9 @@ def _metric_rows(evaluation: Evaluation) -> list[MetricRow]:
                 interval=_interval_text(name, value),
                 baseline=others.pop(0) if name in evaluation.baseline.metrics else "–",
                 incumbent=others.pop(0) if name in incumbent else "–",
-                higher_is_better=name in HIGHER_IS_BETTER,
+                higher_is_better=evaluation.higher_is_better
+                if name == evaluation.primary
+                else name in HIGHER_IS_BETTER,
                 primary=name == evaluation.primary,
             )
         )

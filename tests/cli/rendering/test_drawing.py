@@ -179,4 +179,4 @@ def test_notes_are_a_roll_with_a_midi_file_of_the_same_name(tmp_path: Path) -> N
     for stem in ("song-notes", "song-notes-2"):
         assert drawing.draw("in/song.wav", b"not read", answer) == tmp_path / "out" / f"{stem}.png"
         assert (tmp_path / "out" / f"{stem}.mid").read_bytes() == answer.midi
-    assert drawing.count == 2
+    assert (drawing.count, drawing.beside) == (2, ", and 2 × *.mid")

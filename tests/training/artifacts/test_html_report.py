@@ -20,6 +20,7 @@ from service.datasets.dataset import (
     Skipped,
 )
 from service.training.artifacts.html_report import (
+    HIGHER_IS_BETTER,
     comparison,
     render_page,
     verdict,
@@ -289,3 +290,13 @@ def test_verdict_of_nearly_equal_accuracies_counts_all_examples() -> None:
     )
     assert verdict(evaluation).startswith("Right 501 of 1000 times;")
     assert verdict(evaluation).endswith("would be right 500 times.")
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "f1", "map", "map_50", "mean_iou", "pixel_accuracy", "r2"])
+def test_metric_of_which_more_is_better_is_marked_so(metric: str) -> None:
+    assert metric in HIGHER_IS_BETTER
+
+
+@pytest.mark.parametrize("metric", ["loss", "log_loss", "ece", "mae", "rmse", "smape", "mase", "bits_per_character"])
+def test_metric_of_which_less_is_better_is_marked_so(metric: str) -> None:
+    assert metric not in HIGHER_IS_BETTER
