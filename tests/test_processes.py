@@ -19,6 +19,7 @@ from service.processes import (
     environment_of_offline_child,
     environment_without_secrets,
 )
+from tests.support.descriptors import open_descriptors
 
 PATIENCE_S = 60.0
 ECHO = (sys.executable, "-c", "import sys\nfor line in sys.stdin: print('heard', line.strip(), flush=True)")
@@ -46,7 +47,7 @@ def wait_until_gone(pid: int) -> None:
 
 
 def descriptors() -> int:
-    return len([*Path("/proc/self/fd").iterdir()])
+    return open_descriptors()
 
 
 # ── blocking ──────────────────────────────────────────────────────────────────────────────────────────────────────

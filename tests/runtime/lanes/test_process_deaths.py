@@ -22,6 +22,7 @@ from service.runtime.lanes import processes as module
 from service.runtime.lanes.arena import available
 from service.runtime.lanes.processes import LaneProcesses, LaneRuntime, ProcessEnded
 from service.types import Prediction
+from tests.support.descriptors import open_descriptors
 from tests.support.registry.fakes import FakeTask, card, world
 
 pytestmark = pytest.mark.skipif(not available(), reason="this system has no memfd_create")
@@ -94,12 +95,12 @@ def test_batch_whose_process_dies_twice_fails_and_the_next_is_answered(lanes: La
 
 def test_process_deaths_leave_nothing_open(lanes: Lanes) -> None:
     lanes.run(1, ONCE)
-    before = len([*Path("/proc/self/fd").iterdir()])
+    before = open_descriptors()
     for _ in range(2):
         with pytest.raises(ProcessEnded):
             lanes.run(ALWAYS)
         assert lanes.run(1) == [3]
-    assert len([*Path("/proc/self/fd").iterdir()]) == before
+    assert open_descriptors() == before
 
 
 @pytest.mark.asyncio

@@ -27,6 +27,7 @@ from service.runtime.lanes.processes import (
     should_use_processes,
 )
 from service.runtime.network import NetworkRuntime
+from tests.support.descriptors import open_descriptors
 from tests.support.model_zoo.tiny_model import make_tiny
 from tests.support.preloaded_process import PIPE, PreloadedProcess
 
@@ -196,11 +197,11 @@ def test_failed_process_start_leaves_nothing_open(world: World, monkeypatch: pyt
 
     monkeypatch.setattr("service.processes.subprocess.Popen", full)
     processes = LaneProcesses(Store(world.home), PLAN, lambda: None)
-    before = len([*Path("/proc/self/fd").iterdir()])
+    before = open_descriptors()
     for _ in range(3):
         with pytest.raises(CannotMove, match="could not be loaded"):
             processes.open(world.card, "fp32")
-    assert len([*Path("/proc/self/fd").iterdir()]) == before
+    assert open_descriptors() == before
 
 
 SERVER = """

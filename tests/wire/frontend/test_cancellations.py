@@ -6,13 +6,13 @@ import random
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from service.wire.frontend import frontend
 from service.wire.frontend.calls import UnaryCall
 from service.wire.frontend.streams import StreamCall
+from tests.support.descriptors import open_descriptors
 from tests.support.wire.calls import until
 from tests.support.wire.frontend_methods import STREAM, UNARY, Bytes, EchoStream, Methods, Served, served
 from tests.support.wire.raw_http2 import END_STREAM, RawConnection, connected, message
@@ -98,7 +98,7 @@ async def _connection(s: Served, count: int, chance: random.Random) -> None:
 
 
 def _descriptors() -> int:
-    return len([*Path("/proc/self/fd").iterdir()])
+    return open_descriptors()
 
 
 async def test_cancellations_at_random_moments_leave_memory_descriptors_and_credit_unchanged(
