@@ -43,7 +43,7 @@ def refusal(regions: Regions, name: str, key: str, offset: int = 0, byte_size: i
 
 
 def open_files() -> int:
-    """Descriptors of shared memory. Others of this process may be closed at any time, when garbage of other tests is collected."""
+    """Descriptors of shared memory. Others may be closed at any time, when garbage of other tests is collected."""
     found = 0
     for descriptor in Path("/proc/self/fd").iterdir():
         with suppress(FileNotFoundError):  # it was that of the folder
