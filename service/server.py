@@ -363,6 +363,8 @@ class Server:
         settings = self._settings
         log.info("draining", grace_s=settings.drain_grace_s)
         self._draining = True
+        if not settings.drain_notice_s:  # a watcher that hears "not serving" must find that nothing new is taken
+            self._inference.refuse_new()
         self._tiers.stop()
         self._registry.unfollow()
         self._fine_tuning.end_streams()

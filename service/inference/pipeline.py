@@ -211,9 +211,13 @@ class Inference:
         assert request.outcome is not None
         return request.outcome
 
+    def refuse_new(self) -> None:
+        """Takes no more requests: each gets Draining. Those in flight go on."""
+        self._draining = True
+
     async def drain(self, grace_s: float) -> bool:
         """Takes no more requests and waits for those in flight, at most `grace_s`. Gives whether all were answered."""
-        self._draining = True
+        self.refuse_new()
         try:
             async with asyncio.timeout(grace_s):
                 await self._in_flight.empty.wait()
