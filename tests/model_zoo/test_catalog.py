@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 import model_zoo.catalog
-from model_zoo.catalog import Catalog
+from model_zoo.catalog import CARDS, Catalog, card_files, parse_card
 from model_zoo.errors import InvalidCard, UnknownCard
+
+PACKAGE = Path(model_zoo.catalog.__file__).with_name(CARDS)
 
 
 def test_default_names_have_one_model_of_each_family() -> None:
@@ -98,3 +100,16 @@ def test_card_of_a_home_never_replaces_one_of_the_package(tmp_path: Path) -> Non
     catalog = Catalog.of_home(tmp_path)
     assert catalog.get("efficientnet_lite0") == package
     assert set(catalog.damaged) == {"other"}
+
+
+def test_cards_of_the_package_are_the_same_by_the_parser_for_cards_of_others() -> None:
+    cards = [parse_card(path.read_text(encoding="utf-8"), path.name) for path in card_files(PACKAGE)]
+    assert cards == list(Catalog.from_package())
+    assert len(cards) > 0
+
+
+def test_deeply_nested_card_of_a_home_is_named_and_does_not_end_the_process(tmp_path: Path) -> None:
+    folder = tmp_path / "cards"
+    folder.mkdir()
+    (folder / "deep.yaml").write_text("name: " + "[" * 100_000)
+    assert Catalog.of_home(tmp_path).damaged == {"deep": "it is nested too deeply"}

@@ -1,9 +1,9 @@
 """Programs in forks of one process that has imported torch and the server: a cold start takes seconds, a fork takes none.
 
-    test ── order and descriptors over a socket ──► preloaded process ── fork ──► keeper ── fork ──► program
+    test ── order and descriptors over a socket ──► preloaded process ── fork ──► program
 
-The keeper waits for its program and sends its exit code back. `python -m tests.support.preloaded_process` is the preloaded
-process; there is one for each process of tests. Tests that depend on how an interpreter starts (its environment, its locale,
+The preloaded process waits for its programs and sends their exit codes back. It is `python -m tests.support.preloaded_process`;
+there is one for each process of tests. Tests that depend on how an interpreter starts (its environment, its locale,
 closed streams), or on memory, start it cold.
 
 The processes in which programs pull networks or run jobs are forks as well (`forked_worker.py`): each would import torch, and
@@ -28,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
@@ -44,6 +45,11 @@ DESCRIPTORS = 16
 """Of an order, at most: its status, its three streams, and what else its program holds."""
 IMPORTED = (
     "service.server",
+    "service.client",
+    "service.cli.main",
+    "service.database.migrate",
+    "sqlalchemy.dialects.postgresql",
+    "sqlalchemy.dialects.sqlite",
     "service.training.methods.tabular",
     "timm",
     "torch._dynamo",
@@ -183,30 +189,30 @@ def main() -> None:
     """Forks for each order. Returns, in the fork, with the end of its program."""
     for name in IMPORTED:
         import_module(name)
+    import_module("model_zoo.catalog").Catalog.readable()  # the cards of the package
     _settle()
     orders = socket.socket(fileno=os.dup(0))
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers are reaped by the kernel
     workers = socket.socket(fileno=int(sys.argv[2]))
     for name in STARTING_WORKERS:
         module: Any = import_module(name)
         module.WORKER = _worker(Path(sys.argv[1]), module.WORKER[-1])
+    keeper = _Keeper()
     while True:
-        data, fds = _next_order(orders, workers)
-        if not data:
+        if (found := _next_order(orders, workers, keeper)) is None:
             return
-        if os.fork() == 0:
+        data, fds = found
+        status, *given = fds
+        order = json.loads(data)
+        pid = os.fork()
+        if pid == 0:
             orders.close()
             workers.close()
+            keeper.close()
+            os.close(status)
             break
-        for fd in fds:
+        for fd in given:
             os.close(fd)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    status, *given = fds
-    order = json.loads(data)
-    pid = os.fork()
-    if pid:
-        _keep(pid, status, kills=order.get("group") is not None)
-    os.close(status)
+        keeper.keep(pid, status, kills=order.get("group") is not None)
     try:
         _run(order, given)
     except SystemExit as ended:
@@ -214,8 +220,69 @@ def main() -> None:
     _exit(0)
 
 
+class _Keeper:
+    """Tells of each program its id at its start and its exit code at its end, by the descriptor that came with its order."""
+
+    def __init__(self) -> None:
+        self._events = select.poll()
+        self._programs: dict[int, tuple[int, int]] = {}
+        """Process id and status by the descriptor of the process."""
+        self._killed_with: dict[int, int] = {}
+        """Process ids by the status whose reader they must not outlive."""
+
+    def keep(self, pid: int, status: int, kills: bool) -> None:
+        """With `kills` the program is killed when the process that asked for it has ended."""
+        program = os.pidfd_open(pid)
+        self._programs[program] = pid, status
+        self._events.register(program, select.POLLIN)
+        if kills:
+            self._killed_with[status] = pid
+            self._events.register(status, 0)  # reports the end of its reader, which needs no event of its own
+        try:
+            os.write(status, f"{pid}\n".encode())
+        except BrokenPipeError:  # whoever asked for it was killed
+            os.kill(pid, signal.SIGKILL)
+
+    def wait_for(self, *orders: socket.socket) -> socket.socket:
+        """Returns the first of the sockets that have something to read. Meanwhile programs end."""
+        for one in orders:
+            self._events.register(one, select.POLLIN)
+        while True:
+            events = [fd for fd, _ in self._events.poll()]
+            for fd in events:
+                if fd in self._killed_with:
+                    self._events.unregister(fd)
+                    os.kill(self._killed_with.pop(fd), signal.SIGKILL)
+            for fd in events:
+                if fd in self._programs:
+                    self._end(fd)
+            for one in orders:
+                if one.fileno() in events:
+                    return one
+
+    def _end(self, program: int) -> None:
+        self._events.unregister(program)
+        pid, status = self._programs.pop(program)
+        if self._killed_with.pop(status, None) is not None:
+            self._events.unregister(status)
+        _, ended = os.waitpid(pid, 0)
+        with suppress(BrokenPipeError):
+            os.write(status, f"{os.waitstatus_to_exitcode(ended)}\n".encode())
+        os.close(status)
+        os.close(program)
+
+    def close(self) -> None:
+        """For a fork: it has nothing of the other programs."""
+        for program, (_, status) in self._programs.items():
+            os.close(program)
+            os.close(status)
+
+
 def _settle() -> None:
-    """Sets what was imported apart from garbage collection, which would copy its memory into each fork: half a second of work."""
+    """Sets what was imported apart from garbage collection and from the end of each fork: both would copy its memory."""
+    for finalizer in weakref.finalize._registry:  # type: ignore[attr-defined]
+        finalizer.atexit = False
+    atexit.unregister(import_module("torch._dynamo.utils").dump_compile_times)
     gc.collect()
     gc.freeze()
 
@@ -233,12 +300,12 @@ def _exit(code: object) -> None:
     os._exit(code if isinstance(code, int) else int(bool(code)))
 
 
-def _next_order(orders: socket.socket, workers: socket.socket) -> tuple[bytes, list[int]]:
-    """An order and the descriptors of its program. Empty once the process of the tests has ended."""
+def _next_order(orders: socket.socket, workers: socket.socket, keeper: _Keeper) -> tuple[bytes, list[int]] | None:
+    """An order and the descriptors of its program. None once the process of the tests has ended."""
     while True:
-        ready, _, _ = select.select([orders, workers], [], [])
-        if orders in ready:
-            return socket.recv_fds(orders, ORDER_BYTES, DESCRIPTORS)[:2]
+        if keeper.wait_for(orders, workers) is orders:
+            data, fds, *_ = socket.recv_fds(orders, ORDER_BYTES, DESCRIPTORS)
+            return (data, fds) if data else None
         worker, _ = workers.accept()
         with worker:
             data, fds, *_ = socket.recv_fds(worker, ORDER_BYTES, DESCRIPTORS)
@@ -250,34 +317,6 @@ def _next_order(orders: socket.socket, workers: socket.socket) -> tuple[bytes, l
             import_module(name)
         _settle()
     return data, fds
-
-
-def _keep(pid: int, status: int, kills: bool) -> None:
-    """Sends the id of the program, waits for it and sends its exit code. Holds no other descriptor. Does not return.
-
-    With `kills` the program is killed when the process that asked for it has ended.
-    """
-    try:
-        os.write(status, f"{pid}\n".encode())
-    except BrokenPipeError:  # whoever asked for it was killed
-        os.kill(pid, signal.SIGKILL)
-    ours = os.dup2(status, 3)
-    os.closerange(0, 3)
-    os.closerange(4, 4096)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    if kills:
-        end = select.poll()
-        end.register(ours, 0)  # reports the end of its reader, which needs no event of its own
-        program = os.pidfd_open(pid)
-        end.register(program, select.POLLIN)
-        if program not in dict(end.poll()):
-            os.kill(pid, signal.SIGKILL)
-    _, ended = os.waitpid(pid, 0)
-    try:
-        os.write(ours, f"{os.waitstatus_to_exitcode(ended)}\n".encode())
-    finally:
-        os._exit(0)
 
 
 def _run(order: dict[str, Any], given: list[int]) -> None:
